@@ -1,0 +1,43 @@
+# Every target sets up what it needs: a .venv with the versions of constraints.txt.
+# uv is used when it is there, pip otherwise.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTHONS := python3.13 python3.12 python3.11 python3
+CHECK := import sys; sys.exit(sys.version_info < (3, 11))
+JOBS ?= 2
+
+.PHONY: demo test slow check clean
+.DEFAULT_GOAL := demo
+
+demo: $(STAMP)
+	$(BIN)/lmd demo
+
+test: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
+
+slow: $(STAMP)
+	$(BIN)/python -m pytest -q -m slow
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyrefly check
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache lmd-demo
+
+$(STAMP): pyproject.toml constraints.txt
+	@python=; for name in $(PYTHONS); do \
+	  if command -v $$name >/dev/null 2>&1 && $$name -c "$(CHECK)" 2>/dev/null; then python=$$name; break; fi; done; \
+	if [ -z "$$python" ]; then echo "lmd needs Python 3.11 or newer; none was found" >&2; exit 2; fi; \
+	echo "setting up $(VENV) with $$($$python --version) (torch is large: a few minutes)"; \
+	if command -v uv >/dev/null 2>&1; then \
+	  uv venv -q --allow-existing --python "$$(command -v $$python)" $(VENV) && \
+	  uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
+	else \
+	  $$python -m venv $(VENV) && $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
+	fi
+	@touch $@

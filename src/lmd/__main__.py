@@ -1,0 +1,5 @@
+"""Lets `python -m lmd` be the command."""
+
+from lmd.cli import main
+
+main()

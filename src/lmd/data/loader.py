@@ -1,0 +1,56 @@
+"""From cached pixels and an order to batches on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lmd.data.manifest import Dataset
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """The images of a split: pixels uint8 [N, 3, S, S], labels int64 [N]."""
+
+    pixels: Tensor
+    labels: Tensor
+    num_classes: int
+
+    @property
+    def counts(self) -> np.ndarray:
+        """The number of images of each class."""
+        return np.bincount(self.labels.numpy(), minlength=self.num_classes)
+
+
+class Batch(NamedTuple):
+    """Some images [B, 3, S, S] with labels [B], and their rows in the ImageSet [B]."""
+
+    images: Tensor
+    labels: Tensor
+    index: Tensor
+
+
+def image_set(dataset: Dataset, split: str, pixels: np.ndarray) -> ImageSet:
+    """Returns a split of a data set whose decoded pixels are in table order.
+
+    The split's rows are copied into memory: at 64 pixels ten thousand images are 120 MB, and a batch is
+    then one gather. `index` counts within the split.
+    """
+    rows = np.flatnonzero(dataset.table["split"].to_numpy() == split)
+    labels = torch.from_numpy(dataset.labels(split))
+    return ImageSet(torch.from_numpy(np.ascontiguousarray(pixels[rows])), labels, len(dataset.classes))
+
+
+def batches(
+    images: ImageSet, order: np.ndarray, batch_size: int, device: Any, drop_last: bool = False
+) -> Iterator[Batch]:
+    """Yields the images of an order in batches; `drop_last` leaves out a last one that is not full."""
+    stop = len(order) // batch_size * batch_size if drop_last else len(order)
+    for start in range(0, stop, batch_size):
+        index = torch.from_numpy(order[start : min(start + batch_size, stop)])
+        yield Batch(images.pixels[index].to(device), images.labels[index].to(device), index)

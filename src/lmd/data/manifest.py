@@ -1,0 +1,270 @@
+"""A dataset folder: manifest.csv and dataset.json, read, written and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+from pydantic import ValidationError
+
+from lmd.errors import DataError, suggest
+from lmd.settings import Settings
+
+COLUMNS = ("id", "file", "label", "split", "group")
+SPLITS = ("train", "val", "test")
+MANIFEST, INFO = "manifest.csv", "dataset.json"
+
+
+class DatasetInfo(Settings):
+    """What dataset.json says of a data set."""
+
+    title: str
+    classes: list[str]
+    groups: dict[str, list[str]]  # "head", "medium", "tail" -> class names
+    groups_rule: str
+    licence: str
+    citation: str
+    source: str
+    recipe: dict[str, Any]  # How it was made: seed, split and whatever else the source was told.
+    image_root: str  # Relative to the dataset folder, or absolute.
+    manifest_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A checked dataset folder."""
+
+    folder: Path
+    table: pd.DataFrame
+    info: DatasetInfo
+
+    @property
+    def classes(self) -> list[str]:
+        """The class names, in the order of the logits."""
+        return self.info.classes
+
+    @cached_property
+    def root(self) -> Path:
+        """The folder that the manifest's files are relative to."""
+        return (self.folder / self.info.image_root).resolve()
+
+    def split(self, name: str) -> pd.DataFrame:
+        """Returns the rows of a split.
+
+        Raises:
+            DataError: there is no such split.
+        """
+        if name not in SPLITS:
+            raise DataError(f"unknown split '{name}'{suggest(name, SPLITS)}")
+        return cast("pd.DataFrame", self.table[self.table["split"] == name])
+
+    def labels(self, split: str) -> np.ndarray:
+        """Returns the class index of each image of a split."""
+        number = {name: k for k, name in enumerate(self.classes)}
+        return np.array([number[name] for name in self.split(split)["label"]], dtype=np.int64)
+
+    def counts(self, split: str) -> np.ndarray:
+        """Returns the number of images of each class in a split."""
+        return np.bincount(self.labels(split), minlength=len(self.classes))
+
+    def paths(self) -> list[Path]:
+        """Returns the image files, in table order."""
+        return [self.root / file for file in self.table["file"]]
+
+
+def write_dataset(folder: Path, table: pd.DataFrame, info: DatasetInfo) -> Dataset:
+    """Checks a table and writes a dataset folder, whole or not at all.
+
+    Raises:
+        DataError: the folder is in use, the table is not sound, or the disk is full.
+    """
+    refuse_used(folder)
+    table = table.astype(str)
+    check_table(table, info)
+    csv = table.to_csv(index=False, lineterminator="\n").encode()
+    info = info.model_copy(update={"manifest_sha256": hashlib.sha256(csv).hexdigest()})
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    except OSError as error:
+        raise DataError(f"cannot write {folder}: {error.strerror}") from error
+    try:
+        (temporary / MANIFEST).write_bytes(csv)
+        (temporary / INFO).write_text(json.dumps(info.model_dump(), indent=2, ensure_ascii=False) + "\n")
+        temporary.chmod(0o755)
+        _move_into_place(temporary, folder)
+    except OSError as error:
+        raise DataError(f"cannot write {folder}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return Dataset(folder, table.reset_index(drop=True), info)
+
+
+def _move_into_place(temporary: Path, folder: Path) -> None:
+    """Renames a finished folder; beside images that a source drew there, its files go in one by one."""
+    if not folder.exists() or not any(folder.iterdir()):
+        temporary.replace(folder)
+        return
+    for name in (MANIFEST, INFO):  # dataset.json last: its presence says that the folder is whole.
+        (temporary / name).replace(folder / name)
+
+
+def refuse_used(folder: Path) -> None:
+    """Refuses a folder that holds a data set or anything else but an `images` folder drawn for it.
+
+    Raises:
+        DataError: the folder is in use.
+    """
+    if folder.is_dir() and {path.name for path in folder.iterdir()} <= {"images", "skipped.csv"}:
+        return
+    if folder.exists():
+        raise DataError(f"output folder {folder} is not empty; choose another")
+
+
+def read_dataset(folder: Path) -> Dataset:
+    """Returns a dataset folder after checking all of it.
+
+    Raises:
+        DataError: one line on what is wrong: missing files, a changed manifest, an unsound table.
+    """
+    info = _read_info(folder)
+    try:
+        csv = (folder / MANIFEST).read_bytes()
+        table = pd.read_csv(folder / MANIFEST, dtype=str, keep_default_na=False)
+    except OSError as error:
+        raise DataError(
+            f"{folder} is not a dataset folder: cannot read {MANIFEST} ({error.strerror})"
+        ) from error
+    except (ValueError, UnicodeDecodeError) as error:
+        raise DataError(f"{folder / MANIFEST} is not a table: {error}") from error
+    check_table(table, info)
+    if hashlib.sha256(csv).hexdigest() != info.manifest_sha256:
+        raise DataError(
+            f"{folder / MANIFEST} was changed after it was made (its sha256 is not the one in {INFO}); "
+            "prepare the data set again, with 'lmd prepare table' if the changed table is what you want"
+        )
+    dataset = Dataset(folder, table, info)
+    _check_files(dataset)
+    return dataset
+
+
+def _read_info(folder: Path) -> DatasetInfo:
+    if not folder.is_dir():
+        raise DataError(f"no dataset folder {folder}; make one with 'lmd prepare'")
+    try:
+        return DatasetInfo.model_validate_json((folder / INFO).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{folder} is not a dataset folder: cannot read {INFO} ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise DataError(f"{folder / INFO} is not sound: {name} {first['msg']}") from error
+
+
+def check_table(table: pd.DataFrame, info: DatasetInfo) -> None:
+    """Checks a manifest.
+
+    Raises:
+        DataError: the first thing that is wrong, named.
+    """
+    missing = [name for name in COLUMNS if name not in table.columns]
+    if missing:
+        raise DataError(f"the manifest lacks the column '{missing[0]}'; it needs {', '.join(COLUMNS)}")
+    if table.empty:
+        raise DataError("the manifest has no images")
+    _check_values(table)
+    _check_unique(table)
+    _check_labels(table, info.classes)
+    if info.recipe.get("split") != "image":
+        _check_groups(table)
+
+
+def _check_values(table: pd.DataFrame) -> None:
+    for column in COLUMNS:
+        empty = table.index[table[column].str.strip() == ""]
+        if len(empty):
+            raise DataError(
+                f"the manifest has no {column} in row {int(empty[0]) + 2} (and {len(empty) - 1} more)"
+            )
+    for name in table["split"].unique():
+        if name not in SPLITS:
+            raise DataError(f"unknown split '{name}' in the manifest{suggest(name, SPLITS)}")
+
+
+def _check_unique(table: pd.DataFrame) -> None:
+    double = table["id"][table["id"].duplicated()]
+    if len(double):
+        raise DataError(
+            f"id '{double.iloc[0]}' stands more than once in the manifest ({len(double)} such rows)"
+        )
+    per_file = table.groupby("file")["split"].nunique()
+    crossing = per_file[per_file > 1]
+    if len(crossing):
+        raise DataError(
+            f"image '{crossing.index[0]}' is in more than one split ({len(crossing)} such images)"
+        )
+    double = table["file"][table["file"].duplicated()]
+    if len(double):
+        raise DataError(f"image '{double.iloc[0]}' stands more than once in the manifest")
+
+
+def _check_labels(table: pd.DataFrame, classes: list[str]) -> None:
+    if len(set(classes)) != len(classes):
+        name = Counter(classes).most_common(1)[0][0]
+        raise DataError(f"class '{name}' stands more than once in the list of classes")
+    if len(classes) < 2:
+        raise DataError(f"a data set needs at least two classes, found {classes}")
+    for name in table["label"].unique():
+        if name not in classes:
+            row = table.index[table["label"] == name][0]
+            raise DataError(
+                f"label '{name}' (image '{table['id'][row]}') is not a class{suggest(name, classes)}"
+            )
+    trained = set(table["label"][table["split"] == "train"])
+    for name in classes:
+        if name not in set(table["label"]):
+            raise DataError(f"class '{name}' is empty: it has no image at all")
+        if name not in trained:
+            raise DataError(f"class '{name}' has no training image")
+
+
+def crossing_groups(table: pd.DataFrame) -> list[str]:
+    """Returns the groups (lesions, patients) that have images in more than one split."""
+    splits = table.groupby("group")["split"].nunique()
+    return [str(name) for name in splits.index[splits > 1]]
+
+
+def _check_groups(table: pd.DataFrame) -> None:
+    crossing = crossing_groups(table)
+    if crossing:
+        raise DataError(
+            f"group '{crossing[0]}' has images in more than one split ({len(crossing)} such groups): a model "
+            "would be tested on what it was trained on; split by group, or by image if that is meant"
+        )
+
+
+def _check_files(dataset: Dataset) -> None:
+    missing: list[str] = []
+    for file, path in zip(dataset.table["file"], dataset.paths(), strict=True):
+        if not path.is_relative_to(dataset.root) or ".." in Path(file).parts:
+            raise DataError(f"image '{file}' lies outside of {dataset.root}")
+        if not path.is_file():
+            missing.append(file)
+    if missing:
+        raise DataError(f"image '{missing[0]}' is missing in {dataset.root} ({len(missing)} missing in all)")
+
+
+def with_splits(table: pd.DataFrame, splits: np.ndarray) -> pd.DataFrame:
+    """Returns a table with its split column and the five columns first."""
+    table = table.assign(split=splits)
+    rest = [name for name in table.columns if name not in COLUMNS]
+    return cast("pd.DataFrame", table[[*COLUMNS, *rest]])

@@ -1,0 +1,35 @@
+"""The errors a user can cause, and how a message offers the nearest right name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LmdError(Exception):
+    """Any mistake that the command reports in one line and with exit code 2."""
+
+
+class SettingsError(LmdError, ValueError):
+    """A method, a setting or a value that does not exist or is out of range."""
+
+
+class DataError(LmdError, ValueError):
+    """A data set, a manifest or an image that cannot be used as it is."""
+
+
+class CheckpointError(LmdError, RuntimeError):
+    """A checkpoint, a weights file or a run folder that does not fit or cannot be written."""
+
+
+def suggest(name: str, allowed: Iterable[str]) -> str:
+    """Returns the end of an error message: the nearest allowed name, or all of them.
+
+    >>> suggest("lmdd", ["ce", "lmd"])
+    "; did you mean 'lmd'?"
+    >>> suggest("zzz", ["ce", "lmd"])
+    '; known: ce, lmd'
+    """
+    names = sorted(allowed)
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(names)}"

@@ -1,0 +1,36 @@
+"""A run judged on a split: predict, measure, write both into the run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lmd.data.manifest import read_dataset
+from lmd.evaluation.evaluate import evaluate, write_evaluation
+from lmd.evaluation.predict import load_model, predict_split, write_predictions
+from lmd.run import RunFolder, read_identity
+from lmd.settings import Tree
+
+
+def evaluate_run(
+    folder: RunFolder,
+    split: str,
+    data: Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Tree:
+    """Writes predictions-<split>.csv and evaluation-<split>.json of a run and returns the latter.
+
+    Raises:
+        CheckpointError: the run has no finished model.
+        DataError: the data set is gone, has other classes, or has no such split.
+    """
+    model = load_model(folder)
+    dataset = read_dataset(data or Path(read_identity(folder)["data"]))
+    predictions = predict_split(model, dataset, split, progress)
+    groups = model.card["groups"]
+    result = evaluate(
+        predictions, model.classes, groups, split, seed=read_identity(folder)["settings"]["seed"]
+    )
+    write_predictions(folder.predictions(split), predictions)
+    write_evaluation(folder.evaluation(split), result)
+    return result

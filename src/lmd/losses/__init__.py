@@ -1,0 +1,1 @@
+"""What the paper says: pure functions of tensors, one for each equation of arXiv 2502.03238."""

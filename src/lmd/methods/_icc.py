@@ -1,0 +1,340 @@
+"""Stage 2 of LMD: Iterative Classifier Calibration (arXiv 2502.03238, section 3.4, Algorithm 1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from lmd.data.augment import view
+from lmd.data.loader import Batch, batches
+from lmd.data.sampling import balanced_order, instance_order
+from lmd.losses.classification import cross_entropy, generalised_cross_entropy
+from lmd.losses.distribution import distribution_consistency
+from lmd.losses.gaussian import (
+    ClassGaussians,
+    class_statistics,
+    factorise,
+    ledoit_wolf_coefficients,
+    prepare_metric,
+    shrink,
+    smooth,
+    virtual_features,
+)
+from lmd.methods.base import (
+    Losses,
+    RunningMeans,
+    StageContext,
+    build_optimiser,
+    seed_epoch,
+    set_rate,
+    steps_per_epoch,
+)
+from lmd.models.classifier import build_classifier
+from lmd.models.inference import encode
+from lmd.models.network import Network, batch_norms
+from lmd.runtime import derive_seed
+from lmd.settings import CommonSettings, Count, Decay, Fraction, NonNegative, Optimisation, Positive, Settings
+
+
+class CalibrationSettings(Settings):
+    """Settings of ICC; the numbers in comments are rows of the table in docs/paper.md."""
+
+    iterations: Annotated[int, Field(ge=0)] = 200  # J
+    virtual_per_class: Count = 50_000  # R
+    head_batch: Count = 352
+    head_optimisation: Optimisation = Optimisation(lr=1e-5, weight_decay=1e-4)
+    encoder_optimisation: Optimisation = Optimisation(lr=1e-6, weight_decay=1e-4)
+    gradient_clip: Positive | None = None
+    head: Literal["linear", "cosine"] = "linear"  # 23
+    reinit: Literal["once", "each_iter"] = "once"  # 23
+    virtual: bool = True  # False: the M-step sees class-balanced real features (ablation w/o VFC)
+    stats_data: Literal["balanced_draw", "all_images"] = "balanced_draw"  # 22
+    unbiased_weights: bool = False  # 22
+    stats_decay: Decay = 0.999  # 18
+    sample_from: Literal["ema", "current"] = "ema"  # 18
+    cov: Literal["ridge", "oas", "ledoit_wolf", "pooled", "diagonal"] = "ridge"  # 17
+    ridge: NonNegative = 0.01  # 17
+    distribution_weight: NonNegative = 1e-4  # lambda_e
+    fdc_metric: Literal["precision", "covariance_literal", "pooled_precision", "diagonal", "euclidean"] = (
+        "precision"  # 16
+    )
+    fdc_sign: Literal["paper", "code"] = "paper"  # 15
+    phi_cap: Positive | None = None
+    normalise_by_dim: bool = False
+    estep_label: Literal["ce", "gce", "detached_legacy", "none"] = "ce"  # 14
+    gce_q: Annotated[float, Field(gt=0.0, le=1.0)] = 0.7  # 14
+    estep_view: Literal["clean", "weak", "strong"] = "clean"  # 12
+    estep_bn: Literal["frozen", "train"] = "frozen"  # 13
+    estep_sampling: Literal["instance", "balanced"] = "instance"  # Table 5
+    estep_fraction: Fraction = 1.0
+    final_m_step: bool = True  # 19
+
+
+class Calibration:
+    """ICC: an EM loop of *estimate, maximise, expect*.
+
+    Algorithm 1 runs M1 E1 M2 E2 ... MJ EJ. With `final_m_step` one more estimate and M-step follows,
+    so that the saved classifier fits the saved encoder; the epochs of this stage are then cut before
+    each E-step - M1 | E1 M2 | E2 M3 | ... | EJ MJ+1 - and every epoch ends with a matching pair that
+    validation may choose.
+    """
+
+    name = "stage2"
+
+    def __init__(self, common: CommonSettings, stage: CalibrationSettings, num_classes: int) -> None:
+        """Keeps the settings; nothing is built before `prepare`."""
+        self.common = common
+        self.stage = stage
+        self.num_classes = num_classes
+        self.epochs = stage.iterations + int(stage.final_m_step)
+        self.smoothed: ClassGaussians | None = None
+
+    def prepare(self, context: StageContext) -> None:
+        """Re-initialises the classifier (once) and makes the two optimisers."""
+        self.context = context
+        self.network = context.network
+        self.labels = context.train.labels.numpy()
+        channels = _channels(self.network)
+        head = build_classifier(self.stage.head, channels, self.num_classes, self._seed("head", 0))
+        self.network.classifier = head.to(context.runtime.device)
+        self.head_optimiser = build_optimiser(
+            self.network.classifier, self.stage.head_optimisation, self.common
+        )
+        self.encoder_optimiser = build_optimiser(
+            self.network.encoder, self.stage.encoder_optimisation, self.common
+        )
+
+    def run_epoch(self, epoch: int) -> Losses:
+        """Runs the steps of one epoch (see the class) and returns all their loss terms."""
+        seed_epoch(self.common.seed, self.name, epoch)
+        losses: Losses = {}
+        if self.stage.final_m_step and epoch > 0:
+            losses |= self.expect(epoch - 1)
+        self.estimate(epoch)
+        losses |= self.maximise(epoch)
+        if not self.stage.final_m_step:
+            losses |= self.expect(epoch)
+        return losses
+
+    def estimate(self, iteration: int) -> None:
+        """Estimates mu_k and Sigma_k of the encoder's features and smooths them (eq. 6)."""
+        rows, weights = self._statistics_sample(iteration)
+        output = encode(self.network, self.context.train, self.context.runtime, rows)
+        self.features = output.features.clone()  # Out of inference mode, for the losses below.
+        self.feature_labels = self.context.train.labels[torch.from_numpy(rows)].to(self.features.device)
+        current = class_statistics(self.features, self.feature_labels, self.num_classes, weights)
+        if self.stage.unbiased_weights:
+            current = unbias(current, self.feature_labels, weights)
+        self.smoothed = smooth(self.smoothed, current, iteration, self.stage.stats_decay)
+        self.current = current
+
+    def maximise(self, iteration: int) -> Losses:
+        """Trains the classifier on R virtual features of each class (eq. 7-8), encoder frozen."""
+        if self.stage.reinit == "each_iter":
+            self._reinitialise_head(iteration)
+        draw = self._virtual_source() if self.stage.virtual else self._real_source()
+        generator = torch.Generator(self.features.device).manual_seed(self._seed("virtual", iteration))
+        total = self.stage.virtual_per_class * self.num_classes
+        steps = math.ceil(total / self.stage.head_batch)
+        means = RunningMeans()
+        for step in range(steps):
+            labels = self._cyclic_labels(step, total)
+            moment = iteration + step / steps
+            set_rate(self.head_optimiser, self.stage.head_optimisation, self.common, moment, self.epochs)
+            loss = cross_entropy(self.network.classifier(draw(labels, generator)), labels)
+            self._step(self.head_optimiser, self.network.classifier, loss)
+            means.add({"maximise": loss})
+            self.context.on_step(step + 1, steps)
+        return means.result()
+
+    def expect(self, iteration: int) -> Losses:
+        """Trains the encoder through the frozen classifier, with FDC (eq. 10-12)."""
+        metric = None
+        if self.stage.distribution_weight > 0:
+            metric = prepare_metric(self._shrunk(self.smoothed), self.stage.fdc_metric)
+        order = self._estep_order(iteration)
+        steps = steps_per_epoch(len(order), self.common.batch)
+        means = RunningMeans()
+        with _EncoderTraining(self.network, self.stage.estep_bn):
+            for number, batch in enumerate(self._estep_batches(order)):
+                moment = iteration + number / steps
+                set_rate(
+                    self.encoder_optimiser,
+                    self.stage.encoder_optimisation,
+                    self.common,
+                    moment,
+                    max(self.stage.iterations, 1),
+                )
+                terms = self._expect_terms(batch, iteration, metric)
+                self._step(self.encoder_optimiser, self.network.encoder, terms["expect"])
+                means.add(terms)
+                self.context.on_step(number + 1, steps)
+        return means.result()
+
+    def _expect_terms(self, batch: Batch, iteration: int, metric: Any) -> dict[str, Tensor]:
+        """Equation 12: lambda_e (Psi - Phi) + the label term."""
+        views = view(self.stage.estep_view, batch.images, batch.index, self.common.seed, iteration)
+        with self.context.runtime.autocast():
+            output = self.network(views)
+        terms = {"expect_label": self._label_term(output.logits.float(), batch.labels)}
+        terms["expect"] = terms["expect_label"]
+        if metric is not None:
+            distances = metric.distances(output.features.float())
+            if self.stage.normalise_by_dim:
+                distances = distances / output.features.shape[1]
+            fdc = distribution_consistency(distances, batch.labels, self.stage.fdc_sign, self.stage.phi_cap)
+            terms["distribution_consistency"] = fdc
+            terms["expect"] = terms["expect"] + self.stage.distribution_weight * fdc
+        return terms
+
+    def _label_term(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The label term of the E-step; "detached_legacy" has no gradient, as in the authors' code."""
+        kind = self.stage.estep_label
+        if kind == "none":
+            return torch.zeros((), device=logits.device)
+        if kind == "ce":
+            return cross_entropy(logits, labels)
+        loss = generalised_cross_entropy(logits, labels, self.stage.gce_q)
+        return loss.detach() if kind == "detached_legacy" else loss
+
+    def _step(self, optimiser: torch.optim.Optimizer, module: nn.Module, loss: Tensor) -> None:
+        if not loss.requires_grad:  # No term is left that could move the encoder.
+            return
+        optimiser.zero_grad(set_to_none=True)
+        self.context.runtime.backward(loss)
+        if self.stage.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(module.parameters(), self.stage.gradient_clip)
+        optimiser.step()
+
+    def _statistics_sample(self, iteration: int) -> tuple[np.ndarray, Tensor | None]:
+        """The distinct rows the statistics are made of, and how often each was drawn."""
+        if self.stage.stats_data == "all_images":
+            return np.arange(len(self.labels)), None
+        drawn = balanced_order(self.labels, self._seed("statistics"), iteration)
+        rows, times = np.unique(drawn, return_counts=True)
+        return rows, torch.from_numpy(times).to(self.context.runtime.device)
+
+    def _estep_order(self, iteration: int) -> np.ndarray:
+        seed = self._seed("expect")
+        if self.stage.estep_sampling == "balanced":
+            order = balanced_order(self.labels, seed, iteration)
+        else:
+            order = instance_order(len(self.labels), seed, iteration)
+        return order[: max(1, round(len(order) * self.stage.estep_fraction))]
+
+    def _estep_batches(self, order: np.ndarray) -> Any:
+        size = self.common.batch
+        return batches(
+            self.context.train, order, size, self.context.runtime.device, drop_last=len(order) >= size
+        )
+
+    def _cyclic_labels(self, step: int, total: int) -> Tensor:
+        """The labels of one M-step batch: the classes in turn, so that each is drawn R times in all."""
+        start = step * self.stage.head_batch
+        stop = min(start + self.stage.head_batch, total)
+        return torch.arange(start, stop, device=self.features.device) % self.num_classes
+
+    def _virtual_source(self) -> Callable[[Tensor, torch.Generator], Tensor]:
+        gaussians = self._shrunk(self.smoothed if self.stage.sample_from == "ema" else self.current)
+        mean, factors = gaussians.mean.float(), factorise(gaussians.covariance).float()
+        return lambda labels, generator: virtual_features(mean, factors, labels, generator)
+
+    def _real_source(self) -> Callable[[Tensor, torch.Generator], Tensor]:
+        rows = [torch.nonzero(self.feature_labels == k).flatten() for k in range(self.num_classes)]
+        counts = torch.tensor([len(r) for r in rows], device=self.features.device)
+        table = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+
+        def draw(labels: Tensor, generator: torch.Generator) -> Tensor:
+            uniform = torch.rand(len(labels), generator=generator, device=labels.device)
+            return self.features[table[labels, (uniform * counts[labels]).long()]]
+
+        return draw
+
+    def _shrunk(self, gaussians: ClassGaussians | None) -> ClassGaussians:
+        assert gaussians is not None, "estimate comes before whatever uses the statistics"
+        coefficients = None
+        if self.stage.cov == "ledoit_wolf":
+            coefficients = ledoit_wolf_coefficients(self.features, self.feature_labels, self.num_classes)
+        return shrink(gaussians, self.stage.cov, self.stage.ridge, coefficients)
+
+    def _reinitialise_head(self, iteration: int) -> None:
+        fresh = build_classifier(
+            self.stage.head, _channels(self.network), self.num_classes, self._seed("head", iteration)
+        )
+        self.network.classifier.load_state_dict(fresh.state_dict())
+        self.head_optimiser.state.clear()
+
+    def _seed(self, *keys: int | str) -> int:
+        return derive_seed(self.common.seed, self.name, *keys)
+
+    def deliver(self) -> Network:
+        """Returns the network as it is now."""
+        return self.network
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns both optimisers and the smoothed statistics."""
+        return {
+            "head": self.head_optimiser.state_dict(),
+            "encoder": self.encoder_optimiser.state_dict(),
+            "smoothed": None if self.smoothed is None else self.smoothed.as_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes such a state back."""
+        self.head_optimiser.load_state_dict(state["head"])
+        self.encoder_optimiser.load_state_dict(state["encoder"])
+        if state["smoothed"] is not None:
+            self.smoothed = ClassGaussians.from_dict(state["smoothed"]).to(self.context.runtime.device)
+
+    def artefacts(self) -> dict[str, Tensor]:
+        """Returns the smoothed class Gaussians, in fp32."""
+        if self.smoothed is None:
+            return {}
+        return {name: value.float().cpu() for name, value in self.smoothed.as_dict().items()}
+
+
+class _EncoderTraining:
+    """The state of a network in the E-step: classifier frozen but differentiable, BatchNorm as set."""
+
+    def __init__(self, network: Network, batch_norm: str) -> None:
+        self.network = network
+        self.batch_norm = batch_norm
+
+    def __enter__(self) -> None:
+        self.network.classifier.requires_grad_(False)
+        self.network.train()
+        if self.batch_norm == "frozen":
+            for layer in batch_norms(self.network):
+                layer.eval()
+
+    def __exit__(self, *error: object) -> None:
+        self.network.classifier.requires_grad_(True)
+
+
+def unbias(gaussians: ClassGaussians, labels: Tensor, weights: Tensor | None) -> ClassGaussians:
+    """Replaces the divisor n-1 of repeated draws by n - sum(w^2)/n, which is unbiased.
+
+    An image drawn w times is one observation, not w: with n = sum(w) draws the plain n-1 hardly
+    corrects anything (methods.md 1.3, row 22). A class with one distinct image keeps covariance 0.
+    """
+    if weights is None:
+        return gaussians
+    num_classes = len(gaussians.counts)
+    weight = weights.double()
+    total = torch.zeros(num_classes, dtype=torch.float64, device=weight.device).index_add_(0, labels, weight)
+    squares = torch.zeros_like(total).index_add_(0, labels, weight.square())
+    proper = total - squares / total.clamp(min=1.0)
+    factor = torch.where(proper > 0.5, (total - 1) / proper.clamp(min=0.5), torch.zeros_like(total))
+    covariance = gaussians.covariance * factor[:, None, None].to(gaussians.covariance)
+    return ClassGaussians(gaussians.mean, covariance, gaussians.counts)
+
+
+def _channels(network: Network) -> int:
+    parameter = next(network.classifier.parameters())
+    return parameter.shape[-1]

@@ -1,0 +1,1 @@
+"""Networks: an encoder, a classifier, both as one network, and the EMA teacher."""

@@ -1,0 +1,55 @@
+"""Networks at rest: features and logits of clean images, without gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lmd.data.augment import clean
+from lmd.data.loader import ImageSet, batches
+from lmd.models.network import Network, Output, mode, recalibrate_batch_norm
+from lmd.runtime import Runtime
+
+# Inference has no batch-size of its own to respect: large batches only save overhead.
+BATCH = 256
+
+
+def clean_batches(images: ImageSet, rows: np.ndarray, size: int, runtime: Runtime) -> Iterator[Tensor]:
+    """Yields the normalised, unaugmented images of the given rows."""
+    for batch in batches(images, rows, size, runtime.device):
+        yield clean(batch.images)
+
+
+@torch.inference_mode()
+def encode(
+    network: Network,
+    images: ImageSet,
+    runtime: Runtime,
+    rows: np.ndarray | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Output:
+    """Returns features [N, C] and logits [N, K] of the rows (default: all), in fp32, BatchNorm at rest."""
+    chosen = np.arange(len(images.labels)) if rows is None else rows
+    features: list[Tensor] = []
+    logits: list[Tensor] = []
+    with mode(network, training=False):
+        for batch in clean_batches(images, chosen, BATCH, runtime):
+            with runtime.autocast():
+                output = network(batch)
+            features.append(output.features.float())
+            logits.append(output.logits.float())
+            progress(sum(map(len, logits)), len(chosen))
+    return Output(torch.cat(features), torch.cat(logits))
+
+
+def recalibrate(network: Network, images: ImageSet, runtime: Runtime, order: np.ndarray, batch: int) -> None:
+    """Re-estimates the encoder's BatchNorm statistics in one pass over the clean training images.
+
+    A last batch that is not full is left out (unless it is the only one), because each batch counts alike.
+    """
+    usable = len(order) // batch * batch or len(order)
+    with runtime.autocast():
+        recalibrate_batch_norm(network.encoder, clean_batches(images, order[:usable], batch, runtime))

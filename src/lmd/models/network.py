@@ -1,0 +1,72 @@
+"""Encoder and classifier as one network, and what BatchNorm needs around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm  # torch has no public name for what they share.
+
+
+class Output(NamedTuple):
+    """What a network says of a batch: features z [B, C] and logits s [B, K]."""
+
+    features: Tensor
+    logits: Tensor
+
+
+class Network(nn.Module):
+    """The network f . g: an encoder g followed by a classifier f."""
+
+    def __init__(self, encoder: nn.Module, classifier: nn.Module) -> None:
+        """Joins the two parts."""
+        super().__init__()
+        self.encoder = encoder
+        self.classifier = classifier
+
+    def forward(self, images: Tensor) -> Output:
+        """Returns features and logits of normalised images [B, 3, H, W]."""
+        features = self.encoder(images.contiguous(memory_format=torch.channels_last))
+        return Output(features, self.classifier(features))
+
+
+@contextmanager
+def mode(module: nn.Module, training: bool) -> Iterator[None]:
+    """Puts a module into training or evaluation mode for a while, each part back as it was after."""
+    before = [(part, part.training) for part in module.modules()]
+    module.train(training)
+    try:
+        yield
+    finally:
+        for part, was in before:
+            part.training = was
+
+
+def batch_norms(module: nn.Module) -> list[_BatchNorm]:
+    """Returns the BatchNorm layers that keep running statistics."""
+    return [part for part in module.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
+
+
+@torch.no_grad()
+def recalibrate_batch_norm(encoder: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Re-estimates BatchNorm's running mean and variance on the given batches, weights untouched.
+
+    The statistics become the plain average over the batches (momentum None in torch's terms). An
+    encoder that was trained on augmented images carries their statistics, not those of the clean
+    images it will be asked about (methods.md 1.3, row 13). An encoder without BatchNorm is unchanged.
+    """
+    layers = batch_norms(encoder)
+    if not layers:
+        return
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None
+    with mode(encoder, training=True):
+        for images in batches:
+            encoder(images.contiguous(memory_format=torch.channels_last))
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum

@@ -1,0 +1,112 @@
+"""Figures as inline SVG, drawn with matplotlib in colours that colour-blind people tell apart."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from lmd.settings import Tree
+
+# Okabe and Ito's palette.
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7f7f7f"
+GROUP_COLOURS = {"head": BLUE, "medium": GREEN, "tail": ORANGE}
+
+
+class Drawing:
+    """A figure that becomes SVG text when its block ends."""
+
+    def __init__(self, figure: Any, axes: Any) -> None:
+        """Holds matplotlib's figure and axes."""
+        self.figure, self.axes, self.svg = figure, axes, ""
+
+
+@contextmanager
+def drawing(width: float, height: float, columns: int = 1) -> Iterator[Drawing]:
+    """Gives a figure and closes it; its SVG has no date and no random ids, so equal data give equal pages."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"svg.hashsalt": "lmd", "font.size": 9, "svg.fonttype": "none"}):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        result = Drawing(figure, figure.subplots(1, columns))
+        yield result
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    result.svg = text[text.index("<svg") :]
+
+
+def learning_curves(history: list[Tree]) -> str:
+    """Every loss term (left, each relative to its first value) and validation accuracy (right) by epoch."""
+    with drawing(9, 3, columns=2) as picture:
+        left, right = picture.axes
+        terms = dict.fromkeys(name for record in history for name in record["losses"])
+        for name in terms:
+            points = [(i, r["losses"][name]) for i, r in enumerate(history, 1) if name in r["losses"]]
+            first = abs(points[0][1]) or 1.0
+            left.plot([p[0] for p in points], [p[1] / first for p in points], marker=".", label=name)
+        left.set(xlabel="epoch (both stages)", ylabel="loss / its first value")
+        left.legend(fontsize=7)
+        judged = [
+            (i, r["validation"]["bacc"]) for i, r in enumerate(history, 1) if r["validation"].get("bacc")
+        ]
+        right.plot([p[0] for p in judged], [p[1] for p in judged], marker=".", color=BLUE)
+        right.set(xlabel="epoch (both stages)", ylabel="validation balanced accuracy")
+        change = next((i for i, r in enumerate(history) if r["stage"] != history[0]["stage"]), None)
+        if change is not None:
+            for axes in (left, right):
+                axes.axvline(change + 0.5, color=GREY, linestyle=":")
+    return picture.svg
+
+
+def confusion_matrix(matrix: list[list[int]], classes: list[str]) -> str:
+    """Counts, coloured by the share of the true class (row)."""
+    counts = np.array(matrix, dtype=float)
+    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    side = 2 + 0.45 * len(classes)
+    with drawing(side, side) as picture:
+        axes = picture.axes
+        axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        for row, column in np.ndindex(*share.shape):
+            colour = "white" if share[row, column] > 0.55 else "black"
+            axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=colour)
+        names = {"labels": [_plain(name) for name in classes]}
+        axes.set_xticks(range(len(classes)), **names, rotation=90)
+        axes.set_yticks(range(len(classes)), **names)
+        axes.set(xlabel="predicted", ylabel="true")
+    return picture.svg
+
+
+def class_recalls(runs: dict[str, Tree]) -> str:
+    """Recall of each class with its interval, one bar for each run."""
+    first = next(iter(runs.values()))["classes"]
+    order = sorted(range(len(first)), key=lambda k: -first[k]["n"])
+    colours = (BLUE, ORANGE, GREEN, GREY)
+    with drawing(9, 3.2) as picture:
+        axes, width = picture.axes, 0.8 / len(runs)
+        for number, (name, run) in enumerate(runs.items()):
+            entries = [run["classes"][k] for k in order]
+            value = np.array([entry["recall"] or 0.0 for entry in entries])
+            low = np.array([entry["recall_low"] or 0.0 for entry in entries])
+            high = np.array([entry["recall_high"] or 0.0 for entry in entries])
+            place = np.arange(len(order)) + number * width - 0.4 + width / 2
+            error = np.clip([value - low, high - value], 0, None)
+            axes.bar(
+                place, value, width, yerr=error, label=_plain(name), color=colours[number % 4], capsize=2
+            )
+        labels = [f"{_plain(first[k]['name'])}\nn={first[k]['n']}" for k in order]
+        axes.set_xticks(range(len(order)), labels)
+        axes.set(ylabel="recall (95% interval)", ylim=(0, 1.02))
+        axes.legend()
+    return picture.svg
+
+
+def _plain(name: str) -> str:
+    """A name that matplotlib does not take for mathematics."""
+    return name.replace("$", r"\$")

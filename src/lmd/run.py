@@ -1,0 +1,182 @@
+"""The run folder: which files it has, and how they are written and read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import yaml
+
+from lmd.errors import CheckpointError, SettingsError
+from lmd.runtime import atomic_path, atomic_write, load_tree, save_tree
+from lmd.settings import CommonSettings, Tree
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+_HEAD = ("method", "data", "manifest_sha256", "weights_sha256")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of a run's files (DESIGN section 5)."""
+
+    path: Path
+
+    @property
+    def settings(self) -> Path:
+        """The resolved settings, with the method and the data set they belong to."""
+        return self.path / "settings.yaml"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The state from which a run goes on; removed when the run has finished."""
+        return self.path / "checkpoint" / "state.safetensors"
+
+    @property
+    def weights(self) -> Path:
+        """The trained weights."""
+        return self.path / "model" / "model.safetensors"
+
+    @property
+    def model(self) -> Path:
+        """All that prediction needs besides the weights."""
+        return self.path / "model" / "model.json"
+
+    @property
+    def gaussians(self) -> Path:
+        """The class Gaussians of a method that estimates them."""
+        return self.path / "model" / "gaussians.safetensors"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object for each epoch."""
+        return self.path / "metrics.jsonl"
+
+    def predictions(self, split: str) -> Path:
+        """The predictions on a split."""
+        return self.path / f"predictions-{split}.csv"
+
+    def evaluation(self, split: str) -> Path:
+        """The metrics on a split."""
+        return self.path / f"evaluation-{split}.json"
+
+
+def create(path: Path) -> RunFolder:
+    """Returns a new run folder.
+
+    Raises:
+        SettingsError: the folder exists and is not empty, so that no run is overwritten.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise SettingsError(f"output folder {path} is not empty; choose another, or go on with --resume")
+    return RunFolder(path)
+
+
+def identity(method: str, settings: CommonSettings, data: Path, manifest_sha256: str) -> Tree:
+    """Returns what makes a run what it is: a checkpoint goes on only where all of it is equal."""
+    return {
+        "method": method,
+        "data": str(data.resolve()),
+        "manifest_sha256": manifest_sha256,
+        "weights_sha256": _sha256(settings.weights),
+        "settings": settings.model_dump(mode="json"),
+    }
+
+
+def _sha256(path: str | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"no weights file {path} ({error.strerror})") from error
+
+
+def check_identity(saved: Tree, wanted: Tree) -> None:
+    """Compares a checkpoint's identity with the wanted one.
+
+    Raises:
+        CheckpointError: they differ; the first difference is named.
+    """
+    for name, old, new in _differences(saved, wanted, ""):
+        if name != "data":  # A data set may have moved; its manifest's hash says whether it is the same.
+            kind = "data" if name.startswith("manifest") else "settings"
+            raise CheckpointError(f"the checkpoint is from other {kind}: {name} was {old!r}, now {new!r}")
+
+
+def _differences(old: Tree, new: Tree, prefix: str) -> list[tuple[str, Any, Any]]:
+    found: list[tuple[str, Any, Any]] = []
+    for name in dict.fromkeys((*old, *new)):
+        before, after = old.get(name), new.get(name)
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += _differences(cast("Tree", before), cast("Tree", after), f"{prefix}{name}.")
+        elif before != after:
+            found.append((prefix + name, before, after))
+    return found
+
+
+def write_identity(run: RunFolder, identity: Tree) -> None:
+    """Writes settings.yaml: method and data first, then every setting, all on one level."""
+    flat = {name: identity[name] for name in _HEAD} | identity["settings"]
+    atomic_write(run.settings, yaml.safe_dump(flat, sort_keys=False))
+
+
+def read_identity(run: RunFolder) -> Tree:
+    """Returns the identity that settings.yaml holds.
+
+    Raises:
+        CheckpointError: this is no run folder.
+    """
+    try:
+        flat = cast("Tree", yaml.safe_load(run.settings.read_text(encoding="utf-8")))
+        head = {name: flat.pop(name) for name in _HEAD}
+    except (OSError, yaml.YAMLError, KeyError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"{run.path} is not a run folder: it has no readable settings.yaml") from error
+    return {**head, "settings": flat}
+
+
+def write_metrics(run: RunFolder, history: list[Tree]) -> None:
+    """Writes the whole history: after a resume no line stands twice."""
+    atomic_write(run.metrics, "".join(json.dumps(record) + "\n" for record in history))
+
+
+def write_model(run: RunFolder, weights: dict[str, Tensor], card: Tree, artefacts: dict[str, Tensor]) -> None:
+    """Writes the model folder; model.json comes last, so that its presence says the model is complete."""
+    from safetensors.torch import save_file
+
+    with atomic_path(run.weights) as temporary:
+        save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, temporary)
+    if artefacts:
+        with atomic_path(run.gaussians) as temporary:
+            save_file({name: value.contiguous() for name, value in artefacts.items()}, temporary)
+    atomic_write(run.model, json.dumps(card, indent=2) + "\n")
+
+
+def read_model_card(run: RunFolder) -> Tree:
+    """Returns model.json.
+
+    Raises:
+        CheckpointError: the run has no finished model.
+    """
+    if not run.model.is_file():
+        hint = "it has not finished; go on with --resume" if run.settings.is_file() else "no such run"
+        raise CheckpointError(f"{run.path} has no trained model: {hint}")
+    try:
+        return cast("Tree", json.loads(run.model.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{run.model} is damaged: {error}") from error
+
+
+def save_checkpoint(run: RunFolder, state: Tree) -> None:
+    """Saves the state of a run in one atomic file."""
+    save_tree(run.checkpoint, state)
+
+
+def load_checkpoint(run: RunFolder) -> Tree:
+    """Returns the state that `save_checkpoint` saved."""
+    return cast("Tree", load_tree(run.checkpoint))

@@ -1,0 +1,157 @@
+"""Settings: frozen models filled from layers (defaults < budget < recipe < command line)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, cast
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lmd.errors import SettingsError, suggest
+
+Tree = dict[str, Any]
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+Count = Annotated[int, Field(ge=1)]
+Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+# Below, the last stage of a network meets 1 x 1 maps, where oneDNN's bf16 gradient of a strided
+# convolution is garbage (torch 2.15, docs/log.md).
+MIN_BF16_SIZE = 32
+
+
+class Settings(BaseModel):
+    """A frozen group of settings; an unknown name or a value out of range is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Optimisation(Settings):
+    """Stochastic gradient descent, as in section 4.2 of the paper."""
+
+    lr: Positive = 0.01
+    momentum: Decay = 0.9
+    weight_decay: NonNegative = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_epochs: NonNegative = 0.0
+
+
+class CommonSettings(Settings):
+    """What every method shares, so that a comparison is never one of protocol."""
+
+    encoder: str = "resnet18"
+    pretrained: bool = True
+    weights: str | None = None
+    partial_weights: bool = False
+    size: Annotated[int, Field(ge=8, le=2048)] = 224
+    crop: Literal["none", "center"] = "none"
+    batch: Annotated[int, Field(ge=2)] = 128
+    lr_scale: Literal["none", "linear"] = "none"
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    bn_recalibrate: bool = True
+    select: Literal["val_bacc", "last"] = "val_bacc"
+    seed: Annotated[int, Field(ge=0)] = 42
+
+    @model_validator(mode="after")
+    def _refuse_bf16_on_tiny_images(self) -> CommonSettings:
+        if self.precision == "bf16" and self.size < MIN_BF16_SIZE:
+            raise ValueError(f"bf16 needs images of at least {MIN_BF16_SIZE} pixels, not {self.size}")
+        return self
+
+    @property
+    def usable_precision(self) -> str:
+        """The precision to ask for: "auto" is fp32 where images are too small for bf16."""
+        return "fp32" if self.size < MIN_BF16_SIZE else self.precision
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def read_recipe(path: Path) -> Tree:
+    """Returns the settings that a recipe (a YAML file) holds.
+
+    Raises:
+        SettingsError: the file is missing, is not YAML or does not hold a mapping.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot read recipe {path}: {error}") from error
+    except yaml.YAMLError as error:
+        raise SettingsError(f"recipe {path} is not YAML: {' '.join(str(error).split())}") from error
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise SettingsError(f"recipe {path} must hold 'name: value' lines, found {type(tree).__name__}")
+    return cast("Tree", tree)
+
+
+def parse_override(text: str) -> Tree:
+    """Returns the nested tree of one `a.b=value` override; the value is read as YAML.
+
+    >>> parse_override("stage1.epochs=5")
+    {'stage1': {'epochs': 5}}
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not all(name.split(".")):
+        raise SettingsError(f"--set needs name=value, found '{text}'")
+    try:
+        leaf: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"--set {name}: '{value}' is not a value") from error
+    for part in reversed(name.split(".")):
+        leaf = {part: leaf}
+    return cast("Tree", leaf)
+
+
+def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> Tree:
+    """Returns `base` with the values of `top` laid over it, group by group.
+
+    >>> merge({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"c": 9}})
+    {'a': 1, 'b': {'c': 9, 'd': 3}}
+    """
+    result = dict(base)
+    for name, value in top.items():
+        old = result.get(name)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        result[name] = merge(cast("Tree", old), cast("Tree", value)) if both else value
+    return result
+
+
+def resolve(model: type[S], *layers: Mapping[str, Any], overrides: Sequence[str] = ()) -> S:
+    """Returns the settings that the layers give; a later layer wins, overrides win over all.
+
+    Raises:
+        SettingsError: one line that names the setting, its value and what is allowed.
+    """
+    tree: Tree = {}
+    for layer in (*layers, *map(parse_override, overrides)):
+        tree = merge(tree, layer)
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        raise SettingsError(_explain(model, error)) from error
+
+
+def setting_names(model: type[Settings], prefix: str = "") -> list[str]:
+    """Returns the dotted names of all settings of a model, groups included."""
+    names: list[str] = []
+    for name, field in model.model_fields.items():
+        names.append(prefix + name)
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, Settings):
+            names += setting_names(inner, f"{prefix}{name}.")
+    return names
+
+
+def _explain(model: type[Settings], error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"]) or "settings"
+    if first["type"] == "extra_forbidden":
+        return f"unknown setting '{name}'{suggest(name, setting_names(model))}"
+    return f"setting {name} = {first['input']!r}: {first['msg']}"

@@ -1,0 +1,21 @@
+"""Shapes and types are checked while the tests run; real data are used where they lie beside the project."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+# Before any of these modules is imported: jaxtyping's annotations then check every call.
+install_import_hook(["lmd.losses", "lmd.data.augment"], "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real images and tables; a test that needs it skips where it is absent."""
+    folder = Path(os.environ.get("LMD_SHARED", Path(__file__).parents[2] / "shared")) / "data"
+    if not (folder / "isic2019").is_dir():
+        pytest.skip(f"no real data at {folder}; set LMD_SHARED to the folder that holds data/isic2019")
+    return folder

@@ -1,0 +1,109 @@
+"""Seeds, atomic files, trees of tensors, and the gather that keeps gradients right."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from lmd.errors import CheckpointError
+from lmd.losses.relation import channel_consistency, probability_consistency, sample_consistency
+from lmd.runtime import atomic_write, derive_seed, gather, load_tree, save_tree
+
+
+def test_seeds_depend_on_every_key_and_fit_a_generator() -> None:
+    seeds = {derive_seed(seed, name, epoch) for seed in range(5) for name in "ab" for epoch in range(5)}
+    assert len(seeds) == 50
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_a_tree_comes_back_as_it_was(tmp_path: Path) -> None:
+    tree = {
+        "a": [torch.arange(3), {"b": None, 3: 1.5}],
+        "c": torch.ones(2, 2, dtype=torch.bfloat16),
+        "empty": {},
+        "text": "x",
+    }
+    save_tree(tmp_path / "tree", tree)
+    back = load_tree(tmp_path / "tree")
+    assert torch.equal(back["a"][0], tree["a"][0])
+    assert back["a"][1] == {"b": None, 3: 1.5}
+    assert torch.equal(back["c"], tree["c"])
+    assert (back["empty"], back["text"]) == ({}, "x")
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"\x10\x00\x00\x00\x00\x00\x00\x00{}"])
+def test_a_damaged_tree_is_one_clear_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "tree").write_bytes(content)
+    with pytest.raises(CheckpointError, match="cannot read checkpoint"):
+        load_tree(tmp_path / "tree")
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "file"
+    atomic_write(target, "old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CheckpointError, match=r"cannot write .*file: No space left"):
+        atomic_write(target, "new")
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(CheckpointError, match="cannot write"):
+        atomic_write(tmp_path / "file" / "below", "x")
+
+
+def _relation_loss(features: torch.Tensor, logits: torch.Tensor, legacy: bool) -> torch.Tensor:
+    """The three consistencies against a fixed teacher, on the rows of all processes."""
+    student, student_logits = gather(features, legacy), gather(logits, legacy)
+    torch.manual_seed(1)
+    teacher, teacher_logits = torch.randn(8, 5).double(), torch.randn(8, 3).double()
+    return (
+        sample_consistency(student, teacher)
+        + channel_consistency(student, teacher)
+        + probability_consistency(student_logits, teacher_logits)
+    )
+
+
+def _data() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    return torch.randn(8, 4).double(), torch.randn(4, 5).double(), torch.randn(5, 3).double()
+
+
+def _worker(rank: int, folder: str, legacy: bool) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/init", rank=rank, world_size=2)
+    images, encoder, head = _data()
+    encoder.requires_grad_()
+    features = images[rank * 4 : rank * 4 + 4] @ encoder
+    _relation_loss(features, features @ head, legacy).backward()
+    assert encoder.grad is not None
+    dist.all_reduce(encoder.grad)
+    encoder.grad /= 2  # What DDP does.
+    if rank == 0:
+        torch.save(encoder.grad, f"{folder}/gradient")
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize(("legacy", "factor"), [(False, 1.0), (True, 0.5)])
+def test_two_processes_give_the_gradient_of_one(tmp_path: Path, legacy: bool, factor: float) -> None:
+    mp.spawn(_worker, args=(str(tmp_path), legacy), nprocs=2)  # pyright: ignore
+    images, encoder, head = _data()
+    encoder.requires_grad_()
+    features = images @ encoder
+    _relation_loss(features, features @ head, False).backward()
+    assert encoder.grad is not None
+    found = torch.load(tmp_path / "gradient", weights_only=True)
+    torch.testing.assert_close(found, factor * encoder.grad)

@@ -1,0 +1,110 @@
+"""Settings: layers, overrides, and errors that name what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lmd import methods
+from lmd.errors import SettingsError
+from lmd.methods import lmd as lmd_method
+from lmd.settings import merge, parse_override, read_recipe, resolve
+
+
+def test_later_layers_win_and_overrides_win_over_all() -> None:
+    recipe = {"size": 64, "stage1": {"epochs": 3}}
+    settings = resolve(lmd_method.Settings, {"size": 32, "batch": 16}, recipe, overrides=["stage1.epochs=5"])
+    assert (settings.size, settings.batch, settings.stage1.epochs) == (64, 16, 5)
+
+
+def test_an_override_of_a_group_keeps_its_other_values() -> None:
+    assert merge({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}) == {"a": {"b": 3, "c": 2}}
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("stage1.epoch=5", ["stage1.epoch", "stage1.epochs"]),
+        ("stage1.epochs=0", ["stage1.epochs", "0", "greater than or equal to 1"]),
+        ("size=banana", ["size", "banana"]),
+        ("stage1.kl=sideways", ["stage1.kl", "sideways", "teacher_student"]),
+        ("stage2.fdc_metric=manhattan", ["fdc_metric", "manhattan", "precision"]),
+        ("stage1.optimisation.lr=-1", ["stage1.optimisation.lr", "-1"]),
+        ("stage1.optimisation.lr=.nan", ["stage1.optimisation.lr", "nan"]),
+        ("stage1", ["name=value", "stage1"]),
+        ("=3", ["name=value"]),
+    ],
+)
+def test_a_wrong_override_is_one_line_that_names_it(override: str, words: list[str]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        resolve(lmd_method.Settings, overrides=[override])
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(word in message for word in words), message
+
+
+def test_settings_are_frozen() -> None:
+    settings = resolve(lmd_method.Settings)
+    with pytest.raises(ValueError, match="frozen"):
+        settings.size = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "{", "3\n"])
+def test_a_recipe_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(text)
+    with pytest.raises(SettingsError, match=r"recipe .*recipe\.yaml"):
+        read_recipe(recipe)
+
+
+def test_a_missing_recipe_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot read recipe"):
+        read_recipe(tmp_path / "none.yaml")
+
+
+def test_an_override_is_read_as_yaml() -> None:
+    assert parse_override("a.b=[1, 2]") == {"a": {"b": [1, 2]}}
+    assert parse_override("a=1e-4") == {"a": "1e-4"} or parse_override("a=1e-4") == {"a": 1e-4}
+
+
+def test_scientific_notation_reaches_a_number() -> None:
+    settings = resolve(lmd_method.Settings, overrides=["stage2.encoder_optimisation.lr=1e-6"])
+    assert settings.stage2.encoder_optimisation.lr == 1e-6
+
+
+@pytest.mark.parametrize("name", methods.names())
+@pytest.mark.parametrize("budget", methods.BUDGETS)
+def test_every_budget_of_every_method_resolves_and_round_trips(name: str, budget: str) -> None:
+    method = methods.load(name)
+    settings = resolve(method.Settings, methods.preset(method), methods.budget(method, budget))
+    assert resolve(method.Settings, settings.model_dump(mode="json")) == settings
+
+
+def test_the_defaults_of_lmd_are_the_papers() -> None:
+    settings = resolve(lmd_method.Settings)
+    assert settings.stage1.consistency_weight == 10.0
+    assert settings.stage1.probability_factor == 0.5
+    assert settings.stage2.virtual_per_class == 50_000
+    assert settings.stage2.distribution_weight == 1e-4
+    assert settings.stage2.head_optimisation.lr == 1e-5
+    assert settings.stage2.encoder_optimisation.lr == 1e-6
+    assert (settings.encoder, settings.size, settings.batch) == ("resnet18", 224, 128)
+
+
+def test_unknown_methods_and_budgets_offer_the_nearest_name() -> None:
+    with pytest.raises(SettingsError, match="did you mean 'lmd'"):
+        methods.load("ldm")
+    with pytest.raises(SettingsError, match="did you mean 'short'"):
+        methods.budget(methods.load("ce"), "shrt")
+
+
+def test_a_method_file_outside_the_package_is_loaded(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text('"""Mine."""\nfrom lmd.methods.ce import BUDGETS, Settings, stages\n')
+    assert methods.title(methods.load(str(file))) == "Mine."
+    (tmp_path / "broken.py").write_text('"""Nothing."""\n')
+    with pytest.raises(SettingsError, match="has no 'Settings'"):
+        methods.load(str(tmp_path / "broken.py"))
+    with pytest.raises(SettingsError, match="no method file"):
+        methods.load(str(tmp_path / "none.py"))

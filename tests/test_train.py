@@ -1,0 +1,231 @@
+"""Training: both stages, the same weights for the same seed, and resume after kill -9."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lmd import methods
+from lmd.data.manifest import Dataset, read_dataset
+from lmd.errors import CheckpointError, SettingsError
+from lmd.run import RunFolder
+from lmd.settings import CommonSettings, merge, resolve
+from lmd.train import Silent, train
+from tests import toy
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return toy.make_dataset(tmp_path_factory.mktemp("toy"))
+
+
+def settings_of(name: str, **changes: Any) -> CommonSettings:
+    method = methods.load(name)
+    return resolve(method.Settings, methods.preset(method), merge(toy.RECIPES[name], changes))
+
+
+def weights_of(folder: RunFolder) -> dict[str, torch.Tensor]:
+    return load_file(folder.weights)
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(
+        torch.equal(value, second[name]) for name, value in first.items()
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """An LMD run that nothing interrupted."""
+    return train(dataset, "lmd", settings_of("lmd"), tmp_path_factory.mktemp("run") / "lmd")
+
+
+def records(folder: RunFolder) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_every_method_trains_and_leaves_a_complete_run_folder(
+    name: str, dataset: Dataset, tmp_path: Path
+) -> None:
+    folder = train(dataset, name, settings_of(name), tmp_path / "run")
+    card = json.loads(folder.model.read_text())
+    assert card["classes"] == toy.CLASSES
+    assert card["training_counts"] == toy.COUNTS["train"]
+    assert card["preprocessing"]["size"] == 16
+    assert all(bool(torch.isfinite(value).all()) for value in weights_of(folder).values())
+    assert not folder.checkpoint.exists()
+    assert (folder.path / "environment.json").is_file()
+    assert [record["epoch"] for record in records(folder) if record["stage"] == "stage1"] == [0, 1, 2]
+
+
+def test_each_loss_term_is_logged(finished: RunFolder) -> None:
+    first, last = records(finished)[0], records(finished)[-1]
+    assert set(first["losses"]) == {
+        "total",
+        "cross_entropy",
+        "probability_consistency",
+        "sample_consistency",
+        "channel_consistency",
+    }
+    assert set(last["losses"]) == {"maximise", "expect", "expect_label", "distribution_consistency"}
+    losses = first["losses"]
+    relation = losses["sample_consistency"] + losses["channel_consistency"]
+    relation += 0.5 * losses["probability_consistency"]
+    assert losses["total"] == pytest.approx(losses["cross_entropy"] + relation, rel=1e-5)
+
+
+def test_the_final_m_step_follows_the_last_e_step(finished: RunFolder) -> None:
+    stage2 = [set(record["losses"]) for record in records(finished) if record["stage"] == "stage2"]
+    assert ["expect" in terms for terms in stage2] == [False, True, True]
+    assert all("maximise" in terms for terms in stage2)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(
+    finished: RunFolder, dataset: Dataset, tmp_path: Path
+) -> None:
+    again = train(dataset, "lmd", settings_of("lmd"), tmp_path / "again")
+    other = train(dataset, "lmd", settings_of("lmd", seed=1), tmp_path / "other")
+    assert same(weights_of(finished), weights_of(again))
+    assert not same(weights_of(finished), weights_of(other))
+
+
+def test_the_test_split_is_not_touched(finished: RunFolder, dataset: Dataset, tmp_path: Path) -> None:
+    """Relabelling the test images changes nothing."""
+    table = dataset.table.copy()
+    table.loc[table["split"] == "test", "label"] = "common"
+    changed = Dataset(dataset.folder, table, dataset.info)
+    run = train(changed, "lmd", settings_of("lmd"), tmp_path / "run")
+    assert same(weights_of(finished), weights_of(run))
+
+
+# A child process that kills itself, as `kill -9` would, at the n-th call of one function.
+_CHILD = """
+import os, signal, sys
+from pathlib import Path
+from lmd import methods
+from lmd.data.manifest import read_dataset
+from lmd.methods import _icc, _rrl
+from lmd.settings import resolve
+from lmd.train import train
+from tests import toy
+
+data, out, owner, name, call = sys.argv[1:]
+target = {"icc": _icc.Calibration, "rrl": _rrl.RelationLearning}[owner]
+original, calls = getattr(target, name), []
+
+def deadly(self, *arguments, **keywords):
+    calls.append(name)
+    if len(calls) == int(call):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(self, *arguments, **keywords)
+
+setattr(target, name, deadly)
+settings = resolve(methods.load("lmd").Settings, toy.LMD)
+train(read_dataset(Path(data)), "lmd", settings, Path(out))
+"""
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "call", "where"),
+    [
+        ("rrl", "_train_step", 3, "stage 1, before the first checkpoint"),
+        ("rrl", "_train_step", 11, "stage 1, second epoch"),
+        ("icc", "estimate", 1, "between the stages"),
+        ("icc", "_cyclic_labels", 4, "first M-step"),
+        ("icc", "_cyclic_labels", 8, "second M-step, after an E-step"),
+        ("icc", "_expect_terms", 3, "first E-step"),
+        ("icc", "_expect_terms", 10, "second E-step"),
+    ],
+)
+def test_killed_and_resumed_equals_uninterrupted(
+    owner: str, name: str, call: int, where: str, finished: RunFolder, dataset: Dataset, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    root = Path(__file__).parents[1]
+    child = subprocess.run(
+        [sys.executable, "-c", _CHILD, str(dataset.folder), str(out), owner, name, str(call)],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root / "src"), str(root)])},
+        capture_output=True,
+        check=False,
+    )
+    assert child.returncode == -signal.SIGKILL, (where, child.stderr.decode()[-2000:])
+    folder = train(read_dataset(dataset.folder), "lmd", settings_of("lmd"), out, resume=True)
+    assert same(weights_of(finished), weights_of(folder)), where
+    timeless = [{**record, "seconds": 0} for record in records(folder)]
+    assert timeless == [{**record, "seconds": 0} for record in records(finished)]
+
+
+def interrupted(dataset: Dataset, out: Path) -> None:
+    """Leaves a run that stopped after its first epoch."""
+
+    class Stop(Silent):
+        def finished(self, record: dict[str, Any]) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(dataset, "lmd", settings_of("lmd"), out, progress=Stop())
+
+
+def test_a_checkpoint_of_other_settings_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    interrupted(dataset, tmp_path / "run")
+    changed = settings_of("lmd", stage1={"teacher_decay": 0.5})
+    with pytest.raises(CheckpointError, match=r"stage1\.teacher_decay was 0\.999, now 0\.5"):
+        train(dataset, "lmd", changed, tmp_path / "run", resume=True)
+
+
+def test_a_checkpoint_of_other_data_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    interrupted(dataset, tmp_path / "run")
+    changed = Dataset(
+        dataset.folder, dataset.table, dataset.info.model_copy(update={"manifest_sha256": "0" * 64})
+    )
+    with pytest.raises(CheckpointError, match="other data"):
+        train(changed, "lmd", settings_of("lmd"), tmp_path / "run", resume=True)
+
+
+def test_a_damaged_checkpoint_is_one_clear_error(dataset: Dataset, tmp_path: Path) -> None:
+    interrupted(dataset, tmp_path / "run")
+    RunFolder(tmp_path / "run").checkpoint.write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match="cannot read checkpoint"):
+        train(dataset, "lmd", settings_of("lmd"), tmp_path / "run", resume=True)
+
+
+def test_an_output_folder_in_use_is_refused_and_left_alone(dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("precious")
+    with pytest.raises(SettingsError, match="not empty"):
+        train(dataset, "ce", settings_of("ce"), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_resuming_what_is_no_run_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="not a run folder"):
+        train(dataset, "ce", settings_of("ce"), tmp_path / "none", resume=True)
+
+
+def test_resuming_a_finished_run_changes_nothing(finished: RunFolder, dataset: Dataset) -> None:
+    before = finished.weights.stat().st_mtime_ns
+    train(dataset, "lmd", settings_of("lmd"), finished.path, resume=True)
+    assert finished.weights.stat().st_mtime_ns == before
+    with pytest.raises(CheckpointError, match="other settings"):
+        train(dataset, "lmd", settings_of("lmd", seed=7), finished.path, resume=True)
+
+
+def test_a_diverging_training_says_so(dataset: Dataset, tmp_path: Path) -> None:
+    wild = settings_of("ce", stage1={"optimisation": {"lr": 1e30}})
+    with pytest.raises(SettingsError, match=r"loss term .* lower a learning rate"):
+        train(dataset, "ce", wild, tmp_path / "run")
+
+
+def test_bf16_trains(dataset: Dataset, tmp_path: Path) -> None:
+    folder = train(dataset, "lmd", settings_of("lmd", precision="bf16", size=32), tmp_path / "run")
+    assert all(bool(torch.isfinite(value).all()) for value in weights_of(folder).values())
