@@ -6,10 +6,20 @@ import os
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Read by torch when it is first imported: parallel workers must not fight for the cores.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 # Before any of these modules is imported: jaxtyping's annotations then check every call.
-install_import_hook(["lmd.losses", "lmd.data.augment"], "beartype.beartype")
+install_import_hook(["lmd.losses", "lmd.models", "lmd.data.augment"], "beartype.beartype")
+
+# The same examples each time, and no deadline: the first call of torch is slow on a busy machine.
+settings.register_profile("lmd", deadline=None, derandomize=True)
+settings.load_profile("lmd")
 
 
 @pytest.fixture(scope="session")

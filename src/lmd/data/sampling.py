@@ -41,5 +41,4 @@ def _generator(kind: str, seed: int, epoch: int) -> np.random.Generator:
 
 
 def _shard(order: np.ndarray, rank: int, world: int) -> np.ndarray:
-    padding = -len(order) % world
-    return np.concatenate([order, order[:padding]])[rank::world].astype(np.int64)
+    return np.resize(order, len(order) + -len(order) % world)[rank::world].astype(np.int64)

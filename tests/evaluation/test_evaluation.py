@@ -1,0 +1,168 @@
+"""Metrics against scikit-learn, intervals that mean something, and the layout of the JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics as sk
+
+from lmd.errors import DataError
+from lmd.evaluation.evaluate import evaluate, write_evaluation
+from lmd.evaluation.metrics import all_metrics, balanced_accuracy, class_auc, kappa, macro_auc
+from lmd.evaluation.uncertainty import bootstrap_weights, interval
+
+CLASSES = ["a", "b", "c", "d"]
+GROUPS = {"head": ["a"], "medium": ["b", "c"], "tail": ["d"]}
+
+
+def case(count: int = 300, seed: int = 0, ties: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    labels = np.r_[np.arange(4), random.choice(4, count - 4, p=[0.6, 0.2, 0.15, 0.05])]
+    scores = random.normal(size=(count, 4)) + 1.5 * np.eye(4)[labels]
+    scores = np.round(scores) if ties else scores
+    exponentials = np.exp(scores)
+    return labels, exponentials / exponentials.sum(1, keepdims=True)
+
+
+def table(labels: np.ndarray, probabilities: np.ndarray, groups: list[str] | None = None) -> pd.DataFrame:
+    frame = pd.DataFrame(probabilities, columns=[f"p_{name}" for name in CLASSES])
+    frame.insert(0, "predicted", [CLASSES[k] for k in probabilities.argmax(1)])
+    frame.insert(0, "group", groups or [f"g{i}" for i in range(len(labels))])
+    frame.insert(0, "label", [CLASSES[k] for k in labels])
+    frame.insert(0, "id", [f"image{i}" for i in range(len(labels))])
+    return frame
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_every_metric_is_scikit_learns(ties: bool, weighted: bool) -> None:
+    labels, probabilities = case(ties=ties)
+    weight = np.random.default_rng(1).integers(1, 4, len(labels)).astype(float) if weighted else np.ones(300)
+    macro, classes = all_metrics(labels, probabilities, weight[None])
+    guess, extra = probabilities.argmax(1), {"sample_weight": weight}
+    expected = {
+        "bacc": sk.balanced_accuracy_score(labels, guess, **extra),
+        "auc": np.mean([sk.roc_auc_score(labels == k, probabilities[:, k], **extra) for k in range(4)]),
+        "f1": sk.f1_score(labels, guess, average="macro", **extra),
+        "kappa": sk.cohen_kappa_score(labels, guess, weights="quadratic", **extra),
+        "kappa_unweighted": sk.cohen_kappa_score(labels, guess, **extra),
+        "precision": sk.precision_score(labels, guess, average="macro", **extra),
+        "recall": sk.recall_score(labels, guess, average="macro", **extra),
+    }
+    assert {name: float(value[0]) for name, value in macro.items()} == pytest.approx(expected, abs=1e-12)
+    np.testing.assert_allclose(classes["recall"][0], sk.recall_score(labels, guess, average=None, **extra))
+    np.testing.assert_allclose(classes["f1"][0], sk.f1_score(labels, guess, average=None, **extra))
+
+
+def test_macro_auc_is_scikit_learns_one_versus_rest() -> None:
+    labels, probabilities = case()
+    expected = sk.roc_auc_score(labels, probabilities, multi_class="ovr", average="macro")
+    assert macro_auc(labels, probabilities) == pytest.approx(expected, abs=1e-12)
+
+
+def test_perfect_and_constant_predictors() -> None:
+    labels, _ = case()
+    macro, _ = all_metrics(labels, np.eye(4)[labels], np.ones((1, 300)))
+    assert all(float(value[0]) == 1 for value in macro.values())
+    constant = np.tile([0.7, 0.1, 0.1, 0.1], (300, 1))
+    assert balanced_accuracy(labels, constant) == 0.25
+    assert macro_auc(labels, constant) == 0.5
+    macro, _ = all_metrics(labels, constant, np.ones((1, 300)))
+    assert float(macro["kappa"][0]) == pytest.approx(0)
+
+
+def test_an_absent_class_is_left_out_and_said() -> None:
+    labels, probabilities = case()
+    keep = labels != 3
+    result = evaluate(table(labels[keep], probabilities[keep]), CLASSES, GROUPS, "test", draws=50)
+    assert result["classes"][3] == {
+        "name": "d", "n": 0, "group": "tail", "recall": None, "recall_low": None, "recall_high": None,
+        "precision": None, "f1": None, "auc": None,
+    }  # fmt: skip
+    assert result["groups"]["tail"]["recall"] == {"value": None, "low": None, "high": None}
+    assert "no image of this class" in result["reasons"]["d"]
+    expected = sk.balanced_accuracy_score(labels[keep], probabilities[keep].argmax(1))
+    assert result["metrics"]["bacc"]["value"] == pytest.approx(expected)
+
+
+def test_undefined_is_nan_and_never_zero() -> None:
+    labels, probabilities = np.zeros(5, dtype=int), np.tile([0.9, 0.1], (5, 1))
+    assert np.isnan(class_auc(labels, probabilities, np.ones((1, 5)))).all()
+    assert np.isnan(kappa(np.array([[5.0, 0.0], [0.0, 0.0]]), quadratic=True))
+    assert np.isnan(interval(np.array([np.nan])))[0]
+
+
+def test_the_layout_of_the_evaluation(tmp_path: Path) -> None:
+    labels, probabilities = case()
+    result = evaluate(table(labels, probabilities), CLASSES, GROUPS, "test", draws=100)
+    write_evaluation(tmp_path / "evaluation-test.json", result)
+    read = json.loads((tmp_path / "evaluation-test.json").read_text())
+    assert read == json.loads(json.dumps(result))
+    assert (read["split"], read["n"]) == ("test", 300)
+    assert list(read["metrics"]) == ["bacc", "auc", "f1", "kappa", "kappa_unweighted", "precision", "recall"]
+    assert list(read["groups"]) == ["head", "medium", "tail"]
+    for entry in read["metrics"].values():
+        assert entry["low"] <= entry["value"] <= entry["high"]
+    medium = np.mean([read["classes"][k]["recall"] for k in (1, 2)])
+    assert read["groups"]["medium"]["recall"]["value"] == pytest.approx(medium)
+    assert read["groups"]["medium"]["n"] == int(np.isin(labels, [1, 2]).sum())
+    assert [entry["n"] for entry in read["classes"]] == np.bincount(labels).tolist()
+    assert np.array(read["confusion"]).sum() == 300
+
+
+def test_intervals_shrink_with_more_cases_and_repeat_with_the_seed() -> None:
+    def width(count: int) -> float:
+        entry = evaluate(table(*case(count)), CLASSES, GROUPS, "test", draws=300)["metrics"]["bacc"]
+        return entry["high"] - entry["low"]
+
+    assert width(3000) < 0.6 * width(300)
+    first = evaluate(table(*case()), CLASSES, GROUPS, "test", draws=50, seed=3)
+    assert first == evaluate(table(*case()), CLASSES, GROUPS, "test", draws=50, seed=3)
+    assert first != evaluate(table(*case()), CLASSES, GROUPS, "test", draws=50, seed=4)
+
+
+def test_copies_of_a_case_in_one_group_do_not_narrow_the_interval() -> None:
+    """Ten copies of each case carry no new information; clustering knows, image-wise sampling does not."""
+    labels, probabilities = case(120)
+    ten = np.repeat(np.arange(120), 10)
+    grouped = table(labels[ten], probabilities[ten], [f"lesion{i}" for i in ten])
+    single = table(labels[ten], probabilities[ten])
+
+    def width(frame: pd.DataFrame) -> float:
+        entry = evaluate(frame, CLASSES, GROUPS, "test", draws=400)["metrics"]["bacc"]
+        return entry["high"] - entry["low"]
+
+    plain = width(table(labels, probabilities))
+    assert width(grouped) == pytest.approx(plain, rel=0.2)
+    assert width(single) < 0.5 * plain
+
+
+def test_bootstrap_samples_keep_classes_and_groups_together() -> None:
+    labels = np.array([0, 0, 0, 0, 1, 1])
+    groups = np.array(["x", "x", "y", "z", "v", "w"])
+    weights = bootstrap_weights(labels, groups, 500, 0)
+    assert (weights[:, 0] == weights[:, 1]).all()
+    assert (weights[:, 4:].sum(1) == 2).all()
+    assert (weights[:, [0, 2, 3]].sum(1) == 3).all()
+    np.testing.assert_allclose(weights.mean(0), 1, atol=0.15)
+
+
+@pytest.mark.slow
+def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    truth = balanced_accuracy(*case(200_000, seed=99))
+    hits = 0
+    for seed in range(200):
+        entry = evaluate(table(*case(400, seed)), CLASSES, GROUPS, "test", draws=300)["metrics"]["bacc"]
+        hits += entry["low"] <= truth <= entry["high"]
+    assert 0.88 <= hits / 200 <= 0.99
+
+
+def test_a_label_that_is_no_class_is_refused() -> None:
+    frame = table(*case())
+    frame.loc[3, "label"] = "zebra"
+    with pytest.raises(DataError, match=r"'image3'.*'zebra'"):
+        evaluate(frame, CLASSES, GROUPS, "test")

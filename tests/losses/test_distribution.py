@@ -1,0 +1,118 @@
+"""Equations 10-12 against loops, and which way the loss pulls."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lmd.errors import SettingsError
+from lmd.losses.distribution import attraction, distribution_consistency, repulsion
+from lmd.losses.gaussian import class_statistics, prepare_metric, shrink
+
+DISTANCES = torch.rand(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 5
+LABELS = torch.tensor([0, 3, 1, 1, 2, 0])
+
+
+def slow_attraction(d: list[list[float]], y: list[int]) -> float:
+    return sum(d[i][y[i]] for i in range(len(y))) / len(y)
+
+
+def slow_repulsion(d: list[list[float]], y: list[int]) -> float:
+    total = 0.0
+    for i, label in enumerate(y):
+        others = [d[i][k] for k in range(len(d[i])) if k != label]
+        total += sum(others) / len(others)
+    return total / len(y)
+
+
+def test_equation_10() -> None:
+    expected = slow_attraction(DISTANCES.tolist(), LABELS.tolist())
+    assert float(attraction(DISTANCES, LABELS)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_equation_11() -> None:
+    expected = slow_repulsion(DISTANCES.tolist(), LABELS.tolist())
+    assert float(repulsion(DISTANCES, LABELS)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_consistency_of_equation_12_and_the_authors_sign() -> None:
+    expected = slow_attraction(DISTANCES.tolist(), LABELS.tolist())
+    expected -= slow_repulsion(DISTANCES.tolist(), LABELS.tolist())
+    assert float(distribution_consistency(DISTANCES, LABELS)) == pytest.approx(expected, rel=1e-12)
+    assert float(distribution_consistency(DISTANCES, LABELS, "code")) == pytest.approx(-expected, rel=1e-12)
+
+
+def test_a_cap_stops_the_repulsion_alone() -> None:
+    capped = distribution_consistency(DISTANCES, LABELS, phi_cap=2.0)
+    expected = attraction(DISTANCES, LABELS) - repulsion(DISTANCES.clamp(max=2.0), LABELS)
+    assert float(capped) == pytest.approx(float(expected))
+    distances = torch.tensor([[9.0, 9.0]], requires_grad=True)
+    distribution_consistency(distances, torch.tensor([0]), phi_cap=2.0).backward()
+    assert distances.grad is not None
+    assert distances.grad.tolist() == [[1.0, 0.0]]
+
+
+def test_one_class_alone_is_refused() -> None:
+    with pytest.raises(SettingsError, match="two classes"):
+        repulsion(torch.ones(3, 1), torch.zeros(3, dtype=torch.int64))
+
+
+def test_gradient() -> None:
+    distances = DISTANCES.clone().requires_grad_()
+    torch.autograd.gradcheck(lambda d: distribution_consistency(d, LABELS), distances)
+
+
+def three_classes() -> tuple[torch.Tensor, torch.Tensor]:
+    labels = torch.arange(60) % 3
+    noise = torch.randn(60, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    return noise + 4.0 * labels[:, None], labels
+
+
+METRICS = ["precision", "pooled_precision", "diagonal", "euclidean"]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("label", [0, 2])
+def test_moving_a_feature_to_its_class_mean_lowers_the_loss(metric: str, label: int) -> None:
+    """A feature that lies toward the other classes, moved home in five steps."""
+    features, labels = three_classes()
+    target = shrink(class_statistics(features, labels, 3))
+    prepared = prepare_metric(target, metric, torch.float64)  # type: ignore[arg-type]
+    home, middle = target.mean[label], target.mean[1]
+    path = [home + share * (middle - home) for share in (0.5, 0.4, 0.3, 0.2, 0.1, 0.0)]
+    losses = [
+        float(distribution_consistency(prepared.distances(z[None]), torch.tensor([label]))) for z in path
+    ]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[0] > losses[-1]
+    reversed_ = [
+        float(distribution_consistency(prepared.distances(z[None]), torch.tensor([label]), "code"))
+        for z in path
+    ]
+    assert reversed_ == sorted(reversed_)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_attraction_is_least_at_the_class_mean(metric: str) -> None:
+    features, labels = three_classes()
+    target = shrink(class_statistics(features, labels, 3))
+    prepared = prepare_metric(target, metric, torch.float64)  # type: ignore[arg-type]
+    z = target.mean[labels].clone().requires_grad_()
+    value = attraction(prepared.distances(z), labels)
+    (gradient,) = torch.autograd.grad(value, z)
+    assert float(value.detach()) == pytest.approx(0, abs=1e-12)
+    assert float(gradient.abs().max()) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("metric", ["pooled_precision", "euclidean"])
+def test_with_one_covariance_for_all_the_loss_is_linear(metric: str) -> None:
+    """The quadratic parts of Psi and Phi cancel: nothing then holds a feature at its mean (docs/log.md)."""
+    features, labels = three_classes()
+    target = shrink(class_statistics(features, labels, 3))
+    prepared = prepare_metric(target, metric, torch.float64)  # type: ignore[arg-type]
+
+    def loss(z: torch.Tensor) -> float:
+        return float(distribution_consistency(prepared.distances(z), labels))
+
+    halfway = 0.5 * (features + target.mean[labels])
+    assert loss(halfway) == pytest.approx(0.5 * (loss(features) + loss(target.mean[labels])), rel=1e-12)
