@@ -4,7 +4,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PYTHONS := python3.13 python3.12 python3.11 python3
+PYTHONS := python3.13 python3.12 python3.11 python3.14 python3
 CHECK := import sys; sys.exit(sys.version_info < (3, 11))
 JOBS ?= 2
 
@@ -12,19 +12,19 @@ JOBS ?= 2
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)
-	$(BIN)/lmd demo
+	@$(BIN)/lmd demo
 
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
 slow: $(STAMP)
-	$(BIN)/python -m pytest -q -m slow
+	@$(BIN)/python -m pytest -q -m slow
 
 check: $(STAMP)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check -q .
+	$(BIN)/ruff format -q --check .
 	$(BIN)/pyrefly check
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache lmd-demo

@@ -35,7 +35,7 @@ RECIPES: dict[str, Tree] = {
             "iterations": 3,
             "virtual_per_class": 5000,
             "head_optimisation": {"lr": 0.01},
-            "encoder_optimisation": {"lr": 1e-4},
+            "encoder_optimisation": {"lr": 1e-6},
         },
     },
 }

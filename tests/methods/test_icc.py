@@ -155,8 +155,7 @@ def test_unbiased_weights_undo_the_shrinkage_of_repeats() -> None:
         weights, labels = torch.from_numpy(times), torch.zeros(len(rows), dtype=torch.int64)
         drawn = class_statistics(features[torch.from_numpy(rows)], labels, 1, weights)
         total += unbias(drawn, labels, weights).covariance[0]
-    # Six images of which forty draws miss none: the mean of the draws is nearly the mean of the images.
-    torch.testing.assert_close(total / 2000, target * 1.0, rtol=0.06, atol=0.02)
+    torch.testing.assert_close(total / 2000, target, rtol=0.06, atol=0.02)
 
 
 def test_a_class_of_one_image_and_unbiased_weights_stay_finite() -> None:
@@ -186,7 +185,7 @@ def test_every_covariance_and_metric_runs_an_iteration(images: ImageSet, name: s
         {"fdc_sign": "code"},
         {"phi_cap": 5.0},
         {"normalise_by_dim": True},
-        {"gradient_clip": 1.0},
+        {"gradient_clip": 1e-3},
         {"estep_view": "strong"},
         {"estep_sampling": "balanced"},
         {"virtual": False},

@@ -165,6 +165,7 @@ def _build_cache(paths: list[Path], size: int, crop: str, target: Path, progress
 
     def build(file: str) -> None:
         shape = (len(paths), 3, size, size)
+        _reserve(Path(file), 3 * size * size * len(paths))
         cache = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
         for start in range(0, len(paths), 1024):
             rows = _in_threads(pixels, paths[start : start + 1024], quiet)
@@ -173,6 +174,13 @@ def _build_cache(paths: list[Path], size: int, crop: str, target: Path, progress
         cache.flush()
 
     _write_atomically(target, build)
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Claims the room on the disk: a memory map of a sparse file would kill the process on a full one."""
+    with path.open("r+b") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
 
 
 def _write_atomically(target: Path, write: Callable[[str], Any]) -> None:

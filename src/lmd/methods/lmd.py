@@ -41,7 +41,7 @@ BUDGETS: dict[str, dict[str, Any]] = {
         "stage1": {"epochs": 2, "optimisation": {"schedule": "cosine"}, "consistency_weight": 1.0,
                    "teacher_decay": 0.9},
         "stage2": {"iterations": 1, "virtual_per_class": 2000, "head_optimisation": {"lr": 0.01},
-                   "encoder_optimisation": {"lr": 1e-4}},
+                   "encoder_optimisation": {"lr": 1e-6}},
     },
     "short": {
         "size": 64,
@@ -49,7 +49,7 @@ BUDGETS: dict[str, dict[str, Any]] = {
         "stage1": {"epochs": 12, "optimisation": {"schedule": "cosine"}, "consistency_weight": 1.0,
                    "ramp": "linear", "ramp_epochs": 3, "teacher_decay": 0.99},
         "stage2": {"iterations": 5, "virtual_per_class": 10_000, "head_optimisation": {"lr": 0.01},
-                   "encoder_optimisation": {"lr": 1e-4}},
+                   "encoder_optimisation": {"lr": 1e-6}},
     },
 }  # fmt: skip
 
