@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -127,6 +126,7 @@ def test_the_main_job(lmd: Command, run: Path, data: Path, images: Path, tmp_pat
     evaluation = json.loads((run / "evaluation-test.json").read_text())
     predictions = pd.read_csv(run / "predictions-test.csv")
     assert evaluation["n"] == len(predictions) > 0
+    assert predictions["group"].str.fullmatch(r"g\d+").all()  # No patient's name in a run folder.
     one = next((images / "rare").iterdir())
     code, out, _ = lmd("predict", run, one, images / "less", "--out", tmp_path / "answers.csv")
     assert code == 0
@@ -355,19 +355,3 @@ def test_a_full_disk_while_saving_leaves_nothing_half_written(
     left = [path.name for path in tmp_path.rglob("*") if path.is_file()]
     assert set(left) <= {"settings.yaml", "environment.json"}, left
     assert not [path for path in (data / "cache").iterdir() if path.name.startswith(".")]
-
-
-def test_help_and_import_are_quick_and_without_torch() -> None:
-    code = "import sys, lmd; assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
-    code = (
-        "import sys; sys.argv = ['lmd', '--help']\nfrom lmd import cli\n"
-        "try: cli.main()\nexcept SystemExit: pass\n"
-        "assert 'torch' not in sys.modules and 'pandas' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-    before = os.times()
-    subprocess.run([sys.executable, "-m", "lmd", "--help"], check=True, capture_output=True)
-    after = os.times()
-    spent = after.children_user + after.children_system - before.children_user - before.children_system
-    assert spent < 0.5  # Processor seconds: a busy machine does not make them more.

@@ -92,6 +92,8 @@ def predict_split(
     pixels = open_cache(dataset, preprocessing["size"], preprocessing["crop"])
     images = image_set(dataset, split, pixels)
     names = table[["id", "label", "group"]].reset_index(drop=True)
+    # A group may be a patient: run folders hold a number in its place, which serves the bootstrap as well.
+    names["group"] = [f"g{number}" for number in pd.factorize(names["group"])[0]]
     return _answers(model, images, names, progress)
 
 
