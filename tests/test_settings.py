@@ -34,6 +34,7 @@ def test_an_override_of_a_group_keeps_its_other_values() -> None:
         ("stage1.optimisation.lr=.nan", ["stage1.optimisation.lr", "nan"]),
         ("stage1", ["name=value", "stage1"]),
         ("=3", ["name=value"]),
+        ("stage2={iterations: 0, final_m_step: false}", ["stage2", "never trained"]),
     ],
 )
 def test_a_wrong_override_is_one_line_that_names_it(override: str, words: list[str]) -> None:

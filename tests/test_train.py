@@ -166,15 +166,38 @@ def test_killed_and_resumed_equals_uninterrupted(
     assert timeless == [{**record, "seconds": 0} for record in records(finished)]
 
 
-def interrupted(dataset: Dataset, out: Path) -> None:
-    """Leaves a run that stopped after its first epoch."""
+def interrupted(
+    dataset: Dataset, out: Path, settings: CommonSettings | None = None, stage: str = "stage1"
+) -> None:
+    """Leaves a run that stopped after the first epoch of a stage."""
 
     class Stop(Silent):
         def finished(self, record: dict[str, Any]) -> None:
-            raise KeyboardInterrupt
+            if record["stage"] == stage:
+                raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(dataset, "lmd", settings_of("lmd"), out, progress=Stop())
+        train(dataset, "lmd", settings or settings_of("lmd"), out, progress=Stop())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stage2": {"cov": "ledoit_wolf"}},
+        {"stage2": {"final_m_step": False, "reinit": "each_iter"}},
+        {"stage2": {"sample_from": "current", "virtual": False}},
+        {"stage1": {"teacher_bn": "ema_buffers", "stage2_from": "teacher"}, "select": "last"},
+    ],
+)
+@pytest.mark.parametrize("stage", ["stage1", "stage2"])
+def test_resumed_equals_uninterrupted_with_other_settings(
+    changes: dict[str, Any], stage: str, dataset: Dataset, tmp_path: Path
+) -> None:
+    settings = settings_of("lmd", **changes)
+    whole = train(dataset, "lmd", settings, tmp_path / "whole")
+    interrupted(dataset, tmp_path / "half", settings, stage)
+    half = train(dataset, "lmd", settings, tmp_path / "half", resume=True)
+    assert same(weights_of(whole), weights_of(half))
 
 
 def test_a_checkpoint_of_other_settings_is_refused(dataset: Dataset, tmp_path: Path) -> None:

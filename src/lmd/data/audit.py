@@ -11,6 +11,8 @@ from lmd.data.images import file_hashes
 from lmd.data.manifest import SPLITS, Dataset, crossing_groups
 from lmd.settings import Tree
 
+_SHOWN = 5  # Of a long list, so many lines tell what is the matter.
+
 
 def fingerprint(dataset: Dataset) -> Tree:
     """Returns counts, imbalance, groups across splits, identical files, and what a test image is worth."""
@@ -81,9 +83,13 @@ def _warnings(print_: Tree) -> list[str]:
     )  # fmt: skip
     lines = [f"groups: {print_['lesions']}, of which {len(crossing)} have images in more than one split"]
     if crossing:
-        lines.append(f"  LEAK: the test measures what was trained on; first: {', '.join(crossing[:5])}")
-    for found in identical:
-        lines.append(f"identical images: {', '.join(found['ids'])} (in {', '.join(found['splits'])})")
+        lines.append(f"  LEAK: the test measures what was trained on; first: {', '.join(crossing[:_SHOWN])}")
+    for found in identical[:_SHOWN]:
+        lines.append(
+            f"identical images: {', '.join(found['ids'][:_SHOWN])} (in {', '.join(found['splits'])})"
+        )
+    if identical[_SHOWN:]:
+        lines.append(f"identical images: {len(identical) - _SHOWN} more sets")
     if smallest is None:
         lines.append("there is no test split")
     elif smallest["n"] == 0:

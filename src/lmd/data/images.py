@@ -34,7 +34,12 @@ def quiet(done: int, total: int) -> None:
 
 def list_images(folder: Path) -> list[Path]:
     """Returns the image files below a folder, by name."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
+    return sorted(path for path in folder.rglob("*") if _is_image(path))
+
+
+def _is_image(path: Path) -> bool:
+    """Whether a name is that of an image; macOS leaves hidden "._name.jpg" files that are none."""
+    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
 
 
 def decode(path: Path, least: int | None = None) -> np.ndarray:
@@ -123,9 +128,22 @@ def open_cache(
     text = json.dumps([_VERSION, size, crop, list(zip(dataset.table["file"], hashes, strict=True))])
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
     target = dataset.folder / "cache" / f"{size}-{crop}-{key}.npy"
-    if not target.is_file():
+    shape = (len(hashes), 3, size, size)
+    cache = _read_cache(target, shape)
+    if cache is None:
         _build_cache(dataset.paths(), size, crop, target, progress or quiet)
-    return np.load(target, mmap_mode="r", allow_pickle=False)
+        cache = _read_cache(target, shape)
+    assert cache is not None
+    return cache
+
+
+def _read_cache(target: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The cache, or None where there is none or a damaged one (cut off by a crash of the machine)."""
+    try:
+        cache = np.load(target, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return cache if cache.shape == shape and cache.dtype == np.uint8 else None
 
 
 def file_hashes(dataset: Dataset, progress: Progress = quiet) -> list[str]:
@@ -154,9 +172,10 @@ def file_hashes(dataset: Dataset, progress: Progress = quiet) -> list[str]:
 def _read_known(path: Path) -> dict[str, list[Any]]:
     """The hashes known so far; a damaged file counts as none."""
     try:
-        return json.loads(path.read_text())
+        known = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
+    return known if isinstance(known, dict) else {}
 
 
 def _build_cache(paths: list[Path], size: int, crop: str, target: Path, progress: Progress) -> None:
@@ -165,8 +184,8 @@ def _build_cache(paths: list[Path], size: int, crop: str, target: Path, progress
 
     def build(file: str) -> None:
         shape = (len(paths), 3, size, size)
-        _reserve(Path(file), 3 * size * size * len(paths))
         cache = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
+        _reserve(Path(file))
         for start in range(0, len(paths), 1024):
             rows = _in_threads(pixels, paths[start : start + 1024], quiet)
             cache[start : start + len(rows)] = rows
@@ -176,11 +195,11 @@ def _build_cache(paths: list[Path], size: int, crop: str, target: Path, progress
     _write_atomically(target, build)
 
 
-def _reserve(path: Path, size: int) -> None:
-    """Claims the room on the disk: a memory map of a sparse file would kill the process on a full one."""
+def _reserve(path: Path) -> None:
+    """Claims the room of a sparse file: writing to its memory map would kill the process on a full disk."""
     with path.open("r+b") as file:
         if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, size)
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _write_atomically(target: Path, write: Callable[[str], Any]) -> None:

@@ -7,9 +7,11 @@ import json
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, cast
 
 import numpy as np
@@ -81,52 +83,56 @@ class Dataset:
         return [self.root / file for file in self.table["file"]]
 
 
-def write_dataset(folder: Path, table: pd.DataFrame, info: DatasetInfo) -> Dataset:
+def write_dataset(
+    folder: Path, table: pd.DataFrame, info: DatasetInfo, fill: Callable[[Path], None] | None = None
+) -> Dataset:
     """Checks a table and writes a dataset folder, whole or not at all.
+
+    `fill` may put more into the unfinished folder, such as images; it is called once the table is sound.
 
     Raises:
         DataError: the folder is in use, the table is not sound, or the disk is full.
     """
     refuse_used(folder)
-    table = table.astype(str)
+    table = table.astype("object").where(table.notna(), "").astype(str)
     check_table(table, info)
     csv = table.to_csv(index=False, lineterminator="\n").encode()
     info = info.model_copy(update={"manifest_sha256": hashlib.sha256(csv).hexdigest()})
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    except OSError as error:
-        raise DataError(f"cannot write {folder}: {error.strerror}") from error
-    try:
-        (temporary / MANIFEST).write_bytes(csv)
-        (temporary / INFO).write_text(json.dumps(info.model_dump(), indent=2, ensure_ascii=False) + "\n")
-        temporary.chmod(0o755)
-        _move_into_place(temporary, folder)
-    except OSError as error:
-        raise DataError(f"cannot write {folder}: {error.strerror}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    text = json.dumps(info.model_dump(), indent=2, ensure_ascii=False) + "\n"
+    with _becoming(folder) as unfinished:
+        if fill is not None:
+            fill(unfinished)
+        (unfinished / MANIFEST).write_bytes(csv)
+        (unfinished / INFO).write_text(text, encoding="utf-8")
     return Dataset(folder, table.reset_index(drop=True), info)
 
 
-def _move_into_place(temporary: Path, folder: Path) -> None:
-    """Renames a finished folder; beside images that a source drew there, its files go in one by one."""
-    if not folder.exists() or not any(folder.iterdir()):
+@contextmanager
+def _becoming(folder: Path) -> Iterator[Path]:
+    """Gives an empty folder beside `folder` that becomes it on success and vanishes on failure."""
+    temporary = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        yield temporary
+        temporary.chmod(0o755)
+        if folder.exists():
+            folder.rmdir()
         temporary.replace(folder)
-        return
-    for name in (MANIFEST, INFO):  # dataset.json last: its presence says that the folder is whole.
-        (temporary / name).replace(folder / name)
+    except OSError as error:
+        raise DataError(f"cannot write {folder}: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def refuse_used(folder: Path) -> None:
-    """Refuses a folder that holds a data set or anything else but an `images` folder drawn for it.
+    """Refuses an output folder that exists and is not empty.
 
     Raises:
         DataError: the folder is in use.
     """
-    if folder.is_dir() and {path.name for path in folder.iterdir()} <= {"images", "skipped.csv"}:
-        return
-    if folder.exists():
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise DataError(f"output folder {folder} is not empty; choose another")
 
 
@@ -182,6 +188,7 @@ def check_table(table: pd.DataFrame, info: DatasetInfo) -> None:
     if table.empty:
         raise DataError("the manifest has no images")
     _check_values(table)
+    _check_inside(table)
     _check_unique(table)
     _check_labels(table, info.classes)
     if info.recipe.get("split") != "image":
@@ -198,6 +205,14 @@ def _check_values(table: pd.DataFrame) -> None:
     for name in table["split"].unique():
         if name not in SPLITS:
             raise DataError(f"unknown split '{name}' in the manifest{suggest(name, SPLITS)}")
+
+
+def _check_inside(table: pd.DataFrame) -> None:
+    """Refuses files outside of the image folder: a manifest must not reach the rest of the disk."""
+    for file in table["file"]:
+        path = PurePath(file)
+        if path.is_absolute() or ".." in path.parts:
+            raise DataError(f"image '{file}' lies outside of the image folder; its path must be below it")
 
 
 def _check_unique(table: pd.DataFrame) -> None:
@@ -253,12 +268,7 @@ def _check_groups(table: pd.DataFrame) -> None:
 
 
 def _check_files(dataset: Dataset) -> None:
-    missing: list[str] = []
-    for file, path in zip(dataset.table["file"], dataset.paths(), strict=True):
-        if not path.is_relative_to(dataset.root) or ".." in Path(file).parts:
-            raise DataError(f"image '{file}' lies outside of {dataset.root}")
-        if not path.is_file():
-            missing.append(file)
+    missing = [file for file in dataset.table["file"] if not (dataset.root / file).is_file()]
     if missing:
         raise DataError(f"image '{missing[0]}' is missing in {dataset.root} ({len(missing)} missing in all)")
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from lmd.data.augment import view
@@ -75,6 +75,12 @@ class CalibrationSettings(Settings):
     estep_fraction: Fraction = 1.0
     final_m_step: bool = True  # 19
 
+    @model_validator(mode="after")
+    def _ask_for_an_m_step(self) -> CalibrationSettings:
+        if self.iterations == 0 and not self.final_m_step:
+            raise ValueError("with iterations = 0 and no final_m_step the new classifier is never trained")
+        return self
+
 
 class Calibration:
     """ICC: an EM loop of *estimate, maximise, expect*.
@@ -94,6 +100,7 @@ class Calibration:
         self.num_classes = num_classes
         self.epochs = stage.iterations + int(stage.final_m_step)
         self.smoothed: ClassGaussians | None = None
+        self.shrinkage: Tensor | None = None
 
     def prepare(self, context: StageContext) -> None:
         """Re-initialises the classifier (once) and makes the two optimisers."""
@@ -131,6 +138,8 @@ class Calibration:
         current = class_statistics(self.features, self.feature_labels, self.num_classes, weights)
         if self.stage.unbiased_weights:
             current = unbias(current, self.feature_labels, weights)
+        if self.stage.cov == "ledoit_wolf":
+            self.shrinkage = ledoit_wolf_coefficients(self.features, self.feature_labels, self.num_classes)
         self.smoothed = smooth(self.smoothed, current, iteration, self.stage.stats_decay)
         self.current = current
 
@@ -258,10 +267,7 @@ class Calibration:
 
     def _shrunk(self, gaussians: ClassGaussians | None) -> ClassGaussians:
         assert gaussians is not None, "estimate comes before whatever uses the statistics"
-        coefficients = None
-        if self.stage.cov == "ledoit_wolf":
-            coefficients = ledoit_wolf_coefficients(self.features, self.feature_labels, self.num_classes)
-        return shrink(gaussians, self.stage.cov, self.stage.ridge, coefficients)
+        return shrink(gaussians, self.stage.cov, self.stage.ridge, self.shrinkage)
 
     def _reinitialise_head(self, iteration: int) -> None:
         fresh = build_classifier(
@@ -283,6 +289,7 @@ class Calibration:
             "head": self.head_optimiser.state_dict(),
             "encoder": self.encoder_optimiser.state_dict(),
             "smoothed": None if self.smoothed is None else self.smoothed.as_dict(),
+            "shrinkage": self.shrinkage,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -291,6 +298,7 @@ class Calibration:
         self.encoder_optimiser.load_state_dict(state["encoder"])
         if state["smoothed"] is not None:
             self.smoothed = ClassGaussians.from_dict(state["smoothed"]).to(self.context.runtime.device)
+        self.shrinkage = state["shrinkage"]
 
     def artefacts(self) -> dict[str, Tensor]:
         """Returns the smoothed class Gaussians, in fp32."""

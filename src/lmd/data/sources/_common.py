@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -51,6 +52,11 @@ def choose_splits(table: pd.DataFrame, options: SplitOptions) -> np.ndarray:
     return split_by_group(labels, table["group"].to_numpy(), options.fractions, options.seed)
 
 
+def with_chosen_splits(table: pd.DataFrame, options: SplitOptions) -> pd.DataFrame:
+    """Returns a table with its split column: as given where there is one, else as the options say."""
+    return table if "split" in table.columns else with_splits(table, choose_splits(table, options))
+
+
 def without_bad_images(
     table: pd.DataFrame, root: Path, options: RawOptions, progress: Progress
 ) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -73,24 +79,38 @@ def finish(
     out: Path,
     table: pd.DataFrame,
     classes: list[str],
-    options: SplitOptions,
-    skipped: dict[str, str],
+    recipe: dict[str, Any],
+    fill: Callable[[Path], None] | None = None,
     **about: Any,
 ) -> Dataset:
-    """Splits (where no split is given), groups the classes, and writes the dataset folder."""
-    if "split" not in table.columns:
-        table = with_splits(table, choose_splits(table, options))
+    """Groups the classes of a table that has its splits, and writes the dataset folder."""
     trained = table["label"][table["split"] == SPLITS[0]].value_counts()
     counts = np.array([int(trained.get(name, 0)) for name in classes])
     groups, rule = head_medium_tail(classes, counts)
-    recipe = {**options.model_dump(mode="json", exclude={"root"}), **about.pop("recipe", {})}
-    info = DatasetInfo(
-        classes=classes, groups=groups, groups_rule=rule, recipe=recipe | {"skipped": len(skipped)}, **about
-    )
-    dataset = write_dataset(out, with_splits(table, table["split"].to_numpy()), info)
-    if skipped:
-        pd.DataFrame(skipped.items(), columns=["file", "reason"]).to_csv(out / "skipped.csv", index=False)
-    return dataset
+    info = DatasetInfo(classes=classes, groups=groups, groups_rule=rule, recipe=recipe, **about)
+    return write_dataset(out, with_splits(table, table["split"].to_numpy()), info, fill)
+
+
+def finish_raw(
+    out: Path,
+    table: pd.DataFrame,
+    classes: list[str],
+    options: RawOptions,
+    skipped: dict[str, str],
+    recipe: dict[str, Any] | None = None,
+    **about: Any,
+) -> Dataset:
+    """Splits a table of image files where it has no splits, and writes the folder with `skipped.csv`."""
+    given = {"splits": "as given"} if "split" in table.columns else {}
+    told = options.model_dump(mode="json", exclude={"root"})
+    recipe = {**told, **(recipe or {}), **given, "skipped": len(skipped)}
+    bad = pd.DataFrame(skipped.items(), columns=["file", "reason"])
+
+    def fill(folder: Path) -> None:
+        if skipped:
+            bad.to_csv(folder / "skipped.csv", index=False)
+
+    return finish(out, with_chosen_splits(table, options), classes, recipe, fill, **about)
 
 
 def existing_folder(path: Path, what: str) -> Path:
@@ -110,6 +130,8 @@ __all__ = [
     "choose_splits",
     "existing_folder",
     "finish",
+    "finish_raw",
     "refuse_used",
+    "with_chosen_splits",
     "without_bad_images",
 ]

@@ -8,7 +8,7 @@ import pandas as pd
 
 from lmd.data.images import Progress, list_images, quiet
 from lmd.data.manifest import SPLITS, Dataset, refuse_used
-from lmd.data.sources._common import RawOptions, existing_folder, finish, without_bad_images
+from lmd.data.sources._common import RawOptions, existing_folder, finish_raw, without_bad_images
 from lmd.errors import DataError
 
 TITLE = "a folder with one sub-folder for each class (or train/val/test folders of such)"
@@ -33,7 +33,7 @@ def prepare(options: Options, out: Path, progress: Progress = quiet) -> Dataset:
     if not given:
         table = table.drop(columns="split")
     table, bad = without_bad_images(table, root, options, progress)
-    return finish(
+    return finish_raw(
         out,
         table,
         classes,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
 from lmd.data.images import Progress, quiet
 from lmd.data.manifest import Dataset
-from lmd.data.sources._common import RawOptions, existing_folder, finish, refuse_used, without_bad_images
+from lmd.data.sources._common import RawOptions, existing_folder, finish_raw, refuse_used, without_bad_images
 from lmd.errors import DataError
 
 TITLE = "ISIC 2019 dermoscopy (folder with ISIC_2019_Training_*), 8 classes"
@@ -26,6 +27,7 @@ _log = logging.getLogger(__name__)
 class Options(RawOptions):
     """`root` holds the official tables and the folder of images; `split` is lesion or image."""
 
+    split: Literal["image", "group", "lesion"] = "lesion"
     allow_missing: bool = False
 
 
@@ -44,7 +46,7 @@ def prepare(options: Options, out: Path, progress: Progress = quiet) -> Dataset:
     table["group"] = lesion.where(lesion != "", table["id"])
     table, missing = _present(table, root, options.allow_missing)
     table, bad = without_bad_images(table, root / IMAGES, options, progress)
-    return finish(
+    return finish_raw(
         out,
         table,
         CLASSES,
@@ -75,12 +77,11 @@ def _read(path: Path, columns: list[str]) -> pd.DataFrame:
 def _labelled(root: Path) -> pd.DataFrame:
     """The id and label of each image whose class is one of the eight."""
     truth = _read(root / TRUTH, ["image", *CLASSES])
-    marks = truth[CLASSES].astype(float)
+    marks = truth[CLASSES].apply(pd.to_numeric, errors="coerce")
+    wrong = marks.isna().any(axis=1) | (marks.sum(axis=1) > 1)
+    if bool(wrong.any()):
+        raise DataError(f"{root / TRUTH} does not give image {truth['image'][wrong].iloc[0]} one class")
     unknown = marks.sum(axis=1) == 0
-    if bool((marks.sum(axis=1) > 1).any()):
-        raise DataError(
-            f"{root / TRUTH} gives image {truth['image'][marks.sum(axis=1) > 1].iloc[0]} two classes"
-        )
     if bool(unknown.any()):
         _log.warning("%d images of class UNK are left out", int(unknown.sum()))
     table = pd.DataFrame({"id": truth["image"], "label": marks.idxmax(axis=1)})

@@ -8,17 +8,16 @@ perfect and rare classes drown in common ones unless something is done about it.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from lmd.data.images import Progress, quiet
 from lmd.data.manifest import Dataset, refuse_used
 from lmd.data.sources._common import SplitOptions, finish
-from lmd.errors import DataError
 from lmd.runtime import derive_seed
 
 TITLE = "phantom lesions (drawn, not real patients), 8 classes, long-tailed"
@@ -49,6 +48,11 @@ class Options(SplitOptions):
     test_per_class: Annotated[int, Field(ge=1)] = 60
     size: Annotated[int, Field(ge=16, le=512)] = 64
 
+    @field_validator("split", "fractions")
+    @classmethod
+    def _refuse_splits(cls, value: Any) -> Any:
+        raise ValueError("phantoms come with their splits: choose images, val_per_class and test_per_class")
+
 
 def class_counts(options: Options) -> np.ndarray:
     """Returns the training images of each class: n_k = n_1 r^(-k/(K-1)), at least one."""
@@ -66,28 +70,28 @@ def prepare(options: Options, out: Path, progress: Progress = quiet) -> Dataset:
     """
     refuse_used(out)
     rows = _plan(options)
-    folder = out / "images"
-    try:
-        folder.mkdir(parents=True)
-        for number, row in enumerate(rows):
-            picture = draw(row["label"], row["group"], row["id"], options.size, options.seed)
-            Image.fromarray(picture).save(folder / row["file"], compress_level=1)
-            if number % 64 == 63 or number + 1 == len(rows):
-                progress(number + 1, len(rows))
-    except OSError as error:
-        raise DataError(f"cannot write {folder}: {error.strerror}") from error
+    design = "training is long-tailed; validation and test have the same number of images of each class"
     return finish(
         out,
         pd.DataFrame(rows),
         CLASSES,
-        options,
-        {},
+        {**options.model_dump(mode="json", exclude={"split", "fractions"}), "design": design},
+        lambda folder: _draw_all(rows, folder / "images", options, progress),
         title="phantom lesions (drawn, not real patients)",
         licence="Apache-2.0",
         citation="drawn by lmd",
         source="phantom",
         image_root="images",
     )
+
+
+def _draw_all(rows: list[dict[str, str]], folder: Path, options: Options, progress: Progress) -> None:
+    folder.mkdir()
+    for number, row in enumerate(rows):
+        picture = draw(row["label"], row["group"], row["id"], options.size, options.seed)
+        Image.fromarray(picture).save(folder / row["file"], compress_level=1)
+        if number % 64 == 63 or number + 1 == len(rows):
+            progress(number + 1, len(rows))
 
 
 def _plan(options: Options) -> list[dict[str, str]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from lmd.data.images import Progress, quiet
 from lmd.data.manifest import SPLITS, Dataset, refuse_used
-from lmd.data.sources._common import RawOptions, existing_folder, finish, without_bad_images
+from lmd.data.sources._common import RawOptions, existing_folder, finish_raw, without_bad_images
 from lmd.errors import DataError, suggest
 
 TITLE = "a CSV table with an image and a label column, optional split and group columns"
@@ -42,7 +42,7 @@ def prepare(options: Options, out: Path, progress: Progress = quiet) -> Dataset:
     table = _named(_read(options.table), options)
     table["file"] = [_file(root, name) for name in table["file"]]
     table, bad = without_bad_images(table, root, options, progress)
-    return finish(
+    return finish_raw(
         out,
         table,
         sorted(set(table["label"])),
@@ -107,9 +107,6 @@ def _split_name(word: str, path: Path) -> str:
 
 def _file(root: Path, name: str) -> str:
     """The path of an image below the root; a name without extension gets the one that exists."""
-    if (root / name).is_file():
-        return name
-    for extension in (".jpg", ".JPG", ".jpeg", ".png", ".PNG"):
-        if (root / (name + extension)).is_file():
-            return name + extension
-    return name
+    name = PurePosixPath(name).as_posix()  # "./a.png" and "a.png" are one image.
+    endings = ("", ".jpg", ".JPG", ".jpeg", ".png", ".PNG")
+    return next((name + ending for ending in endings if (root / (name + ending)).is_file()), name)
