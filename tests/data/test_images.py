@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from lmd.data import images
-from lmd.data.images import decode, file_hashes, open_cache, resize, verify
+from lmd.data.images import decode, file_hashes, list_images, open_cache, resize, verify
 from lmd.data.manifest import Dataset
 from lmd.errors import DataError
 from tests import toy
@@ -147,3 +147,63 @@ def test_a_damaged_list_of_hashes_is_made_anew(dataset: Dataset) -> None:
     hashes = file_hashes(dataset)
     (dataset.folder / "cache" / "hashes.json").write_text("{damaged")
     assert file_hashes(dataset) == hashes
+
+
+def test_a_damaged_cache_is_built_again(dataset: Dataset) -> None:
+    expected = np.array(open_cache(dataset, 16))
+    (file,) = (dataset.folder / "cache").glob("*.npy")
+    file.write_bytes(file.read_bytes()[:5000])
+    np.testing.assert_array_equal(open_cache(dataset, 16), expected)
+
+
+def test_the_room_of_a_cache_is_claimed_before_it_is_filled(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk a sparse memory map would kill the process instead of raising."""
+    seen: list[int] = []
+    real = images._in_threads
+
+    def look(function: object, items: object, progress: object) -> list[object]:
+        unfinished = [path.stat() for path in (dataset.folder / "cache").glob(".*.npy")]
+        seen.extend(512 * status.st_blocks - status.st_size for status in unfinished)
+        return real(function, items, progress)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(images, "_in_threads", look)
+    open_cache(dataset, 64)
+    assert seen
+    assert min(seen) >= 0
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_cache(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(images, "_reserve", full)
+    with pytest.raises(DataError, match=r"cannot write .*16-none-.*: No space left"):
+        open_cache(dataset, 16)
+    assert [path.name for path in (dataset.folder / "cache").iterdir()] == ["hashes.json"]
+
+
+def test_an_unreadable_image_is_named_when_the_cache_is_built(dataset: Dataset) -> None:
+    dataset.paths()[5].write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"image005\.png cannot be read"):
+        open_cache(dataset, 16)
+    assert not list((dataset.folder / "cache").glob("*.npy"))
+
+
+def test_hidden_files_are_no_images(tmp_path: Path) -> None:
+    good = saved(tmp_path / "good.png", Image.new("RGB", (4, 4)))
+    (tmp_path / "._good.png").write_bytes(b"macOS")
+    (tmp_path / "notes.txt").write_text("")
+    assert list_images(tmp_path) == [good]
+
+
+def test_a_jpeg_decoded_small_looks_the_same(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 255, 800)[None, :, None].repeat(600, 0).repeat(3, 2).astype(np.uint8)
+    path = saved(tmp_path / "large.jpg", Image.fromarray(ramp), quality=95)
+    small = decode(path, least=64)
+    assert 64 <= min(small.shape[:2]) < 600
+    difference = resize(small, 32).astype(int) - resize(decode(path), 32)
+    assert np.abs(difference).max() <= 3

@@ -63,8 +63,21 @@ def test_a_group_of_several_labels_stays_whole() -> None:
     assert splits[0] == splits[1]
 
 
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9)), min_size=3, max_size=60))
+def test_groups_of_several_labels_stay_whole_and_nothing_goes_to_a_split_of_no_size(
+    pairs: list[tuple[str, int]],
+) -> None:
+    labels = np.array([label for label, _ in pairs])
+    groups = np.array([f"g{group}" for _, group in pairs])
+    splits = split_by_group(labels, groups, (0.8, 0.0, 0.2))
+    assert all(len(set(splits[groups == group])) == 1 for group in groups)
+    assert "val" not in splits
+    assert all("train" in splits[labels == label] for label in labels)
+
+
 @pytest.mark.parametrize(
-    ("classes", "sizes"), [(2, [1, 0, 1]), (3, [1, 1, 1]), (8, [2, 3, 3]), (14, [4, 5, 5])]
+    ("classes", "sizes"), [(2, [1, 0, 1]), (3, [1, 1, 1]), (8, [2, 3, 3]), (4, [1, 1, 2]), (14, [4, 4, 6])]
 )
 def test_group_sizes_and_order(classes: int, sizes: list[int]) -> None:
     names = [f"class{k}" for k in range(classes)]
