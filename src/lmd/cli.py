@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,6 +34,8 @@ Set = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", he
 
 def main() -> None:
     """Runs the command; a user's mistake is one line on stderr and exit code 2."""
+    # Threads that wait must sleep: spinning ones slow two trainings on one machine twenty-fold (docs/log.md).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = app(standalone_mode=False)
     except Exception as error:
