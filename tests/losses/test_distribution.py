@@ -7,10 +7,17 @@ import torch
 
 from lmd.errors import SettingsError
 from lmd.losses.distribution import attraction, distribution_consistency, repulsion
-from lmd.losses.gaussian import class_statistics, prepare_metric, shrink
+from lmd.losses.gaussian import ClassGaussians, class_statistics, prepare_metric, shrink
 
 DISTANCES = torch.rand(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 5
 LABELS = torch.tensor([0, 3, 1, 1, 2, 0])
+METRICS = ["precision", "pooled_precision", "diagonal", "euclidean"]
+
+
+def three_classes() -> tuple[torch.Tensor, torch.Tensor]:
+    labels = torch.arange(60) % 3
+    noise = torch.randn(60, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    return noise + 4.0 * labels[:, None], labels
 
 
 def slow_attraction(d: list[list[float]], y: list[int]) -> float:
@@ -57,18 +64,29 @@ def test_one_class_alone_is_refused() -> None:
         repulsion(torch.ones(3, 1), torch.zeros(3, dtype=torch.int64))
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_classes_absent_from_a_batch_still_repel(metric: str) -> None:
+    """A batch of one class: finite, and the absent classes' means enter the loss."""
+    features, labels = three_classes()
+    gaussians = class_statistics(features, labels, 3)
+    batch = features[labels == 0].clone().requires_grad_()
+
+    def loss_with(mean: torch.Tensor) -> torch.Tensor:
+        target = shrink(ClassGaussians(mean, gaussians.covariance, gaussians.counts))
+        prepared = prepare_metric(target, metric, torch.float64)  # type: ignore[arg-type]
+        return distribution_consistency(prepared.distances(batch), torch.zeros(20, dtype=torch.int64))
+
+    loss = loss_with(gaussians.mean)
+    (gradient,) = torch.autograd.grad(loss, batch)
+    assert bool(gradient.isfinite().all())
+    farther = gaussians.mean.clone()
+    farther[2] += 10.0
+    assert bool(loss_with(farther) < loss)
+
+
 def test_gradient() -> None:
     distances = DISTANCES.clone().requires_grad_()
     torch.autograd.gradcheck(lambda d: distribution_consistency(d, LABELS), distances)
-
-
-def three_classes() -> tuple[torch.Tensor, torch.Tensor]:
-    labels = torch.arange(60) % 3
-    noise = torch.randn(60, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    return noise + 4.0 * labels[:, None], labels
-
-
-METRICS = ["precision", "pooled_precision", "diagonal", "euclidean"]
 
 
 @pytest.mark.parametrize("metric", METRICS)
