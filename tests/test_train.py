@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 from lmd import methods
 from lmd.data.manifest import Dataset, read_dataset
 from lmd.errors import CheckpointError, SettingsError
-from lmd.run import RunFolder
-from lmd.settings import CommonSettings, merge, resolve
-from lmd.train import Silent, train
+from lmd.run import RunFolder, load_checkpoint
+from lmd.settings import CommonSettings, Tree, merge, resolve
+from lmd.train import Silent, _Trainer, train
 from tests import toy
 
 
@@ -97,6 +97,42 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(
     other = train(dataset, "lmd", settings_of("lmd", seed=1), tmp_path / "other")
     assert same(weights_of(finished), weights_of(again))
     assert not same(weights_of(finished), weights_of(other))
+
+
+class Encoders(Silent):
+    """Keeps the encoder as it is after each epoch of stage 1."""
+
+    def __init__(self, out: Path) -> None:
+        self.folder, self.after = RunFolder(out), []
+
+    def finished(self, record: Tree) -> None:
+        if record["stage"] == "stage1":
+            self.after.append(load_checkpoint(self.folder)["network"])
+
+
+@pytest.mark.parametrize(("name", "handed_over"), [("ce", 0), ("lmd", -1)])
+def test_validation_chooses_in_the_last_stage_alone(
+    name: str, handed_over: int, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where validation only gets worse, CE keeps its first epoch, and LMD's stage 2 gets stage 1's last."""
+    scores = iter(range(100, 0, -1))
+    monkeypatch.setattr(_Trainer, "_validate", lambda *_: {"bacc": next(scores), "auc": 0.5})
+    settings = settings_of(name, **({"stage2": {"iterations": 0}} if name == "lmd" else {}))
+    encoders = Encoders(tmp_path / "run")
+    weights = weights_of(train(dataset, name, settings, tmp_path / "run", progress=encoders))
+    expected = encoders.after[handed_over]
+    encoder = [key for key in weights if key.startswith("encoder")]
+    assert encoder
+    assert all(torch.equal(weights[key], expected[key]) for key in encoder)
+
+
+def test_batch_norm_is_re_estimated_on_clean_images_where_asked(dataset: Dataset, tmp_path: Path) -> None:
+    plain = weights_of(train(dataset, "ce", settings_of("ce", select="last"), tmp_path / "plain"))
+    asked = settings_of("ce", select="last", bn_recalibrate=True)
+    again = weights_of(train(dataset, "ce", asked, tmp_path / "again"))
+    changed = {key for key in plain if not torch.equal(plain[key], again[key])}
+    assert changed
+    assert all("running_" in key or "num_batches" in key for key in changed)
 
 
 def test_the_test_split_is_not_touched(finished: RunFolder, dataset: Dataset, tmp_path: Path) -> None:

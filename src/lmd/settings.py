@@ -53,7 +53,7 @@ class CommonSettings(Settings):
     batch: Annotated[int, Field(ge=2)] = 128
     lr_scale: Literal["none", "linear"] = "none"
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
-    bn_recalibrate: bool = True
+    bn_recalibrate: bool = False
     select: Literal["val_bacc", "last"] = "val_bacc"
     seed: Annotated[int, Field(ge=0)] = 42
 

@@ -197,9 +197,13 @@ class _Trainer:
         }
 
     def _keep_best(self, stage: Stage, validation: Tree) -> None:
-        """Keeps the weights of the best epoch so far; the first of equals wins."""
+        """Keeps the weights of the last stage's best epoch so far; the first of equals wins.
+
+        A stage before the last hands over its last epoch: how well a head does that the next stage
+        throws away says little about the encoder under it (docs/paper.md).
+        """
         score = validation.get("bacc")
-        if self.settings.select == "last" or score is None:
+        if stage is not self.stages[-1] or self.settings.select == "last" or score is None:
             return
         if self.state.best_score is None or score > self.state.best_score:
             self.state.best_score = score
@@ -208,7 +212,7 @@ class _Trainer:
             self.state.best_artefacts = stage.artefacts()
 
     def _hand_over(self, stage: Stage) -> None:
-        """Leaves in the network what the stage delivers: its best epoch, or its last."""
+        """Leaves in the network what the stage delivers: its last epoch, or the best of the last stage."""
         weights = self.state.best_weights or stage.deliver().state_dict()
         self.network.load_state_dict(weights)
         if self.settings.bn_recalibrate and stage is self.stages[0]:

@@ -44,7 +44,7 @@ def drawing(width: float, height: float, columns: int = 1) -> Iterator[Drawing]:
 
 def learning_curves(history: list[Tree]) -> str:
     """Every loss term (left, each relative to its first value) and validation accuracy (right) by epoch."""
-    with drawing(9, 3, columns=2) as picture:
+    with drawing(9, 3.5, columns=2) as picture:
         left, right = picture.axes
         terms = dict.fromkeys(name for record in history for name in record["losses"])
         for name in terms:
@@ -52,7 +52,7 @@ def learning_curves(history: list[Tree]) -> str:
             first = abs(points[0][1]) or 1.0
             left.plot([p[0] for p in points], [p[1] / first for p in points], marker=".", label=name)
         left.set(xlabel="epoch (both stages)", ylabel="loss / its first value")
-        left.legend(fontsize=7)
+        picture.figure.legend(loc="outside lower center", ncols=5, fontsize=7)
         judged = [
             (i, r["validation"]["bacc"]) for i, r in enumerate(history, 1) if r["validation"].get("bacc")
         ]
