@@ -20,6 +20,10 @@ def test_later_layers_win_and_overrides_win_over_all() -> None:
 
 def test_an_override_of_a_group_keeps_its_other_values() -> None:
     assert merge({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}) == {"a": {"b": 3, "c": 2}}
+    settings = resolve(lmd_method.Settings, overrides=["stage2.head_optimisation.lr=0.5"])
+    expected = lmd_method.Settings().stage2.head_optimisation.model_copy(update={"lr": 0.5})
+    assert settings.stage2.head_optimisation == expected
+    assert expected.weight_decay > 0
 
 
 @pytest.mark.parametrize(

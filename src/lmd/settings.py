@@ -129,13 +129,23 @@ def resolve(model: type[S], *layers: Mapping[str, Any], overrides: Sequence[str]
     Raises:
         SettingsError: one line that names the setting, its value and what is allowed.
     """
-    tree: Tree = {}
+    tree = _group_defaults(model)
     for layer in (*layers, *map(parse_override, overrides)):
         tree = merge(tree, layer)
     try:
         return model.model_validate(tree)
     except ValidationError as error:
         raise SettingsError(_explain(model, error)) from error
+
+
+def _group_defaults(model: type[Settings]) -> Tree:
+    """The defaults of a model's groups.
+
+    A group may have defaults of its own where it is used (`head_optimisation` has a weight decay,
+    `Optimisation` alone has none); a layer that sets one member must leave the others.
+    """
+    fields = {name: field.default for name, field in model.model_fields.items()}
+    return {name: value.model_dump() for name, value in fields.items() if isinstance(value, Settings)}
 
 
 def setting_names(model: type[Settings], prefix: str = "") -> list[str]:
