@@ -30,7 +30,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 def settings_of(name: str, **changes: Any) -> CommonSettings:
     method = methods.load(name)
-    return resolve(method.Settings, methods.preset(method), merge(toy.RECIPES[name], changes))
+    return resolve(method.Settings, methods.preset(method), merge(toy.recipe(name), changes))
 
 
 def weights_of(folder: RunFolder) -> dict[str, torch.Tensor]:

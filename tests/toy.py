@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from lmd import methods
 from lmd.data.manifest import Dataset, DatasetInfo, write_dataset
+from lmd.settings import merge
 
 CLASSES = ["common", "less", "rare"]
 COUNTS = {"train": [40, 12, 5], "val": [8, 4, 3], "test": [8, 4, 3]}
@@ -34,7 +36,18 @@ LMD: dict[str, Any] = {
 }
 # Raw Gram matrices are of the order of 1,000: at weight 1 they diverge within three steps.
 LITERAL: dict[str, Any] = {**LMD, "stage1": {"epochs": 3, "consistency_weight": 1e-5}}
-RECIPES = {"ce": COMMON, "lmd": LMD, "lmd-literal": LITERAL, "lmd-code": LMD}
+# What a method needs beyond COMMON to train on the toy in a second.
+RECIPES: dict[str, dict[str, Any]] = {"lmd": LMD, "lmd-literal": LITERAL, "lmd-code": LMD}
+SHORT_HEAD: dict[str, Any] = {"stage2": {"epochs": 2}}
+
+
+def recipe(name: str) -> dict[str, Any]:
+    """Returns the settings with which a method trains on the toy: COMMON, and its own."""
+    if name in RECIPES:
+        return RECIPES[name]
+    stage2 = methods.load(name).Settings.model_fields.get("stage2")
+    trains = stage2 is not None and hasattr(stage2.default, "epochs")
+    return merge(COMMON, SHORT_HEAD) if trains else COMMON
 
 
 def draw(label: int, number: int, size: int = 20) -> np.ndarray:

@@ -157,11 +157,16 @@ def train(
         bool, typer.Option("--partial-weights", help="accept weights that lack some tensors")
     ] = False,
     seed: Seed = None,
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="RUN", help="take over the first stage of this finished run"),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on with an interrupted run")] = False,
 ) -> None:
     """Trains a method on a dataset folder; shows each loss term and the time left."""
     from lmd import train as training
     from lmd.data.manifest import read_dataset
+    from lmd.run import RunFolder
     from lmd.terminal import TrainingProgress
 
     flags: dict[str, Any] = {"weights": weights, "partial_weights": partial_weights or None, "seed": seed}
@@ -172,8 +177,9 @@ def train(
     else:
         name, resolved = _chosen(method, budget, recipe, flags, settings or [])
     dataset = read_dataset(data)
+    first = None if start is None else RunFolder(start)
     with TrainingProgress() as progress:
-        folder = training.train(dataset, name, resolved, out, resume=resume, progress=progress)
+        folder = training.train(dataset, name, resolved, out, start=first, resume=resume, progress=progress)
     typer.echo(f"run: {folder.path}")
 
 

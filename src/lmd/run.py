@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
-from lmd.errors import CheckpointError, SettingsError
+from lmd.errors import CheckpointError, DataError, SettingsError
 from lmd.runtime import atomic_path, atomic_write, load_tree, save_tree
 from lmd.settings import CommonSettings, Tree
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-_HEAD = ("method", "data", "manifest_sha256", "weights_sha256")
+_HEAD = ("method", "data", "manifest_sha256", "weights_sha256", "from_sha256")
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ class RunFolder:
     def weights(self) -> Path:
         """The trained weights."""
         return self.path / "model" / "model.safetensors"
+
+    @property
+    def stage1(self) -> Path:
+        """The network as the first stage handed it over: what `--from` starts from."""
+        return self.path / "model" / "stage1.safetensors"
 
     @property
     def model(self) -> Path:
@@ -77,22 +82,23 @@ def create(path: Path) -> RunFolder:
     return RunFolder(path)
 
 
-def identity(method: str, settings: CommonSettings, data: Path, manifest_sha256: str) -> Tree:
+def identity(
+    method: str, settings: CommonSettings, data: Path, manifest_sha256: str, start: RunFolder | None = None
+) -> Tree:
     """Returns what makes a run what it is: a checkpoint goes on only where all of it is equal."""
     return {
         "method": method,
         "data": str(data.resolve()),
         "manifest_sha256": manifest_sha256,
-        "weights_sha256": _sha256(settings.weights),
+        "weights_sha256": None if settings.weights is None else _sha256(Path(settings.weights)),
+        "from_sha256": None if start is None else _sha256(start.stage1),
         "settings": settings.model_dump(mode="json"),
     }
 
 
-def _sha256(path: str | None) -> str | None:
-    if path is None:
-        return None
+def _sha256(path: Path) -> str:
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise CheckpointError(f"no weights file {path} ({error.strerror})") from error
 
@@ -143,6 +149,32 @@ def read_identity(run: RunFolder) -> Tree:
 def write_metrics(run: RunFolder, history: list[Tree]) -> None:
     """Writes the whole history: after a resume no line stands twice."""
     atomic_write(run.metrics, "".join(json.dumps(record) + "\n" for record in history))
+
+
+def write_stage1(run: RunFolder, weights: dict[str, Tensor], head: str) -> None:
+    """Writes the network that the first stage hands over, with the kind of its classifier."""
+    save_tree(run.stage1, {"head": head, "weights": weights})
+
+
+def read_stage1(
+    run: RunFolder, manifest_sha256: str, settings: CommonSettings
+) -> tuple[str, dict[str, Tensor]]:
+    """Returns the kind of classifier and the weights that a finished run's first stage handed over.
+
+    Raises:
+        CheckpointError: the run is not finished, or keeps no first stage.
+        DataError, SettingsError: it was trained on another data set, or with another encoder or image size.
+    """
+    card = read_model_card(run)
+    if card["dataset"]["manifest_sha256"] != manifest_sha256:
+        raise DataError(f"--from {run.path}: it was trained on another data set ({card['dataset']['title']})")
+    found = {"encoder": card["encoder"], **card["preprocessing"]}
+    for name in ("encoder", "size", "crop"):
+        if found[name] != getattr(settings, name):
+            wanted = getattr(settings, name)
+            raise SettingsError(f"--from {run.path}: it has {name} = {found[name]}, this run wants {wanted}")
+    tree = load_tree(run.stage1)
+    return tree["head"], tree["weights"]
 
 
 def write_model(run: RunFolder, weights: dict[str, Tensor], card: Tree, artefacts: dict[str, Tensor]) -> None:

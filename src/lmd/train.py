@@ -18,9 +18,10 @@ from lmd.data.images import open_cache
 from lmd.data.loader import ImageSet, image_set
 from lmd.data.manifest import Dataset
 from lmd.data.sampling import instance_order
+from lmd.errors import SettingsError
 from lmd.evaluation.metrics import balanced_accuracy, macro_auc
 from lmd.methods.base import Stage, StageContext
-from lmd.models.classifier import build_classifier
+from lmd.models.classifier import build_classifier, head_name
 from lmd.models.encoder import build_encoder, num_features
 from lmd.models.inference import encode, recalibrate
 from lmd.models.network import Network
@@ -83,10 +84,13 @@ def train(
     settings: CommonSettings,
     out: Path,
     *,
+    start: RunFolder | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> RunFolder:
     """Trains a method on a data set and returns its run folder; the test split is not touched.
+
+    `start` is a finished run whose first stage is taken over in place of this method's own.
 
     An interrupted run goes on from its last finished epoch with `resume`, to the same weights, bit for
     bit, that it would have reached uninterrupted: every random draw is a function of (seed, stage, epoch).
@@ -94,18 +98,26 @@ def train(
     Raises:
         SettingsError, DataError, CheckpointError: one line on what is wrong.
     """
-    identity = run.identity(method, settings, dataset.folder, dataset.info.manifest_sha256)
+    sha256 = dataset.info.manifest_sha256
+    first = None if start is None else run.read_stage1(start, sha256, settings)
+    identity = run.identity(method, settings, dataset.folder, sha256, start)
     folder = _resumable(out, identity) if resume else run.create(out)
     if folder.model.is_file():
         return folder  # It had finished already.
     trainer = _Trainer(dataset, settings, folder, identity, progress or Silent())
+    if first is not None and not folder.checkpoint.is_file():
+        trainer.take_over(*first)
     trainer.run_stages()
     return trainer.finish()
 
 
 def _resumable(out: Path, identity: Tree) -> RunFolder:
+    """The run folder to go on with; what it started from need not be named again."""
     folder = RunFolder(out)
-    run.check_identity(run.read_identity(folder), identity)
+    saved = run.read_identity(folder)
+    if identity["from_sha256"] is None:
+        identity["from_sha256"] = saved["from_sha256"]
+    run.check_identity(saved, identity)
     return folder
 
 
@@ -130,7 +142,8 @@ class _Trainer:
         self._load_data()
         self.network = _new_network(settings, self.train.num_classes, fresh=saved is None)
         self.network.to(self.runtime.device)
-        self.stages = methods.load(identity["method"]).stages(settings, self.train.counts)
+        self.method = methods.load(identity["method"])
+        self.stages = self.method.stages(settings, self.train.counts)
         self.state = State()
         self.stage: Stage | None = None
         if saved is not None:
@@ -150,6 +163,21 @@ class _Trainer:
         environment_now = {**environment(), "precision": self.runtime.precision}
         atomic_write(self.folder.path / "environment.json", json.dumps(environment_now, indent=2) + "\n")
 
+    def take_over(self, head: str, weights: dict[str, Tensor]) -> None:
+        """Starts at the second stage, from the network that another run's first stage handed over.
+
+        Raises:
+            SettingsError: the method has one stage only.
+        """
+        if len(self.stages) < 2:
+            raise SettingsError(
+                f"method '{self.identity['method']}' has one stage: --from leaves it nothing to do"
+            )
+        self._load_network(head, weights)
+        run.write_stage1(self.folder, weights, head)
+        self.state = State(stage=1)
+        self._checkpoint(None)
+
     def run_stages(self) -> None:
         """Runs what is left of the stages."""
         for number in range(self.state.stage, len(self.stages)):
@@ -163,7 +191,7 @@ class _Trainer:
                 self._checkpoint(None)
 
     def _context(self) -> StageContext:
-        return StageContext(self.network, self.train, self.runtime, self.progress.stepped)
+        return StageContext(self.network, self.train, self.runtime, self.progress.stepped, self.val)
 
     def _run_stage(self, stage: Stage) -> None:
         for epoch in range(self.state.epoch, stage.epochs):
@@ -213,9 +241,19 @@ class _Trainer:
 
     def _hand_over(self, stage: Stage) -> None:
         """Leaves in the network what the stage delivers: its last epoch, or the best of the last stage."""
-        weights = self.state.best_weights or stage.deliver().state_dict()
-        self.network.load_state_dict(weights)
-        if self.settings.bn_recalibrate and stage is self.stages[0]:
+        if stage is self.stages[0]:
+            self.network.load_state_dict(stage.deliver().state_dict())
+            self._recalibrate()
+            run.write_stage1(self.folder, dict(self.network.state_dict()), head_name(self.network.classifier))
+        if stage is self.stages[-1] and self.state.best_weights is not None:
+            self.network.load_state_dict(self.state.best_weights)
+            if stage is self.stages[0]:
+                self._recalibrate()
+        elif stage is not self.stages[0]:
+            self.network.load_state_dict(stage.deliver().state_dict())
+
+    def _recalibrate(self) -> None:
+        if self.settings.bn_recalibrate:
             order = instance_order(len(self.train.labels), derive_seed(self.settings.seed, "recalibrate"), 0)
             recalibrate(self.network, self.train, self.runtime, order, self.settings.batch)
 
@@ -224,6 +262,7 @@ class _Trainer:
             self.folder,
             {
                 "identity": self.identity,
+                "head": head_name(self.network.classifier),
                 "network": dict(self.network.state_dict()),
                 "stage_state": stage.state_dict() if stage else None,
                 "state": vars(self.state),
@@ -234,14 +273,20 @@ class _Trainer:
     def _restore(self, saved: Tree) -> None:
         self.state = State(**saved["state"])
         stage = self.stages[self.state.stage]
-        # A stage may change the network's shape (a new head) or keep copies of it: prepare, then load.
-        if saved["stage_state"] is None:
-            self.network.load_state_dict(saved["network"])
+        self._load_network(saved["head"], saved["network"])
         stage.prepare(self._context())
         if saved["stage_state"] is not None:
+            # `prepare` made what is new in this stage, such as a classifier: here are its weights.
             self.network.load_state_dict(saved["network"])
             stage.load_state_dict(saved["stage_state"])
         self.stage = stage
+
+    def _load_network(self, head: str, weights: dict[str, Tensor]) -> None:
+        """Takes weights over, with the kind of classifier that they belong to."""
+        channels = num_features(self.network.encoder)
+        classifier = build_classifier(head, channels, self.train.num_classes, seed=0)
+        self.network.classifier = classifier.to(self.runtime.device)
+        self.network.load_state_dict(weights)
 
     def finish(self) -> RunFolder:
         """Writes the model folder and removes the checkpoint."""
@@ -257,7 +302,7 @@ class _Trainer:
             "format": 1,
             "method": self.identity["method"],
             "encoder": settings.encoder,
-            "head": type(self.network.classifier).__name__,
+            "head": head_name(self.network.classifier),
             "classes": self.dataset.classes,
             "groups": info.groups,
             "groups_rule": info.groups_rule,

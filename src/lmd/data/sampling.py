@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from lmd.runtime import derive_seed
+
+Sampling = Literal["instance", "balanced", "square_root", "effective_number", "progressive", "class_aware"]
 
 
 def instance_order(num_images: int, seed: int, epoch: int, rank: int = 0, world: int = 1) -> np.ndarray:
@@ -34,6 +38,76 @@ def balanced_order(
     drawn = generator.integers(len(classes), size=draws)
     within = (generator.random(draws) * counts[drawn]).astype(np.int64)
     return _shard(by_class[starts[drawn] + within], rank, world)
+
+
+def sampling_order(
+    kind: Sampling,
+    labels: np.ndarray,
+    seed: int,
+    epoch: int,
+    rank: int = 0,
+    world: int = 1,
+    progress: float = 0.0,
+) -> np.ndarray:
+    """Returns the rows of an epoch under a rule of sampling; `progress` in [0, 1] is how far training is.
+
+    - instance: each image once. - balanced: each class alike, with replacement.
+    - square_root: p_k = sqrt(n_k) / sum sqrt(n_i) (Kang et al., ICLR 2020).
+    - effective_number: p_k proportional to n_k (1 - b) / (1 - b^n_k), b = 0.9999 (Cao et al., NeurIPS 2019).
+    - progressive: (1 - t) p_instance + t p_balanced, t = `progress` (Kang et al.).
+    - class_aware: classes in turn, no image of a class twice until all were seen (Shen et al., ECCV 2016).
+    """
+    if kind == "instance":
+        return instance_order(len(labels), seed, epoch, rank, world)
+    if kind == "balanced":
+        return balanced_order(labels, seed, epoch, rank, world)
+    if kind == "class_aware":
+        return _shard(_class_aware(labels, _generator(kind, seed, epoch)), rank, world)
+    classes, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    shares = class_shares(kind, counts, progress)
+    per_image = (shares / counts)[inverse]
+    drawn = _generator(kind, seed, epoch).choice(len(labels), len(labels), p=per_image / per_image.sum())
+    return _shard(drawn, rank, world)
+
+
+def class_shares(kind: Sampling, counts: np.ndarray, progress: float = 0.0) -> np.ndarray:
+    """Returns the probability p_k of each class under a rule of sampling with replacement.
+
+    >>> class_shares("square_root", np.array([9, 1])).tolist()
+    [0.75, 0.25]
+    """
+    if kind == "progressive":
+        return (1 - progress) * counts / counts.sum() + progress / len(counts)
+    if kind == "square_root":
+        weight = np.sqrt(counts)
+    elif kind == "effective_number":
+        weight = counts * effective_weights(counts)
+    else:
+        weight = np.ones(len(counts)) if kind in ("balanced", "class_aware") else counts
+    return weight / weight.sum()
+
+
+def effective_weights(counts: np.ndarray, beta: float = 0.9999) -> np.ndarray:
+    """Returns (1 - beta) / (1 - beta^n_k) for each class, scaled to a mean of 1 (Cui et al., CVPR 2019).
+
+    >>> effective_weights(np.array([5, 5])).tolist()
+    [1.0, 1.0]
+    """
+    weights = (1 - beta) / -np.expm1(np.maximum(counts, 1) * np.log(beta))
+    return weights * len(counts) / weights.sum()
+
+
+def _class_aware(labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """As many rows as images, the classes in turn in a new shuffle of each round."""
+    classes = np.unique(labels)
+    rounds = -(-len(labels) // len(classes))
+    streams = []
+    for label in classes:
+        rows = np.flatnonzero(labels == label)
+        cycles = -(-rounds // len(rows))
+        streams.append(np.concatenate([generator.permutation(rows) for _ in range(cycles)])[:rounds])
+    table = np.stack(streams, axis=1)
+    return generator.permuted(table, axis=1).reshape(-1)[: len(labels)]
 
 
 def _generator(kind: str, seed: int, epoch: int) -> np.random.Generator:

@@ -15,15 +15,13 @@ from lmd.data.images import decode, open_cache, resize
 from lmd.data.loader import ImageSet, image_set
 from lmd.data.manifest import Dataset
 from lmd.errors import CheckpointError, DataError
-from lmd.models.classifier import CosineHead, LinearHead
+from lmd.models.classifier import build_classifier
 from lmd.models.encoder import build_encoder, num_features
 from lmd.models.inference import encode
 from lmd.models.network import Network
 from lmd.run import RunFolder, read_model_card
 from lmd.runtime import Runtime, atomic_write
 from lmd.settings import Tree
-
-_HEADS = {"LinearHead": LinearHead, "CosineHead": CosineHead}
 
 
 def _quiet(done: int, total: int) -> None:
@@ -52,7 +50,7 @@ def load_model(folder: RunFolder) -> Model:
     """
     card = read_model_card(folder)
     encoder = build_encoder(card["encoder"])
-    head = _HEADS[card["head"]](num_features(encoder), len(card["classes"]), seed=0)
+    head = build_classifier(card["head"], num_features(encoder), len(card["classes"]), seed=0)
     network = Network(encoder, head)
     network.load_state_dict(_read_weights(folder, network))
     runtime = Runtime(card["precision"])

@@ -25,6 +25,8 @@ class Method(Protocol):
     __doc__: str | None
     Settings: type[CommonSettings]
     BUDGETS: Mapping[str, Mapping[str, Any]]
+    PAPER: str  # Authors, venue, link.
+    STATUS: str  # "baseline of the paper", "reconstruction", "beyond the paper" ...
 
     def stages(self, settings: CommonSettings, counts: np.ndarray) -> list[Stage]:
         """Returns the stages to run, in order; `counts` are the training images per class."""
@@ -60,7 +62,7 @@ def _load_file(path: Path) -> Method:
         raise SettingsError(f"no method file {path}")
     module: ModuleType = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    for part in ("Settings", "stages", "BUDGETS"):
+    for part in ("Settings", "stages", "BUDGETS", "PAPER", "STATUS"):
         if not hasattr(module, part):
             raise SettingsError(f"method file {path} has no '{part}'")
     return cast("Method", module)

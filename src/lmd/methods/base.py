@@ -13,11 +13,13 @@ from torch import Tensor, nn
 
 from lmd.data.augment import view
 from lmd.data.loader import Batch, ImageSet, batches
-from lmd.data.sampling import instance_order
+from lmd.data.sampling import Sampling, sampling_order
 from lmd.errors import SettingsError
+from lmd.models.classifier import build_classifier
+from lmd.models.encoder import num_features
 from lmd.models.network import Network
 from lmd.runtime import Runtime, derive_seed
-from lmd.settings import CommonSettings, Count, Optimisation, Settings
+from lmd.settings import CommonSettings, Count, Optimisation, Settings, Tree, merge
 
 Losses = dict[str, float]
 
@@ -31,6 +33,8 @@ class StageContext:
     runtime: Runtime
     # Called after each optimisation step with the steps done and the steps of this epoch.
     on_step: Callable[[int, int], None]
+    # What a method may choose by, such as tau; None where there is no validation split.
+    val: ImageSet | None = None
 
 
 class Stage(Protocol):
@@ -64,43 +68,68 @@ class Stage(Protocol):
         ...
 
 
+def budgets(smoke: Tree | None = None, short: Tree | None = None) -> dict[str, Tree]:
+    """Returns what the budgets "smoke" and "short" lay over a method's defaults.
+
+    Every method has the same images, epochs and schedule in stage 1; `smoke` and `short` add what is its own.
+    """
+    cosine: Tree = {"schedule": "cosine"}
+    common_smoke: Tree = {"size": 32, "precision": "auto", "stage1": {"epochs": 2, "optimisation": cosine}}
+    common_short: Tree = {"size": 64, "precision": "auto", "stage1": {"epochs": 12, "optimisation": cosine}}
+    return {"smoke": merge(common_smoke, smoke or {}), "short": merge(common_short, short or {})}
+
+
 class SupervisedSettings(Settings):
-    """A supervised stage: how long, and how the encoder is optimised."""
+    """A supervised stage: how long, how it is optimised, and which images it sees how often."""
 
     epochs: Count = 100
     optimisation: Optimisation = Optimisation()
+    sampling: Sampling = "instance"
 
 
 class Supervised:
     """A stage of gradient descent on batches of training images.
 
     Override `order` (which images, in which sequence), `loss` (a dict of named terms; "total" is
-    back-propagated, all are logged), `view_names` (which views of a batch the loss is given) and
-    `after_step`.
+    back-propagated, all are logged), `views` or `view_names` (what of a batch the loss is given) and
+    `after_step`. A method with another classifier names it in `head`.
     """
 
     name = "stage1"
     view_names: tuple[str, ...] = ("weak",)
+    head: tuple[str, float | None] | None = None  # Kind and scale of a new classifier; None keeps the old.
 
     def __init__(self, common: CommonSettings, stage: SupervisedSettings) -> None:
         """Keeps the settings; nothing is built before `prepare`."""
         self.common = common
         self.epochs = stage.epochs
         self.optimisation = stage.optimisation
+        self.sampling: Sampling = stage.sampling
         self.step = 0
 
     def prepare(self, context: StageContext) -> None:
-        """Takes the network over and makes its optimiser."""
+        """Takes the network over, gives it its classifier and makes the optimiser."""
         self.context = context
         self.network = context.network
-        self.optimiser = build_optimiser(self.network, self.optimisation, self.common)
+        if self.head is not None:
+            new_classifier(context, *self.head, seed=derive_seed(self.common.seed, self.name, "head"))
+        self.optimiser = build_optimiser(self.trained(), self.optimisation, self.common)
+
+    def trained(self) -> nn.Module:
+        """Returns the part of the network that the optimiser moves: all of it."""
+        return self.network
 
     def order(self, epoch: int) -> np.ndarray:
-        """Returns the rows of an epoch: each training image once (instance-balanced)."""
+        """Returns the rows of an epoch, as the setting `sampling` says."""
         runtime = self.context.runtime
-        count = len(self.context.train.labels)
-        return instance_order(
-            count, derive_seed(self.common.seed, self.name), epoch, runtime.rank, runtime.world
+        return sampling_order(
+            self.sampling,
+            self.context.train.labels.numpy(),
+            derive_seed(self.common.seed, self.name),
+            epoch,
+            runtime.rank,
+            runtime.world,
+            epoch / max(self.epochs - 1, 1),
         )
 
     def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
@@ -113,7 +142,7 @@ class Supervised:
     def run_epoch(self, epoch: int) -> Losses:
         """Runs one epoch and returns the mean of each loss term."""
         seed_epoch(self.common.seed, self.name, epoch)
-        self.network.train()
+        self.set_mode()
         means = RunningMeans()
         order = self.order(epoch)
         steps = steps_per_epoch(len(order), self.common.batch)
@@ -124,21 +153,28 @@ class Supervised:
             self.context.on_step(number + 1, steps)
         return means.result()
 
+    def set_mode(self) -> None:
+        """Puts the network into training mode."""
+        self.network.train()
+
     def batches(self, order: np.ndarray) -> Iterator[Batch]:
         """Yields the batches of an epoch; a last one that is not full is left out, as BatchNorm needs it."""
         return batches(self.context.train, order, self.common.batch, self.context.runtime.device,
                        drop_last=len(order) >= self.common.batch)  # fmt: skip
 
     def _train_step(self, batch: Batch, epoch: int, moment: float) -> dict[str, Tensor]:
-        seed = self.common.seed
-        views = {name: view(name, batch.images, batch.index, seed, epoch) for name in self.view_names}
-        terms = self.loss(views, batch.labels, moment)
+        terms = self.loss(self.views(batch, epoch), batch.labels, moment)
         self.optimiser.zero_grad(set_to_none=True)
         self.context.runtime.backward(terms["total"])
         self.optimiser.step()
         self.after_step()
         self.step += 1
         return terms
+
+    def views(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
+        """Returns the views of a batch by name."""
+        seed = self.common.seed
+        return {name: view(name, batch.images, batch.index, seed, epoch) for name in self.view_names}
 
     def deliver(self) -> Network:
         """Returns the network as it is now."""
@@ -156,6 +192,15 @@ class Supervised:
     def artefacts(self) -> dict[str, Tensor]:
         """Returns nothing: a supervised stage leaves only its network."""
         return {}
+
+
+def new_classifier(context: StageContext, kind: str, scale: float | None, seed: int) -> nn.Module:
+    """Gives the network of a stage a new classifier of its classes, and returns it."""
+    network = context.network
+    channels = num_features(network.encoder)
+    head = build_classifier(kind, channels, context.train.num_classes, seed, scale)
+    network.classifier = head.to(context.runtime.device)
+    return network.classifier
 
 
 class RunningMeans:

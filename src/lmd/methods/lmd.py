@@ -19,7 +19,7 @@ import numpy as np
 
 from lmd.methods._icc import Calibration, CalibrationSettings
 from lmd.methods._rrl import RelationLearning, RelationSettings
-from lmd.methods.base import Stage
+from lmd.methods.base import Stage, budgets
 from lmd.settings import CommonSettings
 
 
@@ -34,24 +34,18 @@ class Settings(CommonSettings):
     stage2: CalibrationSettings = CalibrationSettings()
 
 
-BUDGETS: dict[str, dict[str, Any]] = {
-    "smoke": {
-        "size": 32,
-        "precision": "auto",
-        "stage1": {"epochs": 2, "optimisation": {"schedule": "cosine"}, "consistency_weight": 1.0,
-                   "teacher_decay": 0.9},
-        "stage2": {"iterations": 1, "virtual_per_class": 2000, "head_optimisation": {"lr": 0.01},
-                   "encoder_optimisation": {"lr": 1e-6}},
+PAPER = "Pan et al., arXiv 2502.03238 (2025); conference version MICCAI 2023"
+STATUS = "the method"
+BUDGETS = budgets(
+    smoke={
+        "stage1": {"consistency_weight": 1.0, "teacher_decay": 0.9},
+        "stage2": {"iterations": 1, "virtual_per_class": 2000, "head_optimisation": {"lr": 0.01}},
     },
-    "short": {
-        "size": 64,
-        "precision": "auto",
-        "stage1": {"epochs": 12, "optimisation": {"schedule": "cosine"}, "consistency_weight": 1.0,
-                   "ramp": "linear", "ramp_epochs": 3, "teacher_decay": 0.99},
-        "stage2": {"iterations": 5, "virtual_per_class": 10_000, "head_optimisation": {"lr": 0.01},
-                   "encoder_optimisation": {"lr": 1e-6}},
+    short={
+        "stage1": {"consistency_weight": 1.0, "ramp": "linear", "ramp_epochs": 3, "teacher_decay": 0.99},
+        "stage2": {"iterations": 5, "virtual_per_class": 10_000, "head_optimisation": {"lr": 0.01}},
     },
-}  # fmt: skip
+)
 
 
 def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from lmd.methods.lmd import BUDGETS, Settings, stages
+from lmd.methods.lmd import BUDGETS, PAPER, Settings, stages
 
-__all__ = ["BUDGETS", "PRESET", "Settings", "stages"]
+__all__ = ["BUDGETS", "PAPER", "PRESET", "STATUS", "Settings", "stages"]
+
+STATUS = "preset of lmd"
 
 PRESET: dict[str, Any] = {
     "bn_recalibrate": False,

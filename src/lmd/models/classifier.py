@@ -21,20 +21,60 @@ class CosineHead(nn.Module):
     """A normalised classifier: s_k = scale * cos(z, w_k); rare and common classes have equal norms."""
 
     def __init__(self, channels: int, num_classes: int, seed: int, scale: float = 16.0) -> None:
-        """Draws W as `LinearHead` does; `scale` is the fixed inverse temperature."""
+        """Draws W as `LinearHead` does; `scale` is the fixed inverse temperature, saved with the weights."""
         super().__init__()
-        self.scale = scale
+        self.register_buffer("scale", torch.tensor(scale))
         self.weight = nn.Parameter(torch.empty(num_classes, channels))
         _draw_uniform(self.weight, seed)
 
     def forward(self, features: Tensor) -> Tensor:
         """Returns the logits [B, K] of features [B, C]."""
-        return self.scale * F.linear(F.normalize(features, dim=1), F.normalize(self.weight, dim=1))
+        return self.scale * self.cosines(features)
+
+    def cosines(self, features: Tensor) -> Tensor:
+        """Returns cos(z, w_k) [B, K], in fp32: margins are smaller than half precision resolves."""
+        return F.linear(F.normalize(features.float(), dim=1), F.normalize(self.weight, dim=1))
 
 
-def build_classifier(head: str, channels: int, num_classes: int, seed: int) -> nn.Module:
-    """Returns a new classifier; `head` is "linear" or "cosine"."""
-    return (CosineHead if head == "cosine" else LinearHead)(channels, num_classes, seed)
+class PrototypeHead(nn.Module):
+    """A classifier without weights: s_k = -scale * || h(z) - m_k ||^2 to the prototype m_k of each class.
+
+    h subtracts `centre` and, where `unit` is 1, scales to unit length (Kang et al., ICLR 2020, NCM).
+    """
+
+    def __init__(self, channels: int, num_classes: int, seed: int) -> None:
+        """Starts with all prototypes at the origin; `seed` is not used, nothing is drawn."""
+        super().__init__()
+        self.register_buffer("centre", torch.zeros(channels))
+        self.register_buffer("unit", torch.tensor(0.0))
+        self.register_buffer("scale", torch.tensor(1.0))
+        self.register_buffer("prototypes", torch.zeros(num_classes, channels))
+
+    def treat(self, features: Tensor) -> Tensor:
+        """Returns h(z) of features [B, C]."""
+        centred = features.float() - self.centre
+        return torch.where(self.unit > 0, F.normalize(centred, dim=1), centred)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Returns the logits [B, K] of features [B, C]."""
+        return -self.scale * torch.cdist(self.treat(features), self.prototypes).square()
+
+
+HEADS: dict[str, type[nn.Module]] = {"linear": LinearHead, "cosine": CosineHead, "prototype": PrototypeHead}
+
+
+def build_classifier(
+    head: str, channels: int, num_classes: int, seed: int, scale: float | None = None
+) -> nn.Module:
+    """Returns a new classifier; `head` is "linear", "cosine" (with a `scale`) or "prototype"."""
+    if head == "cosine" and scale is not None:
+        return CosineHead(channels, num_classes, seed, scale)
+    return HEADS[head](channels, num_classes, seed)
+
+
+def head_name(classifier: nn.Module) -> str:
+    """Returns the name that `build_classifier` knows a classifier's kind by."""
+    return next(name for name, kind in HEADS.items() if type(classifier) is kind)
 
 
 def _draw_uniform(parameter: Tensor, seed: int, fan_in: int | None = None) -> None:

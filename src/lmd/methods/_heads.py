@@ -1,0 +1,119 @@
+"""Stages after the encoder is trained: a classifier on cached features, or an adjustment without training.
+
+The encoder is frozen, BatchNorm at rest: each training image is encoded once, unaugmented, and every
+method of this kind then costs seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lmd.data.loader import Batch
+from lmd.data.sampling import Sampling
+from lmd.losses.classification import cross_entropy
+from lmd.methods.base import Losses, StageContext, Supervised, SupervisedSettings
+from lmd.models.inference import encode
+from lmd.models.network import Network
+from lmd.settings import CommonSettings, Count, Optimisation
+
+
+class HeadSettings(SupervisedSettings):
+    """A classifier on frozen features: 10 epochs of SGD, class-balanced (Kang et al., ICLR 2020)."""
+
+    epochs: Count = 10
+    optimisation: Optimisation = Optimisation(lr=0.1, weight_decay=5e-4, schedule="cosine")
+    sampling: Sampling = "balanced"
+    classifier: Literal["new", "kept"] = "new"
+
+
+class HeadTraining(Supervised):
+    """Trains the classifier alone, on the cached features of clean images; override `criterion`."""
+
+    name = "stage2"
+
+    def __init__(self, common: CommonSettings, stage: HeadSettings) -> None:
+        """Keeps the settings; a new classifier is linear unless a subclass says otherwise."""
+        super().__init__(common, stage)
+        self.features: Tensor | None = None
+        if stage.classifier == "new" and self.head is None:
+            self.head = ("linear", None)
+        elif stage.classifier == "kept":
+            self.head = None
+
+    def trained(self) -> nn.Module:
+        """Returns the classifier."""
+        return self.network.classifier
+
+    def set_mode(self) -> None:
+        """Leaves the network at rest, and encodes the training images on the first call."""
+        self.network.eval()
+        if self.features is None:
+            # Not in `prepare`: a run that goes on has not loaded its weights there.
+            self.features = encode(self.network, self.context.train, self.context.runtime).features.clone()
+
+    def batches(self, order: np.ndarray) -> Iterator[Batch]:
+        """Yields features in the place of images."""
+        assert self.features is not None
+        labels, device, size = self.context.train.labels, self.context.runtime.device, self.common.batch
+        for start in range(0, max(len(order) // size, 1) * size, size):
+            index = torch.from_numpy(order[start : start + size])
+            yield Batch(self.features[index.to(device)], labels[index].to(device), index)
+
+    def views(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
+        """Returns the features as the only view."""
+        return {"features": batch.images}
+
+    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+        """Returns the criterion on the classifier's logits, under its own name and as the total."""
+        terms = self.criterion(self.network.classifier(views["features"]), labels, epoch)
+        return {"total": next(iter(terms.values())), **terms}
+
+    def criterion(self, logits: Tensor, labels: Tensor, epoch: float) -> dict[str, Tensor]:
+        """Returns the named terms of the logits; the first is minimised."""
+        return {"cross_entropy": cross_entropy(logits, labels)}
+
+
+class Adjustment:
+    """A stage of one epoch without training: override `adjust`, which changes the network at rest."""
+
+    name = "stage2"
+    epochs = 1
+
+    def __init__(self, common: CommonSettings) -> None:
+        """Keeps the settings."""
+        self.common = common
+
+    def prepare(self, context: StageContext) -> None:
+        """Takes the network over."""
+        self.context = context
+        self.network = context.network
+
+    def run_epoch(self, epoch: int) -> Losses:
+        """Adjusts the network and returns the numbers worth logging."""
+        self.network.eval()
+        with torch.no_grad():
+            return self.adjust()
+
+    def adjust(self) -> Losses:
+        """Changes the network; returns named numbers for the log."""
+        return {}
+
+    def deliver(self) -> Network:
+        """Returns the network as it is now."""
+        return self.network
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns nothing: the network holds all."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes nothing back."""
+
+    def artefacts(self) -> dict[str, Tensor]:
+        """Returns nothing: an adjustment leaves only its network."""
+        return {}

@@ -1,0 +1,185 @@
+"""Decoupling (cRT, LWS, tau-norm, NCM): train the encoder plainly, then only re-balance the classifier.
+
+Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis: "Decoupling representation and classifier for long-tailed
+recognition", ICLR 2020. Stage 1 is cross entropy with instance sampling; then, with the encoder frozen:
+
+    crt        a new linear classifier, class-balanced sampling (the paper's row "Decoupling")
+    lws        logits a_k (w_k . z + b_k), only the scales a_k are learned
+    tau_norm   w_k / ||w_k||^tau without bias, tau chosen on validation
+    ncm        the nearest class mean
+
+Only `crt` and `lws` train; the others take one pass over the images.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, cast
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from lmd.errors import SettingsError
+from lmd.losses.classification import cross_entropy
+from lmd.methods._cross_entropy import CrossEntropy, CrossEntropySettings
+from lmd.methods._heads import Adjustment, HeadSettings, HeadTraining
+from lmd.methods.base import Losses, Stage, StageContext, budgets, new_classifier
+from lmd.models.classifier import LinearHead, PrototypeHead
+from lmd.models.inference import encode
+from lmd.settings import CommonSettings
+
+PAPER = "Kang et al., ICLR 2020, arXiv 1910.09217"
+STATUS = "baseline of the paper"
+BUDGETS = budgets()
+
+
+class DecouplingSettings(HeadSettings):
+    """Stage 2: which of the four classifiers."""
+
+    variant: Literal["crt", "lws", "tau_norm", "ncm"] = "crt"
+    tau: Annotated[float, Field(ge=0.0, le=2.0)] | None = None  # None: the best of 0, 0.1 ... 2 on validation
+    ncm_features: Literal["un", "l2n", "cl2n"] = "cl2n"
+
+
+class Settings(CommonSettings):
+    """Two stages: cross entropy, then the classifier."""
+
+    stage1: CrossEntropySettings = CrossEntropySettings()
+    stage2: DecouplingSettings = DecouplingSettings()
+
+
+class ScaleLearning(HeadTraining):
+    """LWS: the classifier is kept and frozen, one scale per class is learned."""
+
+    def __init__(self, common: CommonSettings, stage: DecouplingSettings) -> None:
+        """Keeps the old classifier."""
+        super().__init__(common, stage.model_copy(update={"classifier": "kept"}))
+
+    def prepare(self, context: StageContext) -> None:
+        """Remembers the classifier of stage 1; the scales start at 1."""
+        head = linear_classifier(context)
+        self.scales = nn.Linear(1, context.train.num_classes, bias=False).to(context.runtime.device)
+        nn.init.ones_(self.scales.weight)
+        self.kept = {name: value.detach().clone() for name, value in head.state_dict().items()}
+        super().prepare(context)
+
+    def trained(self) -> nn.Module:
+        """Returns the scales."""
+        return self.scales
+
+    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+        """Returns the cross entropy of a_k (w_k . z + b_k)."""
+        logits = nn.functional.linear(views["features"], self.kept["weight"], self.kept["bias"])
+        loss = cross_entropy(logits * self.scales.weight[:, 0], labels)
+        return {"total": loss, "cross_entropy": loss}
+
+    def after_step(self) -> None:
+        """Folds the scales into the network's classifier, so that it stays an ordinary linear one."""
+        head = cast("LinearHead", self.network.classifier)
+        with torch.no_grad():
+            head.weight.copy_(self.kept["weight"] * self.scales.weight)
+            head.bias.copy_(self.kept["bias"] * self.scales.weight[:, 0])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the scales and the classifier they multiply, beside the optimiser."""
+        return {**super().state_dict(), "kept": self.kept, "scales": self.scales.weight}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes such a state back."""
+        super().load_state_dict(state)
+        device = self.context.runtime.device
+        self.kept = {name: value.to(device) for name, value in state["kept"].items()}
+        with torch.no_grad():
+            self.scales.weight.copy_(state["scales"])
+
+
+class TauNormalisation(Adjustment):
+    """tau-norm: w_k <- w_k / ||w_k||^tau, the bias dropped."""
+
+    def __init__(self, common: CommonSettings, stage: DecouplingSettings) -> None:
+        """Keeps tau."""
+        super().__init__(common)
+        self.tau = stage.tau
+
+    def adjust(self) -> Losses:
+        """Rescales the classifier; a tau that is not given is chosen on validation, never on test."""
+        head = linear_classifier(self.context)
+        weight = head.weight.detach().clone()
+        tau = self._choose(weight) if self.tau is None else self.tau
+        head.weight.copy_(tau_normalise(weight, tau))
+        head.bias.zero_()
+        return {"tau": tau}
+
+    def _choose(self, weight: Tensor) -> float:
+        val = self.context.val
+        if val is None:
+            raise SettingsError("tau-norm chooses tau on validation, which is empty: set stage2.tau")
+        features = encode(self.network, val, self.context.runtime).features
+        grid = [step / 10 for step in range(21)]
+        return max(grid, key=lambda tau: balanced_hits(features @ tau_normalise(weight, tau).T, val.labels))
+
+
+def tau_normalise(weight: Tensor, tau: float) -> Tensor:
+    """Returns w_k / ||w_k||^tau for the rows of a classifier [K, C].
+
+    >>> tau_normalise(torch.tensor([[3.0, 4.0]]), 1.0)
+    tensor([[0.6000, 0.8000]])
+    """
+    return weight / weight.norm(dim=1, keepdim=True).clamp(min=1e-12) ** tau
+
+
+def balanced_hits(logits: Tensor, labels: Tensor) -> float:
+    """Returns the balanced accuracy of logits [N, K]."""
+    hits = (logits.argmax(1).cpu() == labels).double()
+    return float(torch.stack([hits[labels == k].mean() for k in labels.unique()]).mean())
+
+
+class NearestMean(Adjustment):
+    """NCM: the prototype of a class is the mean of its training features."""
+
+    def __init__(self, common: CommonSettings, stage: DecouplingSettings) -> None:
+        """Keeps how features are treated."""
+        super().__init__(common)
+        self.treatment = stage.ncm_features
+
+    def prepare(self, context: StageContext) -> None:
+        """Gives the network a classifier of prototypes."""
+        super().prepare(context)
+        new_classifier(context, "prototype", None, seed=0)
+
+    def adjust(self) -> Losses:
+        """Sets centre and prototypes."""
+        head = cast("PrototypeHead", self.network.classifier)
+        train = self.context.train
+        features = encode(self.network, train, self.context.runtime).features
+        if self.treatment == "cl2n":
+            head.centre.copy_(features.mean(0))
+        head.unit.fill_(float(self.treatment != "un"))
+        treated, labels = head.treat(features), train.labels.to(features.device)
+        head.prototypes.copy_(torch.stack([treated[labels == k].mean(0) for k in range(train.num_classes)]))
+        return {}
+
+
+def linear_classifier(context: StageContext) -> LinearHead:
+    """Returns the classifier of stage 1, which has to be linear.
+
+    Raises:
+        SettingsError: it is of another kind.
+    """
+    head = context.network.classifier
+    if not isinstance(head, LinearHead):
+        raise SettingsError(f"this needs a linear classifier in stage 1, found {type(head).__name__}")
+    return head
+
+
+def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:
+    """Returns cross entropy and the chosen second stage."""
+    second: dict[str, Any] = {
+        "crt": HeadTraining,
+        "lws": ScaleLearning,
+        "tau_norm": TauNormalisation,
+        "ncm": NearestMean,
+    }
+    stage = settings.stage2
+    return [CrossEntropy(settings, settings.stage1), second[stage.variant](settings, stage)]
