@@ -186,20 +186,31 @@ def test_an_unreadable_image_is_named_or_skipped_and_listed(
     code, out, _ = lmd(*arguments, "--skip-bad")
     assert code == 0
     assert "86 images" in out
-    assert "1 unreadable" in out
+    assert "1 images or rows left out" in out
     assert victim.name in (tmp_path / "d" / "skipped.csv").read_text()
 
 
 def test_predicting_an_unreadable_image(lmd: Command, run: Path, images: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no image")
-    refused(lmd("predict", run, bad), "bad.jpg cannot be read")
+    refused(lmd("predict", run, bad), "bad.jpg is not an image in a known format")
     refused(lmd("predict", run, tmp_path / "none.jpg"), "no image", "none.jpg")
     good = next((images / "rare").iterdir())
     code, out, err = lmd("predict", run, good, bad, "--skip-bad")
     assert code == 0
     assert len(out.splitlines()) == 2
     assert "bad.jpg" in err
+
+
+def test_predicting_a_frame(lmd: Command, run: Path, images: Path, tmp_path: Path) -> None:
+    one = next((images / "rare").iterdir())
+    with Image.open(one) as still:
+        pages = [Image.new("RGB", still.size), still.convert("RGB")]
+    pages[0].save(tmp_path / "film.tif", save_all=True, append_images=pages[1:])
+    refused(lmd("predict", run, tmp_path / "film.tif"), "film.tif has 2 frames", "--frame N")
+    _, expected, _ = lmd("predict", run, one)
+    _, out, _ = lmd("predict", run, tmp_path / "film.tif", "--frame", "2")
+    assert out.splitlines()[1].split(",")[1:] == expected.splitlines()[1].split(",")[1:]
 
 
 @pytest.mark.parametrize(
@@ -245,7 +256,9 @@ def test_damaged_dataset_json_and_missing_images(lmd: Command, images: Path, tmp
     lmd("prepare", "folder", "--root", root, "--out", out)
     victim = sorted((root / "less").iterdir())[0]
     victim.unlink()
-    refused(lmd("inspect", out), victim.name, "is missing", "1 missing in all")
+    refused(
+        lmd("train", out, "--out", tmp_path / "run", *TINY), victim.name, "is missing", "1 missing in all"
+    )
     (out / INFO).write_text("{")
     refused(lmd("inspect", out), INFO, "not sound")
 

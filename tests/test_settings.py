@@ -102,14 +102,3 @@ def test_unknown_methods_and_budgets_offer_the_nearest_name() -> None:
         methods.load("ldm")
     with pytest.raises(SettingsError, match="did you mean 'short'"):
         methods.budget(methods.load("ce"), "shrt")
-
-
-def test_a_method_file_outside_the_package_is_loaded(tmp_path: Path) -> None:
-    file = tmp_path / "mine.py"
-    file.write_text('"""Mine."""\nfrom lmd.methods.ce import BUDGETS, Settings, stages\n')
-    assert methods.title(methods.load(str(file))) == "Mine."
-    (tmp_path / "broken.py").write_text('"""Nothing."""\n')
-    with pytest.raises(SettingsError, match="has no 'Settings'"):
-        methods.load(str(tmp_path / "broken.py"))
-    with pytest.raises(SettingsError, match="no method file"):
-        methods.load(str(tmp_path / "none.py"))

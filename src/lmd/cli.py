@@ -135,13 +135,42 @@ def _extra_options(arguments: list[str]) -> dict[str, Any]:
 
 
 @app.command()
-def inspect(data: Data) -> None:
-    """Shows the fingerprint of a dataset folder: counts, groups, duplicates, test resolution."""
-    from lmd.data.audit import fingerprint, format_fingerprint
+def inspect(
+    data: Data,
+    out: Annotated[Path | None, typer.Option(help="the picture page (default: DATA/inspect.html)")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="a JSON file for the fingerprint")] = None,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="write the picture page")] = True,
+    quick: Annotated[bool, typer.Option("--quick", help="open no image: counts, groups and splits")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="exit with 1 when anything is wrong")] = False,
+    near: Annotated[
+        int, typer.Option(min=0, max=64, help="bits of 256 in which near duplicates may differ")
+    ] = 36,
+    seed: Seed = None,
+) -> None:
+    """Shows what to know before training: counts, leaks, copies, damaged files, test resolution."""
+    from lmd.data.audit import fingerprint
+    from lmd.data.audit_text import format_fingerprint
     from lmd.data.manifest import read_dataset
+    from lmd.report.inspect_page import write_fingerprint, write_inspection
+    from lmd.terminal import bar
 
-    for line in format_fingerprint(fingerprint(read_dataset(data))):
+    if quick and out is not None:
+        raise SettingsError("--quick opens no image: it cannot write the page --out; leave one of the two")
+    for file in (out, json_file):
+        if file is not None and file.exists():
+            raise DataError(f"output file {file} exists already")
+    dataset = read_dataset(data, check_files=False)
+    with bar("looking at images") as progress:
+        found = fingerprint(dataset, progress, near, look=not quick)
+    for line in format_fingerprint(found):
         typer.echo(line)
+    if json_file is not None:
+        typer.echo(f"fingerprint: {write_fingerprint(json_file, found)}")
+    if page and not quick:
+        target = data / "inspect.html" if out is None else out
+        typer.echo(f"page: {write_inspection(target, dataset, found, 42 if seed is None else seed)}")
+    if strict and found["wrong"]:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -202,9 +231,11 @@ def _chosen(
 
     tree = read_recipe(recipe) if recipe else {}
     written = tree.pop("method", None)
-    if method and written and method != written:
+    if written is not None and not isinstance(written, str):
+        raise SettingsError(f"recipe {recipe}: method = {written!r} must be the name of a method")
+    if None not in (method, written) and method != written:
         raise SettingsError(f"recipe {recipe} is for method '{written}', not for '{method}'")
-    name = method or written or "lmd"
+    name = next((name for name in (method, written) if name is not None), "lmd")
     module = methods.load(name)
     layers = (methods.preset(module), methods.budget(module, budget), tree, flags)
     return name, resolve(module.Settings, *layers, overrides=overrides)
@@ -238,6 +269,7 @@ def predict(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="leave out images that cannot be read")
     ] = False,
+    frame: Annotated[int | None, typer.Option(help="which frame of files that hold several, from 1")] = None,
 ) -> None:
     """Predicts image files: the class and a probability for each class."""
     from lmd.data.images import list_images
@@ -247,7 +279,7 @@ def predict(
     if out is not None and out.exists():
         raise DataError(f"output file {out} exists already")
     files = [file for path in images for file in (list_images(path) if path.is_dir() else [path])]
-    answers, skipped = predict_files(load_model(RunFolder(run)), files, skip_bad)
+    answers, skipped = predict_files(load_model(RunFolder(run)), files, skip_bad, frame)
     for reason in skipped.values():
         typer.echo(f"skipped: {reason}", err=True)
     answers = answers.drop(columns=["label", "group"])
@@ -259,12 +291,17 @@ def predict(
 
 
 @app.command()
-def methods() -> None:
-    """Lists the methods."""
+def methods(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="show all about one method, or a path to a .py file")
+    ] = None,
+) -> None:
+    """Lists the methods with their status and paper; shows all about one that is named."""
     from lmd import methods as registry
 
-    for name in registry.names():
-        typer.echo(f"{name:14s} {registry.title(registry.load(name))}")
+    lines = registry.overview() if name is None else registry.describe(name)
+    for line in lines:
+        typer.echo(line)
 
 
 @app.command()

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from lmd import methods, run
 from lmd.data.augment import MEAN, STD
-from lmd.data.images import open_cache
+from lmd.data.cache import open_cache
 from lmd.data.loader import ImageSet, image_set
 from lmd.data.manifest import Dataset
 from lmd.data.sampling import instance_order
-from lmd.errors import SettingsError
+from lmd.errors import CheckpointError, DataError, SettingsError
 from lmd.evaluation.metrics import balanced_accuracy, macro_auc
 from lmd.methods.base import Stage, StageContext
 from lmd.models.classifier import build_classifier, head_name
@@ -98,24 +98,36 @@ def train(
     Raises:
         SettingsError, DataError, CheckpointError: one line on what is wrong.
     """
+    _check_classes(dataset)
     sha256 = dataset.info.manifest_sha256
     first = None if start is None else run.read_stage1(start, sha256, settings)
     identity = run.identity(method, settings, dataset.folder, sha256, start)
     folder = _resumable(out, identity) if resume else run.create(out)
     if folder.model.is_file():
         return folder  # It had finished already.
-    trainer = _Trainer(dataset, settings, folder, identity, progress or Silent())
-    if first is not None and not folder.checkpoint.is_file():
-        trainer.take_over(*first)
+    trainer = _Trainer(dataset, settings, folder, identity, progress or Silent(), first)
     trainer.run_stages()
     return trainer.finish()
 
 
+def _check_classes(dataset: Dataset) -> None:
+    """Refuses what no classifier can be trained on, also where the data set was not read from a folder."""
+    if len(dataset.classes) < 2:
+        raise DataError(f"a data set needs at least two classes, found {dataset.classes}")
+    for name, count in zip(dataset.classes, dataset.counts("train"), strict=True):
+        if not count:
+            raise DataError(f"class '{name}' has no training image; a method needs some of each class")
+
+
 def _resumable(out: Path, identity: Tree) -> RunFolder:
-    """The run folder to go on with; what it started from need not be named again."""
+    """The run folder to go on with; what it started from need not be named again once it has a checkpoint."""
     folder = RunFolder(out)
     saved = run.read_identity(folder)
-    if identity["from_sha256"] is None:
+    if identity["from_sha256"] is None and saved["from_sha256"] is not None:
+        if not folder.checkpoint.is_file() and not folder.model.is_file():
+            raise CheckpointError(
+                f"{out} was stopped before it had taken over its first stage: name --from again"
+            )
         identity["from_sha256"] = saved["from_sha256"]
     run.check_identity(saved, identity)
     return folder
@@ -131,6 +143,7 @@ class _Trainer:
         folder: RunFolder,
         identity: Tree,
         progress: Progress,
+        first: tuple[str, dict[str, Tensor]] | None,
     ) -> None:
         self.dataset, self.settings, self.folder = dataset, settings, folder
         self.identity, self.progress = identity, progress
@@ -140,7 +153,7 @@ class _Trainer:
         self.runtime = Runtime(settings.usable_precision)
         _make_deterministic()
         self._load_data()
-        self.network = _new_network(settings, self.train.num_classes, fresh=saved is None)
+        self.network = _new_network(settings, self.train.num_classes, fresh=saved is None and first is None)
         self.network.to(self.runtime.device)
         self.method = methods.load(identity["method"])
         self.stages = self.method.stages(settings, self.train.counts)
@@ -148,6 +161,8 @@ class _Trainer:
         self.stage: Stage | None = None
         if saved is not None:
             self._restore(saved)
+        elif first is not None:
+            self._take_over(*first)
         else:
             self._write_head()
 
@@ -163,17 +178,20 @@ class _Trainer:
         environment_now = {**environment(), "precision": self.runtime.precision}
         atomic_write(self.folder.path / "environment.json", json.dumps(environment_now, indent=2) + "\n")
 
-    def take_over(self, head: str, weights: dict[str, Tensor]) -> None:
+    def _take_over(self, head: str, weights: dict[str, Tensor]) -> None:
         """Starts at the second stage, from the network that another run's first stage handed over.
 
         Raises:
-            SettingsError: the method has one stage only.
+            SettingsError: the method has one stage only, or its second cannot work with that network.
         """
         if len(self.stages) < 2:
             raise SettingsError(
                 f"method '{self.identity['method']}' has one stage: --from leaves it nothing to do"
             )
         self._load_network(head, weights)
+        self.stages[1].prepare(self._context())  # Whether it can, before anything is written.
+        self._load_network(head, weights)
+        self._write_head()
         run.write_stage1(self.folder, weights, head)
         self.state = State(stage=1)
         self._checkpoint(None)

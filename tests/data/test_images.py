@@ -1,19 +1,21 @@
-"""Decoding of what users have, and a cache that is never wrong."""
+"""Decoding of what users have, whatever its format."""
 
 from __future__ import annotations
 
-import os
+import logging
+import threading
+import time
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from lmd.data import images
-from lmd.data.images import decode, file_hashes, list_images, open_cache, resize, verify
-from lmd.data.manifest import Dataset
+from lmd.data.images import decode, list_images, printable, resize, verify
+from lmd.data.parallel import in_threads
 from lmd.errors import DataError
-from tests import toy
 
 RED = (200, 30, 40)
 
@@ -47,25 +49,189 @@ def test_grey_and_sixteen_bits_keep_their_brightness(tmp_path: Path) -> None:
     assert decode(saved(tmp_path / "deep.png", deep))[0, 0].tolist() == [77] * 3
 
 
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        (np.array([[0.0, 0.25, 1.0]], np.float32), [0, 64, 255]),  # A probability or a reflectance.
+        (np.array([[0.0, 77.0, 200.0]], np.float32), [0, 77, 200]),
+        (np.array([[0.0, 77 * 257, 60000]], np.float32), [0, 77, 233]),
+        (np.array([[-1000.0, 500.0, 2000.0]], np.float32), [0, 128, 255]),  # No range: its own.
+        (np.array([[0, 77, 200]], np.int32), [0, 77, 200]),
+        (np.array([[0, 77 * 257, 65535]], np.int32), [0, 77, 255]),
+        (np.array([[7.0, 7.0, 7e9]], np.float32), [0, 0, 255]),
+    ],
+)
+def test_deep_tiffs_are_brought_to_eight_bits(tmp_path: Path, values: np.ndarray, shown: list[int]) -> None:
+    path = saved(tmp_path / "deep.tif", Image.fromarray(values))
+    assert decode(path)[0, :, 0].tolist() == shown
+    assert np.ptp(decode(path), axis=2).max() == 0
+
+
+def test_sixteen_bit_tiffs_of_either_byte_order(tmp_path: Path) -> None:
+    values = np.array([[0, 77 * 257, 65535]], np.uint16)
+    little = saved(tmp_path / "little.tif", Image.fromarray(values))
+    big = saved(tmp_path / "big.tif", Image.frombytes("I;16B", (3, 1), values.astype(">u2").tobytes()))
+    assert decode(little)[0, :, 0].tolist() == decode(big)[0, :, 0].tolist() == [0, 77, 255]
+
+
+def test_a_tiff_of_no_numbers_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path / "nan.tif", Image.fromarray(np.array([[0, np.nan]], np.float32)))
+    with pytest.raises(DataError, match=r"nan\.tif cannot be read: it has pixels that are not numbers"):
+        decode(path)
+
+
+def test_cmyk_jpegs_keep_their_colour(tmp_path: Path) -> None:
+    path = saved(tmp_path / "print.jpg", Image.new("RGB", (16, 16), RED).convert("CMYK"), quality=95)
+    np.testing.assert_allclose(decode(path).reshape(-1, 3).mean(0), RED, atol=4)
+
+
+def test_black_and_white(tmp_path: Path) -> None:
+    image = Image.new("1", (2, 1))
+    image.putpixel((1, 0), 1)
+    assert decode(saved(tmp_path / "bits.png", image))[0, :, 0].tolist() == [0, 255]
+
+
 def test_transparency_is_laid_on_black(tmp_path: Path) -> None:
     half = Image.new("RGBA", (2, 2), (200, 200, 200, 0))
     assert decode(saved(tmp_path / "clear.png", half)).max() == 0
 
 
-def test_an_image_stands_upright(tmp_path: Path) -> None:
-    image = Image.new("RGB", (4, 2))
-    image.putpixel((0, 0), (255, 255, 255))
+def test_a_transparent_palette_colour_is_laid_on_black(tmp_path: Path) -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([200, 200, 200, 10, 20, 30])
+    image.putpixel((1, 0), 1)
+    pixels = decode(saved(tmp_path / "palette.png", image, transparency=0))
+    assert pixels.tolist() == [[[0, 0, 0], [10, 20, 30]]]
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "tif"])
+@pytest.mark.parametrize("tag", range(1, 9))
+def test_an_image_stands_upright(tmp_path: Path, tag: int, ending: str) -> None:
+    """As Pillow's own function turns it, which is not the one that is used."""
+    values = np.zeros((16, 32, 3), np.uint8)
+    values[:8, :8] = 255
     exif = Image.Exif()
-    exif[0x0112] = 6  # To be turned by 90 degrees clockwise.
-    pixels = decode(saved(tmp_path / "turned.png", image, exif=exif))
-    assert pixels.shape == (4, 2, 3)
-    assert pixels[0, 1].tolist() == [255] * 3
+    exif[0x0112] = tag
+    path = saved(tmp_path / f"turned.{ending}", Image.fromarray(values), exif=exif)
+    with Image.open(path) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    assert expected.shape == ((16, 32, 3) if tag < 5 else (32, 16, 3))
+    np.testing.assert_array_equal(decode(path), expected)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_a_damaged_exif_tag_does_not_lose_an_image(tmp_path: Path) -> None:
+    path = saved(tmp_path / "odd.jpg", Image.new("RGB", (8, 8)), exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff")
+    assert decode(path).shape == (8, 8, 3)
+
+
+# Several pictures in one file.
+
+
+def pictures(count: int) -> list[Image.Image]:
+    return [Image.new("RGB", (6, 4), (60 * number, 0, 0)) for number in range(count)]
+
+
+@pytest.mark.parametrize("name", ["film.gif", "film.png", "film.webp", "pages.tif"])
+def test_of_several_pictures_one_must_be_chosen(tmp_path: Path, name: str) -> None:
+    first, *rest = pictures(3)
+    options = {"lossless": True} if name.endswith("webp") else {}
+    path = saved(tmp_path / name, first, save_all=True, append_images=rest, **options)
+    with pytest.raises(DataError, match=r"has 3 frames, and one is needed: choose it with --frame N"):
+        decode(path)
+    assert [int(decode(path, frame=number)[0, 0, 0]) for number in (1, 2, 3)] == [0, 60, 120]
+    with pytest.raises(DataError, match="has 3 frames; there is no frame 4"):
+        decode(path, frame=4)
+
+
+def test_a_single_picture_needs_no_choice(tmp_path: Path) -> None:
+    path = saved(tmp_path / "one.png", pictures(2)[1])
+    assert decode(path, frame=7)[0, 0, 0] == 60
+
+
+def test_the_preview_of_a_camera_is_no_second_picture(tmp_path: Path) -> None:
+    first, second = (Image.new("RGB", (16, 16), (shade,) * 3) for shade in (50, 200))
+    path = saved(tmp_path / "phone.jpg", first, format="MPO", save_all=True, append_images=[second])
+    with Image.open(path) as image:
+        assert image.n_frames == 2
+    assert decode(path)[0, 0, 0] == 50
+
+
+def test_the_preview_of_a_scanner_is_no_second_picture(tmp_path: Path) -> None:
+    small, large = Image.new("RGB", (3, 2)), Image.new("RGB", (6, 4))
+    small.encoderinfo = {"tiffinfo": {254: 1}}
+    path = saved(tmp_path / "scan.tif", large, save_all=True, append_images=[small])
+    with Image.open(path) as image:
+        assert image.n_frames == 2
+    assert decode(path).shape == (4, 6, 3)
+
+
+# What would harm.
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(tmp_path / "big.png", Image.new("RGB", (6, 4)))
     monkeypatch.setattr(images, "MAX_PIXELS", 20)
+    monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("decoded"))
     with pytest.raises(DataError, match=r"big\.png is too large: 6 x 4"):
-        decode(saved(tmp_path / "big.png", Image.new("RGB", (6, 4))))
+        decode(path)
+
+
+def test_the_guard_of_pillow_stands(tmp_path: Path) -> None:
+    """A picture of 2 terapixels in a few bytes: its header alone is read."""
+    path = saved(tmp_path / "bomb.png", Image.new("1", (8, 8)))
+    data = bytearray(path.read_bytes())
+    data[16:24] = (1_500_000).to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"bomb\.png is too large \(at most 300,000,000 pixels\)"):
+        decode(path)
+    assert Image.MAX_IMAGE_PIXELS == images.MAX_PIXELS
+
+
+def test_large_images_are_decoded_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [saved(tmp_path / f"{number}.png", Image.new("RGB", (6, 4))) for number in range(4)]
+    monkeypatch.setattr(images, "_LARGE_PIXELS", 20)
+    monkeypatch.setattr("lmd.data.parallel.num_cores", lambda: 4)
+    real, now, most = images._to_rgb, [0], [0]
+
+    def slow(image: Image.Image) -> Image.Image:
+        now[0] += 1
+        most[0] = max(most[0], now[0])
+        time.sleep(0.02)
+        now[0] -= 1
+        return real(image)
+
+    monkeypatch.setattr(images, "_to_rgb", slow)
+    assert verify(paths) == {}
+    assert most == [1]
+
+
+def test_no_format_that_starts_a_program_is_tried(tmp_path: Path) -> None:
+    path = tmp_path / "x.jpg"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
+    with pytest.raises(DataError, match="is not an image in a known format"):
+        decode(path)
+
+
+def test_threads_stop_at_the_first_error() -> None:
+    begun: list[int] = []
+
+    def fails(number: int) -> None:
+        begun.append(number)
+        time.sleep(0.002)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        in_threads(fails, range(1000))
+    assert len(begun) < 100
+    assert threading.active_count() < 100
+
+
+def test_progress_counts_every_item() -> None:
+    seen: list[tuple[int, int]] = []
+    assert in_threads(abs, range(-130, 0), lambda done, total: seen.append((done, total)))[0] == 130
+    assert seen == [(64, 130), (128, 130), (130, 130)]
 
 
 def test_crops(tmp_path: Path) -> None:
@@ -85,119 +251,36 @@ def test_verify_names_what_cannot_be_read(tmp_path: Path) -> None:
     assert list(verify([good, bad])) == [bad]
 
 
-@pytest.fixture
-def dataset(tmp_path: Path) -> Dataset:
-    return toy.make_dataset(tmp_path)
-
-
-def test_the_cache_holds_the_resized_images_in_table_order(dataset: Dataset) -> None:
-    cache = open_cache(dataset, 16)
-    assert (cache.shape, cache.dtype) == ((87, 3, 16, 16), np.uint8)
-    assert not cache.flags.writeable
-    for row in (0, 50, 86):
-        expected = resize(decode(dataset.paths()[row]), 16).transpose(2, 0, 1)
-        np.testing.assert_array_equal(cache[row], expected)
-
-
-def test_a_second_opening_decodes_nothing(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = np.array(open_cache(dataset, 16))
-    monkeypatch.setattr(images, "decode", lambda *_: pytest.fail("decoded again"))
-    monkeypatch.setattr(Path, "read_bytes", lambda *_: pytest.fail("hashed again"))
-    np.testing.assert_array_equal(open_cache(dataset, 16), first)
-
-
-def test_a_changed_image_is_decoded_again(dataset: Dataset) -> None:
-    before = np.array(open_cache(dataset, 16))
-    victim = dataset.paths()[7]
-    Image.new("RGB", (20, 20), (255, 255, 255)).save(victim)
-    os.utime(victim, ns=(1, 1))
-    after = open_cache(dataset, 16)
-    assert after[7].min() == 255
-    np.testing.assert_array_equal(np.delete(after, 7, 0), np.delete(before, 7, 0))
-
-
-def test_size_and_crop_have_caches_of_their_own(dataset: Dataset) -> None:
-    assert open_cache(dataset, 16).shape[-1] == 16
-    assert open_cache(dataset, 8).shape[-1] == 8
-    open_cache(dataset, 8, "center")
-    assert len(list((dataset.folder / "cache").glob("*.npy"))) == 3
-
-
-def test_an_interrupted_build_is_not_taken_for_a_cache(
-    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The process dies between two images; the next opening builds the whole."""
-    real, calls = images.resize, []
-
-    def dies(*arguments: object) -> np.ndarray:
-        calls.append(1)
-        if len(calls) == 40:
-            raise KeyboardInterrupt
-        return real(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(images, "resize", dies)
-    with pytest.raises(KeyboardInterrupt):
-        open_cache(dataset, 16)
-    monkeypatch.setattr(images, "resize", real)
-    expected = resize(decode(dataset.paths()[86]), 16).transpose(2, 0, 1)
-    np.testing.assert_array_equal(open_cache(dataset, 16)[86], expected)
-
-
-def test_a_damaged_list_of_hashes_is_made_anew(dataset: Dataset) -> None:
-    hashes = file_hashes(dataset)
-    (dataset.folder / "cache" / "hashes.json").write_text("{damaged")
-    assert file_hashes(dataset) == hashes
-
-
-def test_a_damaged_cache_is_built_again(dataset: Dataset) -> None:
-    expected = np.array(open_cache(dataset, 16))
-    (file,) = (dataset.folder / "cache").glob("*.npy")
-    file.write_bytes(file.read_bytes()[:5000])
-    np.testing.assert_array_equal(open_cache(dataset, 16), expected)
-
-
-def test_the_room_of_a_cache_is_claimed_before_it_is_filled(
-    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On a full disk a sparse memory map would kill the process instead of raising."""
-    seen: list[int] = []
-    real = images._in_threads
-
-    def look(function: object, items: object, progress: object) -> list[object]:
-        unfinished = [path.stat() for path in (dataset.folder / "cache").glob(".*.npy")]
-        seen.extend(512 * status.st_blocks - status.st_size for status in unfinished)
-        return real(function, items, progress)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(images, "_in_threads", look)
-    open_cache(dataset, 64)
-    assert seen
-    assert min(seen) >= 0
-
-
-def test_a_full_disk_is_one_line_and_leaves_no_cache(
-    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(images, "_reserve", full)
-    with pytest.raises(DataError, match=r"cannot write .*16-none-.*: No space left"):
-        open_cache(dataset, 16)
-    assert [path.name for path in (dataset.folder / "cache").iterdir()] == ["hashes.json"]
-
-
-def test_an_unreadable_image_is_named_when_the_cache_is_built(dataset: Dataset) -> None:
-    dataset.paths()[5].write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"image005\.png cannot be read"):
-        open_cache(dataset, 16)
-    assert not list((dataset.folder / "cache").glob("*.npy"))
-
-
-def test_hidden_files_are_no_images(tmp_path: Path) -> None:
+def test_hidden_files_and_folders_hold_no_images(tmp_path: Path) -> None:
     good = saved(tmp_path / "good.png", Image.new("RGB", (4, 4)))
     (tmp_path / "._good.png").write_bytes(b"macOS")
     (tmp_path / "notes.txt").write_text("")
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    saved(tmp_path / ".ipynb_checkpoints" / "good-checkpoint.png", Image.new("RGB", (4, 4)))
     assert list_images(tmp_path) == [good]
+
+
+def test_images_of_every_format_are_listed_in_one_order(tmp_path: Path) -> None:
+    names = ["b.JPG", "a.dcm", "c/Z.TIFF", "c/x.webp", "d.jpg/inside.bmp"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert list_images(tmp_path) == sorted(tmp_path / name for name in names)
+
+
+def test_links_to_folders_are_told_and_not_entered(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The class `a` must not get the images of `b` through a link to their common folder."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        saved(tmp_path / name / "x.png", Image.new("RGB", (4, 4)))
+    (tmp_path / "a" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    with caplog.at_level(logging.WARNING):
+        assert list_images(tmp_path / "a") == [tmp_path / "a" / "x.png"]
+    assert caplog.messages == [f"the link {tmp_path / 'a' / 'loop'} to a folder is not entered"]
+
+
+def test_a_name_in_a_message_is_one_line() -> None:
+    assert printable("über\n\x1b[31m\udcff.png") == "über\\n\\x1b[31m\\udcff.png"
 
 
 def test_a_jpeg_decoded_small_looks_the_same(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from lmd.data.manifest import (
     DatasetInfo,
     check_table,
     crossing_groups,
+    leakage,
     read_dataset,
     write_dataset,
 )
@@ -61,7 +63,7 @@ def test_any_id_and_metadata_survive_the_file(tmp_path_factory: pytest.TempPathF
 _SOURCE: list[Dataset] = []
 
 
-@pytest.mark.parametrize("identity", ["007", "NA", "1e5", "nan", "None", "a,b", 'say "x"'])
+@pytest.mark.parametrize("identity", ["007", "NA", "1e5", "nan", "None", "a,b", 'say "x"', "a\nb", "a\rb"])
 def test_ids_are_texts(dataset: Dataset, tmp_path: Path, identity: str) -> None:
     write_dataset(tmp_path / "again", first_row("id", identity)(dataset.table), dataset.info)
     assert read_dataset(tmp_path / "again").table["id"][0] == identity
@@ -110,6 +112,37 @@ def test_groups_may_cross_where_images_were_split_on_purpose(dataset: Dataset, t
     info = dataset.info.model_copy(update={"recipe": {"split": "image"}})
     write_dataset(tmp_path / "leaky", first_row("group", "image086")(dataset.table), info)
     assert crossing_groups(read_dataset(tmp_path / "leaky").table) == ["image086"]
+
+
+@pytest.mark.parametrize("split", ["paper", "image"])
+def test_leaks_made_on_purpose_pass_and_are_counted(dataset: Dataset, split: str) -> None:
+    table = dataset.table.copy()
+    test, train = table.index[table["split"] == "test"], table.index[table["split"] == "train"]
+    table.loc[[*test[:3], train[0], train[1]], "group"] = "A"
+    table.loc[[test[3], train[2]], "group"] = "B"
+    table.loc[[*test[4:6]], "group"] = "C"  # Two test images of one group, none in training: no leak.
+    check_table(table, dataset.info.model_copy(update={"recipe": {"split": split}}))
+    assert leakage(table) == {"groups": 2, "test_images": 4, "of_test_images": len(test)}
+    assert leakage(dataset.table)["groups"] == 0
+
+
+def test_a_list_is_read_without_its_images_but_gives_no_paths(dataset: Dataset, tmp_path: Path) -> None:
+    info = dataset.info.model_copy(update={"list_only": True})
+    listed = write_dataset(tmp_path / "listed", dataset.table, info)
+    assert read_dataset(listed.folder).paths() == dataset.paths()  # Where they are there after all.
+    dataset.paths()[2].unlink()
+    again = read_dataset(listed.folder)
+    assert again.counts("train").tolist() == [40, 12, 5]
+    with pytest.raises(DataError, match=r"'image002\.png' is missing .*1 missing in all.*--list-only"):
+        again.paths()
+
+
+def test_a_name_that_is_no_unicode_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    table = dataset.table.astype(object)
+    table.loc[0, "id"] = os.fsdecode(b"caf\xe9")
+    with pytest.raises(DataError, match=r"name is not UTF-8 text \(near .*caf\\udce9"):
+        write_dataset(tmp_path / "again", table, dataset.info)
+    assert not (tmp_path / "again").exists()
 
 
 def test_a_manifest_changed_by_hand_is_refused(dataset: Dataset) -> None:

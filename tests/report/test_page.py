@@ -43,7 +43,7 @@ def run(tmp_path: Path) -> Path:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model.json").write_text(json.dumps(card))
     (tmp_path / "settings.yaml").write_text(
-        "method: lmd\ndata: d\nmanifest_sha256: x\nweights_sha256: null\nsize: 64\nstage1:\n  epochs: 2\n"
+        "method: lmd\ndata: d\nmanifest_sha256: x\nweights_sha256: null\nfrom_sha256: null\nsize: 64\nstage1:\n  epochs: 2\n"
     )
     (tmp_path / "environment.json").write_text('{"python": "3.11"}')
     records = [

@@ -1,80 +1,205 @@
-"""A file becomes a uint8 image, and a data set a cache of decoded pixels."""
+"""An image file becomes RGB uint8; what is done to which format stands in docs/images.md."""
 
 from __future__ import annotations
 
-import hashlib
-import json
+import logging
 import os
-import tempfile
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+import stat
+import threading
+import warnings
+from contextlib import nullcontext
+from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, UnidentifiedImageError
 
+from lmd.data import dicom
+from lmd.data.parallel import Progress, in_threads, quiet
 from lmd.errors import DataError
 
-if TYPE_CHECKING:
-    from lmd.data.manifest import Dataset
-
-Progress = Callable[[int, int], None]
-
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".dcm", ".dicom")
 MAX_PIXELS = 300_000_000  # A whole-slide tile fits; a decompression bomb does not.
-_VERSION = 1  # Part of the cache's key: raise it when decoding or resizing changes.
+_LARGE_PIXELS = 40_000_000  # Images above are decoded one at a time: many at once would fill the memory.
+_LARGE = threading.Lock()
+# No other format is tried, whatever a file's name: some of Pillow's readers start other programs.
+_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF")
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SCALED = ((np.arange(65536) * 255 + 32767) // 65535).astype(np.uint8)  # 16 bits -> 8, rounded.
 
-Image.MAX_IMAGE_PIXELS = None  # Our own limit below gives a clear line instead of a warning.
+# Pillow's own guard: an error from twice this. Its warning from once this is ours to give, in one line.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+warnings.filterwarnings("ignore", module=r"PIL\.")  # The rest tell of damaged metadata, not of pixels.
 
-
-def quiet(done: int, total: int) -> None:
-    """Shows no progress."""
+_log = logging.getLogger(__name__)
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Returns the image files below a folder, by name."""
-    return sorted(path for path in folder.rglob("*") if _is_image(path))
+    """Returns the files below a folder that are named as images, by name.
 
-
-def _is_image(path: Path) -> bool:
-    """Whether a name is that of an image; macOS leaves hidden "._name.jpg" files that are none."""
-    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
-
-
-def decode(path: Path, least: int | None = None) -> np.ndarray:
-    """Returns an image as RGB uint8 [H, W, 3], upright as its EXIF tag says.
-
-    `least` allows a JPEG to be decoded at a fraction of its size, no side smaller than that.
+    Whatever cannot be read (a broken link, a pipe) is listed too, for `decode` to say so; hidden files and
+    folders are not. Links to folders are not entered: they may lead round in circles, or into another class.
 
     Raises:
-        DataError: the file is missing, unreadable, truncated or too large.
+        DataError: a folder cannot be read.
     """
+    found: list[Path] = []
+    for parent, folders, files in os.walk(folder, onerror=_refuse_folder):
+        here = Path(parent)
+        for name in folders:
+            if (here / name).is_symlink() and not name.startswith("."):
+                _log.warning("the link %s to a folder is not entered", printable(here / name))
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [here / name for name in files if _is_image(name)]
+    return sorted(found)
+
+
+def _is_image(name: str) -> bool:
+    """Whether a name is that of an image; macOS leaves hidden "._name.jpg" files that are none."""
+    return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise DataError(f"folder {printable(error.filename)} cannot be read: {error.strerror}") from error
+
+
+def printable(path: Path | str) -> str:
+    r"""Returns a path for a message: one line, whatever is in the name.
+
+    >>> printable("a\nb.png")
+    'a\\nb.png'
+    """
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(path))
+
+
+def decode(path: Path, least: int | None = None, frame: int | None = None) -> np.ndarray:
+    """Returns an image as RGB uint8 [H, W, 3], upright as its EXIF tag says.
+
+    `least` allows a JPEG to be decoded at a fraction of its size, no side smaller than that. `frame` (from 1)
+    chooses among the frames or pages of a file that has several.
+
+    Raises:
+        DataError: the file is missing, unreadable, truncated or too large, or has several frames and `frame`
+            does not choose one.
+    """
+    name, head = printable(path), b""
     try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(f"image {path} is too large: {image.width} x {image.height} pixels")
-            if least is not None:
-                image.draft("RGB", (least, least))
-            return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+        with open_file(path) as file:
+            head = file.read(512)
+            file.seek(0)
+            if dicom.is_dicom(head):
+                return dicom.read(path, name, frame, MAX_PIXELS)
+            return _decode_picture(file, name, least, frame)
     except DataError:
         raise
-    except FileNotFoundError as error:
-        raise DataError(f"no image {path}") from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"image {name} {_what_else(head)}") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(f"image {name} is too large (at most {MAX_PIXELS:,} pixels)") from error
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files.
-        raise DataError(f"image {path} cannot be read: {' '.join(str(error).split())[:120]}") from error
+        raise DataError(f"image {name} cannot be read: {' '.join(str(error).split())[:120]}") from error
+
+
+def open_file(path: Path) -> BufferedReader:
+    """Returns a file opened for reading; a pipe, which could keep us waiting for ever, is refused.
+
+    Raises:
+        DataError: there is no such file, or it is empty or none to read.
+    """
+    name = printable(path)
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(f"image {name} is not a file but a folder, pipe or device")
+        if status.st_size == 0:
+            raise DataError(f"image {name} is empty (0 bytes)")
+        return path.open("rb")
+    except FileNotFoundError as error:
+        broken = f"image {name} is a link to a file that is not there"
+        raise DataError(broken if path.is_symlink() else f"no image {name}") from error
+    except OSError as error:
+        raise DataError(f"image {name} cannot be read: {error.strerror}") from error
+
+
+def _what_else(head: bytes) -> str:
+    """What a file is that is no image."""
+    if b"<html" in head.lower() or b"<!doctype html" in head.lower():
+        return "is a web page, not an image; its download may have failed"
+    return "is not an image in a known format"
+
+
+def _decode_picture(file: BinaryIO, name: str, least: int | None, frame: int | None) -> np.ndarray:
+    with Image.open(file, formats=_FORMATS) as image:
+        _seek(image, name, frame)
+        if image.width * image.height > MAX_PIXELS:
+            raise DataError(f"image {name} is too large: {image.width} x {image.height} pixels")
+        if least is not None:
+            image.draft("RGB", (least, least))
+        with _LARGE if image.width * image.height > _LARGE_PIXELS else nullcontext():
+            image.load()
+            return np.asarray(_to_rgb(_upright(image)))
+
+
+def _seek(image: Image.Image, name: str, frame: int | None) -> None:
+    """Goes to the chosen frame or page."""
+    pages = _pages(image)
+    position = dicom.choose_frame(len(pages), name, frame)
+    if len(pages) > 1 or pages[0] > 0:
+        image.seek(pages[position])
+
+
+def _pages(image: Image.Image) -> list[int]:
+    """The positions of a file's frames or pages; previews that cameras and scanners add do not count."""
+    count = getattr(image, "n_frames", 1)
+    if image.format != "TIFF" or count == 1:
+        return [0] if image.format == "MPO" else list(range(count))
+    kinds: list[int] = []
+    for page in range(count):
+        image.seek(page)
+        kinds.append(image.tag_v2.get(254, 0))  # type: ignore[missing-attribute]
+    image.seek(0)
+    return [page for page, kind in enumerate(kinds) if not kind & 0b101] or [0]  # 1 a preview, 4 a mask.
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF tag says; a tag that cannot be read says nothing."""
+    try:
+        turn = _TURNS.get(image.getexif().get(0x0112, 1))
+    except Exception:
+        return image
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     """RGB from any mode: 16-bit grey is scaled to 8 bits, transparency is laid on black."""
-    if image.mode.startswith(("I", "F")):
-        values = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if image.mode.startswith("I") else max(float(values.max()), 1.0)
-        return Image.fromarray((values.clip(0, top) * (255.0 / top)).astype(np.uint8)).convert("RGB")
+    if image.mode.startswith("I;16"):
+        return Image.fromarray(_SCALED[np.asarray(image)]).convert("RGB")
+    if image.mode in ("I", "F"):
+        return Image.fromarray(_squeezed(np.asarray(image))).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image).convert("RGB")
     return image.convert("RGB")
+
+
+def _squeezed(values: np.ndarray) -> np.ndarray:
+    """32-bit values in 8 bits: from the first of 0-1, 0-255 and 0-65535 that holds all, or their range."""
+    if not np.isfinite(values).all():
+        raise ValueError("it has pixels that are not numbers")
+    low, high = float(values.min()), float(values.max())
+    tops = (1.0, 255.0, 65535.0) if values.dtype.kind == "f" else (255.0, 65535.0)
+    if low >= 0:
+        low, high = 0.0, next((top for top in tops if high <= top), high)
+    return ((values - low) * (255.0 / max(high - low, 1e-12)) + 0.5).astype(np.uint8)
 
 
 def resize(image: np.ndarray, size: int, crop: str = "none") -> np.ndarray:
@@ -87,132 +212,15 @@ def resize(image: np.ndarray, size: int, crop: str = "none") -> np.ndarray:
     return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
 
 
-def verify(paths: list[Path], progress: Progress = quiet) -> dict[Path, str]:
+def verify(paths: list[Path], progress: Progress = quiet, frame: int | None = None) -> dict[Path, str]:
     """Returns the files that cannot be decoded, each with the reason."""
 
     def problem(path: Path) -> str | None:
         try:
-            decode(path)
+            decode(path, least=64, frame=frame)  # Reads all of a JPEG, and computes less of it.
         except DataError as error:
             return str(error)
         return None
 
-    reasons = _in_threads(problem, paths, progress)
+    reasons = in_threads(problem, paths, progress)
     return {path: reason for path, reason in zip(paths, reasons, strict=True) if reason is not None}
-
-
-def _in_threads(function: Callable[[Any], Any], items: Iterable[Any], progress: Progress) -> list[Any]:
-    """Maps a function in threads (decoding releases the interpreter) and tells how far it is."""
-    todo = list(items)
-    results: list[Any] = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for result in pool.map(function, todo):
-            results.append(result)
-            if len(results) % 64 == 0 or len(results) == len(todo):
-                progress(len(results), len(todo))
-    return results
-
-
-def open_cache(
-    dataset: Dataset, size: int, crop: str = "none", progress: Progress | None = None
-) -> np.ndarray:
-    """Returns the decoded images, uint8 [N, 3, size, size] in table order, memory-mapped and read-only.
-
-    They are decoded once, under DATA/cache, keyed by the files' hashes, the size and the crop. A changed
-    image gives another key; a cache that was not finished is never taken for one.
-
-    Raises:
-        DataError: an image cannot be read, or the disk is full.
-    """
-    hashes = file_hashes(dataset, progress or quiet)
-    text = json.dumps([_VERSION, size, crop, list(zip(dataset.table["file"], hashes, strict=True))])
-    key = hashlib.sha256(text.encode()).hexdigest()[:16]
-    target = dataset.folder / "cache" / f"{size}-{crop}-{key}.npy"
-    shape = (len(hashes), 3, size, size)
-    cache = _read_cache(target, shape)
-    if cache is None:
-        _build_cache(dataset.paths(), size, crop, target, progress or quiet)
-        cache = _read_cache(target, shape)
-    assert cache is not None
-    return cache
-
-
-def _read_cache(target: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The cache, or None where there is none or a damaged one (cut off by a crash of the machine)."""
-    try:
-        cache = np.load(target, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return cache if cache.shape == shape and cache.dtype == np.uint8 else None
-
-
-def file_hashes(dataset: Dataset, progress: Progress = quiet) -> list[str]:
-    """Returns the sha256 of each image file; a file whose size and time are unchanged is not read again."""
-    known_file = dataset.folder / "cache" / "hashes.json"
-    known = _read_known(known_file)
-
-    def entry(path: Path) -> list[Any]:
-        try:
-            status = path.stat()
-            old = known.get(str(path))
-            if old is not None and old[:2] == [status.st_size, status.st_mtime_ns]:
-                return old
-            return [status.st_size, status.st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest()]
-        except OSError as error:
-            raise DataError(f"image {path} cannot be read: {error.strerror}") from error
-
-    paths = dataset.paths()
-    entries = _in_threads(entry, paths, progress if not known else quiet)
-    now = {str(path): value for path, value in zip(paths, entries, strict=True)}
-    if now != known:
-        _write_atomically(known_file, lambda file: Path(file).write_text(json.dumps(now)))
-    return [value[2] for value in entries]
-
-
-def _read_known(path: Path) -> dict[str, list[Any]]:
-    """The hashes known so far; a damaged file counts as none."""
-    try:
-        known = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}
-
-
-def _build_cache(paths: list[Path], size: int, crop: str, target: Path, progress: Progress) -> None:
-    def pixels(path: Path) -> np.ndarray:
-        return resize(decode(path, least=2 * size), size, crop).transpose(2, 0, 1)
-
-    def build(file: str) -> None:
-        shape = (len(paths), 3, size, size)
-        cache = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
-        _reserve(Path(file))
-        for start in range(0, len(paths), 1024):
-            rows = _in_threads(pixels, paths[start : start + 1024], quiet)
-            cache[start : start + len(rows)] = rows
-            progress(start + len(rows), len(paths))
-        cache.flush()
-
-    _write_atomically(target, build)
-
-
-def _reserve(path: Path) -> None:
-    """Claims the room of a sparse file: writing to its memory map would kill the process on a full disk."""
-    with path.open("r+b") as file:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-
-
-def _write_atomically(target: Path, write: Callable[[str], Any]) -> None:
-    temporary = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=target.suffix)
-        os.close(handle)
-        write(temporary)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(target)
-    except OSError as error:
-        raise DataError(f"cannot write {target}: {error.strerror}") from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)

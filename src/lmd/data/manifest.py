@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import shutil
@@ -16,7 +17,7 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from lmd.errors import DataError, suggest
 from lmd.settings import Settings
@@ -24,6 +25,7 @@ from lmd.settings import Settings
 COLUMNS = ("id", "file", "label", "split", "group")
 SPLITS = ("train", "val", "test")
 MANIFEST, INFO = "manifest.csv", "dataset.json"
+LEAKY = ("image", "paper")  # Splits by image, made so on purpose: groups may cross them.
 
 
 class DatasetInfo(Settings):
@@ -39,6 +41,8 @@ class DatasetInfo(Settings):
     recipe: dict[str, Any]  # How it was made: seed, split and whatever else the source was told.
     image_root: str  # Relative to the dataset folder, or absolute.
     manifest_sha256: str = ""
+    tables_sha256: dict[str, str] = Field(default_factory=dict)  # The tables it was made of -> their hashes.
+    list_only: bool = False  # The images need not be there: enough to count, not to train.
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,13 @@ class Dataset:
         return np.bincount(self.labels(split), minlength=len(self.classes))
 
     def paths(self) -> list[Path]:
-        """Returns the image files, in table order."""
+        """Returns the image files, in table order.
+
+        Raises:
+            DataError: the data set was prepared as a list, and images are not there.
+        """
+        if self.info.list_only:
+            _check_files(self, "; the data set was prepared with --list-only: enough to count, not to train")
         return [self.root / file for file in self.table["file"]]
 
 
@@ -96,10 +106,10 @@ def write_dataset(
     refuse_used(folder)
     table = table.astype("object").where(table.notna(), "").astype(str)
     check_table(table, info)
-    csv = table.to_csv(index=False, lineterminator="\n").encode()
+    csv = _encoded(table)
     info = info.model_copy(update={"manifest_sha256": hashlib.sha256(csv).hexdigest()})
     text = json.dumps(info.model_dump(), indent=2, ensure_ascii=False) + "\n"
-    with _becoming(folder) as unfinished:
+    with becoming(folder) as unfinished:
         if fill is not None:
             fill(unfinished)
         (unfinished / MANIFEST).write_bytes(csv)
@@ -107,8 +117,19 @@ def write_dataset(
     return Dataset(folder, table.reset_index(drop=True), info)
 
 
+def _encoded(table: pd.DataFrame) -> bytes:
+    text = table.to_csv(index=False, lineterminator="\n")
+    if "\r" in text:  # Of all that ends a line this alone is not put in quotes, and would cut the row.
+        text = table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        near = ascii(error.object[max(0, error.start - 20) : error.end + 20])
+        raise DataError(f"a name is not UTF-8 text (near {near}); rename that file or folder") from error
+
+
 @contextmanager
-def _becoming(folder: Path) -> Iterator[Path]:
+def becoming(folder: Path) -> Iterator[Path]:
     """Gives an empty folder beside `folder` that becomes it on success and vanishes on failure."""
     temporary = None
     try:
@@ -136,8 +157,8 @@ def refuse_used(folder: Path) -> None:
         raise DataError(f"output folder {folder} is not empty; choose another")
 
 
-def read_dataset(folder: Path) -> Dataset:
-    """Returns a dataset folder after checking all of it.
+def read_dataset(folder: Path, check_files: bool = True) -> Dataset:
+    """Returns a dataset folder after checking all of it; with `check_files=False` images may be missing.
 
     Raises:
         DataError: one line on what is wrong: missing files, a changed manifest, an unsound table.
@@ -159,7 +180,8 @@ def read_dataset(folder: Path) -> Dataset:
             "prepare the data set again, with 'lmd prepare table' if the changed table is what you want"
         )
     dataset = Dataset(folder, table, info)
-    _check_files(dataset)
+    if check_files and not info.list_only:
+        _check_files(dataset)
     return dataset
 
 
@@ -191,7 +213,7 @@ def check_table(table: pd.DataFrame, info: DatasetInfo) -> None:
     _check_inside(table)
     _check_unique(table)
     _check_labels(table, info.classes)
-    if info.recipe.get("split") != "image":
+    if info.recipe.get("split") not in LEAKY:
         _check_groups(table)
 
 
@@ -258,6 +280,14 @@ def crossing_groups(table: pd.DataFrame) -> list[str]:
     return [str(name) for name in splits.index[splits > 1]]
 
 
+def leakage(table: pd.DataFrame) -> dict[str, int]:
+    """Returns how many groups are in training and in the test, and how many test images they have there."""
+    trained = table["group"][table["split"] == "train"]
+    tested = table["group"][table["split"] == "test"]
+    seen = tested[tested.isin(trained)]
+    return {"groups": int(seen.nunique()), "test_images": len(seen), "of_test_images": len(tested)}
+
+
 def _check_groups(table: pd.DataFrame) -> None:
     crossing = crossing_groups(table)
     if crossing:
@@ -267,10 +297,12 @@ def _check_groups(table: pd.DataFrame) -> None:
         )
 
 
-def _check_files(dataset: Dataset) -> None:
+def _check_files(dataset: Dataset, why: str = "") -> None:
     missing = [file for file in dataset.table["file"] if not (dataset.root / file).is_file()]
     if missing:
-        raise DataError(f"image '{missing[0]}' is missing in {dataset.root} ({len(missing)} missing in all)")
+        raise DataError(
+            f"image '{missing[0]}' is missing in {dataset.root} ({len(missing)} missing in all){why}"
+        )
 
 
 def with_splits(table: pd.DataFrame, splits: np.ndarray) -> pd.DataFrame:

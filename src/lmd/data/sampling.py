@@ -8,7 +8,9 @@ import numpy as np
 
 from lmd.runtime import derive_seed
 
-Sampling = Literal["instance", "balanced", "square_root", "effective_number", "progressive", "class_aware"]
+Sampling = Literal[
+    "instance", "balanced", "square_root", "effective_number", "cben", "progressive", "class_aware"
+]
 
 
 def instance_order(num_images: int, seed: int, epoch: int, rank: int = 0, world: int = 1) -> np.ndarray:
@@ -54,6 +56,7 @@ def sampling_order(
     - instance: each image once. - balanced: each class alike, with replacement.
     - square_root: p_k = sqrt(n_k) / sum sqrt(n_i) (Kang et al., ICLR 2020).
     - effective_number: p_k proportional to n_k (1 - b) / (1 - b^n_k), b = 0.9999 (Cao et al., NeurIPS 2019).
+    - cben: the same with a b_k of each class, 0.9999 for the largest to 0.99991 (Li et al., CVPR 2022).
     - progressive: (1 - t) p_instance + t p_balanced, t = `progress` (Kang et al.).
     - class_aware: classes in turn, no image of a class twice until all were seen (Shen et al., ECCV 2016).
     """
@@ -63,7 +66,7 @@ def sampling_order(
         return balanced_order(labels, seed, epoch, rank, world)
     if kind == "class_aware":
         return _shard(_class_aware(labels, _generator(kind, seed, epoch)), rank, world)
-    classes, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
     shares = class_shares(kind, counts, progress)
     per_image = (shares / counts)[inverse]
     drawn = _generator(kind, seed, epoch).choice(len(labels), len(labels), p=per_image / per_image.sum())
@@ -82,6 +85,10 @@ def class_shares(kind: Sampling, counts: np.ndarray, progress: float = 0.0) -> n
         weight = np.sqrt(counts)
     elif kind == "effective_number":
         weight = counts * effective_weights(counts)
+    elif kind == "cben":
+        rarity = np.log(counts.max() / counts)
+        beta = 0.9999 + 1e-5 * rarity / max(rarity.max(), 1e-12)
+        weight = counts * (1 - beta) / -np.expm1(counts * np.log(beta))
     else:
         weight = np.ones(len(counts)) if kind in ("balanced", "class_aware") else counts
     return weight / weight.sum()

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lmd.data.images import decode, open_cache, resize
+from lmd.data.cache import open_cache
+from lmd.data.images import decode, resize
 from lmd.data.loader import ImageSet, image_set
 from lmd.data.manifest import Dataset
 from lmd.errors import CheckpointError, DataError
@@ -96,22 +97,23 @@ def predict_split(
 
 
 def predict_files(
-    model: Model, paths: list[Path], skip_bad: bool = False
+    model: Model, paths: list[Path], skip_bad: bool = False, frame: int | None = None
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Returns the predictions on image files, and why files were skipped.
+
+    `frame` (from 1) chooses in files of several frames.
 
     Raises:
         DataError: a file cannot be read (without `skip_bad`), or none can.
     """
-    preprocessing = model.card["preprocessing"]
+    size, crop = model.card["preprocessing"]["size"], model.card["preprocessing"]["crop"]
     pixels: list[np.ndarray] = []
     used: list[str] = []
     skipped: dict[str, str] = {}
     for path in paths:
         try:
-            pixels.append(
-                resize(decode(path), preprocessing["size"], preprocessing["crop"]).transpose(2, 0, 1)
-            )
+            image = decode(path, least=2 * size, frame=frame)  # As for the cache that it was trained on.
+            pixels.append(resize(image, size, crop).transpose(2, 0, 1))
             used.append(str(path))
         except DataError as error:
             if not skip_bad:

@@ -44,7 +44,7 @@ def write_report(path: Path) -> Path:
         "curves": learning_curves(history) if history else "",
         "evaluations": {split: _split_content(split, result) for split, result in evaluations.items()},
     }
-    return _render("run.html", path / "report.html", content)
+    return render("run.html", path / "report.html", content)
 
 
 def write_comparison(path: Path, runs: dict[str, Tree], title: str, note: str, phantom: bool = False) -> Path:
@@ -58,7 +58,7 @@ def write_comparison(path: Path, runs: dict[str, Tree], title: str, note: str, p
         "recalls": class_recalls(runs),
         "interval": _interval_words(next(iter(runs.values()))),
     }
-    return _render("comparison.html", path, content)
+    return render("comparison.html", path, content)
 
 
 def comparison_table(runs: dict[str, Tree]) -> list[list[str]]:
@@ -126,7 +126,8 @@ def _flatten(tree: Tree, prefix: str = "") -> list[tuple[str, Any]]:
     return rows
 
 
-def _render(template: str, path: Path, content: Tree) -> Path:
+def render(template: str, path: Path, content: Tree) -> Path:
+    """Writes a page made of a template, whole or not at all, and returns its path."""
     from jinja2 import Environment, PackageLoader
     from markupsafe import Markup
 

@@ -7,8 +7,8 @@ import pkgutil
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from lmd.data.images import Progress
 from lmd.data.manifest import Dataset
+from lmd.data.parallel import Progress
 from lmd.errors import SettingsError, suggest
 from lmd.settings import Settings
 

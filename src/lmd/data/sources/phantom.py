@@ -15,8 +15,8 @@ import pandas as pd
 from PIL import Image
 from pydantic import Field, field_validator
 
-from lmd.data.images import Progress, quiet
 from lmd.data.manifest import Dataset, refuse_used
+from lmd.data.parallel import Progress, quiet
 from lmd.data.sources._common import SplitOptions, finish
 from lmd.runtime import derive_seed
 
