@@ -57,22 +57,24 @@ def draw(label: int, number: int, size: int = 20) -> np.ndarray:
     return np.clip(random.normal(base, 25, (size, size, 3)), 0, 255).astype(np.uint8)
 
 
-def make_dataset(folder: Path) -> Dataset:
-    """Writes images and a dataset folder of 87 images, 3 classes and groups of one."""
+def make_dataset(
+    folder: Path, counts: dict[str, list[int]] = COUNTS, mode: str = "RGB", classes: list[str] = CLASSES
+) -> Dataset:
+    """Writes images and a dataset folder, by default of 87 images and 3 classes; groups of one image."""
     images = folder / "images"
     images.mkdir(parents=True)
     rows: list[dict[str, str]] = []
-    for split, counts in COUNTS.items():
-        for label, count in enumerate(counts):
+    for split, of_class in counts.items():
+        for label, count in enumerate(of_class):
             for _ in range(count):
                 name = f"image{len(rows):03d}"
-                Image.fromarray(draw(label, len(rows))).save(images / f"{name}.png")
-                row = {"id": name, "file": f"{name}.png", "label": CLASSES[label], "split": split}
+                Image.fromarray(draw(label, len(rows))).convert(mode).save(images / f"{name}.png")
+                row = {"id": name, "file": f"{name}.png", "label": classes[label], "split": split}
                 rows.append({**row, "group": name})
     info = DatasetInfo(
         title="toy",
-        classes=CLASSES,
-        groups={"head": ["common"], "medium": ["less"], "tail": ["rare"]},
+        classes=classes,
+        groups=dict(zip(("head", "medium", "tail"), ([name] for name in classes), strict=False)),
         groups_rule="by hand",
         licence="none",
         citation="none",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from lmd.errors import SettingsError
+from lmd.losses.covariance import shrink
+from lmd.losses.distance import prepare_metric
 from lmd.losses.distribution import attraction, distribution_consistency, repulsion
-from lmd.losses.gaussian import ClassGaussians, class_statistics, prepare_metric, shrink
+from lmd.losses.gaussian import class_statistics
 
 DISTANCES = torch.rand(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 5
 LABELS = torch.tensor([0, 3, 1, 1, 2, 0])
@@ -72,7 +76,7 @@ def test_classes_absent_from_a_batch_still_repel(metric: str) -> None:
     batch = features[labels == 0].clone().requires_grad_()
 
     def loss_with(mean: torch.Tensor) -> torch.Tensor:
-        target = shrink(ClassGaussians(mean, gaussians.covariance, gaussians.counts))
+        target = shrink(replace(gaussians, mean=mean))
         prepared = prepare_metric(target, metric, torch.float64)  # type: ignore[arg-type]
         return distribution_consistency(prepared.distances(batch), torch.zeros(20, dtype=torch.int64))
 

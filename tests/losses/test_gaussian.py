@@ -1,25 +1,25 @@
-"""Equations 6-7 and the distances, against numpy, scipy and scikit-learn."""
+"""Equation 6, against loops and numpy, however the images are cut into batches and processes."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from scipy.spatial.distance import mahalanobis as scipy_mahalanobis
-from sklearn.covariance import OAS, LedoitWolf
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lmd.errors import SettingsError
 from lmd.losses.gaussian import (
     ClassGaussians,
+    ClassMoments,
     class_statistics,
-    factorise,
-    ledoit_wolf_coefficients,
-    mahalanobis,
-    pooled_covariance,
-    prepare_metric,
-    shrink,
+    combine,
+    dense,
+    merge_statistics,
     smooth,
-    virtual_features,
+    unbias,
 )
 
 
@@ -29,6 +29,12 @@ def sample(counts: list[int], channels: int = 4, seed: int = 0) -> tuple[torch.T
     scale = torch.linspace(0.5, 2.0, channels).double()
     features = torch.randn(len(labels), channels, dtype=torch.float64, generator=generator) * scale
     return features + labels[:, None], labels
+
+
+def same(found: ClassGaussians, expected: ClassGaussians) -> None:
+    torch.testing.assert_close(found.mean, expected.mean)
+    torch.testing.assert_close(found.covariance, expected.covariance)
+    torch.testing.assert_close(found.counts, expected.counts)
 
 
 def slow_statistics(rows: list[list[float]]) -> tuple[list[float], list[list[float]]]:
@@ -59,8 +65,7 @@ def test_weights_count_a_row_as_often_as_it_was_drawn() -> None:
     weights = torch.tensor([1, 3, 2, 1, 1, 4, 1, 1, 2])
     found = class_statistics(features, labels, 2, weights)
     expected = class_statistics(features.repeat_interleave(weights, 0), labels.repeat_interleave(weights), 2)
-    for name, value in found.as_dict().items():
-        torch.testing.assert_close(value, expected.as_dict()[name])
+    same(found, expected)
 
 
 def test_one_image_and_no_image() -> None:
@@ -79,6 +84,71 @@ def test_half_precision_features_are_added_up_in_double() -> None:
     np.testing.assert_allclose(found.covariance[0], np.cov(features.double().numpy().T), rtol=1e-9)
 
 
+def test_a_small_class_keeps_the_root_of_its_covariance() -> None:
+    features, labels = sample([3, 40], channels=8)
+    found = class_statistics(features, labels, 2)
+    assert [tuple(spread.shape) for spread in found.spread] == [(3, 8), (8, 8)]
+
+
+@given(st.integers(1, 9), st.integers(0, 10**6))
+def test_batches_of_any_size_give_the_statistics_of_the_whole(size: int, seed: int) -> None:
+    """Classes of fewer and of more images than channels; means far from 0, where naive sums lose digits."""
+    features, labels = sample([2, 4, 9, 30], channels=4, seed=seed)
+    features = features + 1e4
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    weights = torch.randint(1, 5, (len(labels),), generator=torch.Generator().manual_seed(seed))
+    moments = ClassMoments(4, 4)
+    for rows in order.split(size):
+        moments.add(features[rows], labels[rows], weights[rows])
+    found = moments.gaussians()
+    for k in range(4):
+        rows = features[labels == k].repeat_interleave(weights[labels == k], 0)
+        np.testing.assert_allclose(found.mean[k], rows.mean(0), rtol=1e-12)
+        np.testing.assert_allclose(found.matrix(k), np.cov(rows.numpy().T), rtol=1e-8, atol=1e-9)
+        assert int(found.counts[k]) == len(rows)
+
+
+def test_what_is_held_does_not_grow_with_the_number_of_images() -> None:
+    moments = ClassMoments(2, 4)
+    held = []
+    for seed in range(30):
+        moments.add(*sample([8, 8], seed=seed))
+        held.append(sum(len(rows) for waiting in moments.waiting for rows, _ in waiting))
+    assert max(held) < 2 * 4
+
+
+@pytest.mark.parametrize("cuts", [[0.5], [0.1, 0.2], [0.0, 0.9]])
+def test_shares_merge_to_the_whole(cuts: list[float]) -> None:
+    """A share may lack a class, or hold a single image of it."""
+    features, labels = sample([1, 3, 50], channels=6)
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+    ends = [0, *(round(cut * len(labels)) for cut in cuts), len(labels)]
+    shares = [order[a:b] for a, b in pairwise(ends)]
+    parts = [class_statistics(features[rows], labels[rows], 3) for rows in shares]
+    same(merge_statistics(parts), class_statistics(features, labels, 3))
+
+
+def test_covariances_are_combined_as_roots_or_as_matrices() -> None:
+    random = torch.Generator().manual_seed(0)
+    root, other, matrix = (torch.randn(n, 5, generator=random).double() for n in (2, 2, 5))
+    matrix = matrix @ matrix.T
+    for spreads in ([root, other], [root, matrix], [matrix, matrix], [root, other, root]):
+        weights = [0.3, 0.7, 2.0][: len(spreads)]
+        expected = sum(w * dense(spread) for w, spread in zip(weights, spreads, strict=True))
+        torch.testing.assert_close(dense(combine(weights, spreads)), expected)
+    assert combine([1.0, 1.0], [root, other]).shape == (4, 5)
+    assert combine([1.0, 0.0], [root, matrix]).shape == (2, 5)
+    assert combine([1.0, 1.0, 1.0], [root, other, root]).shape == (5, 5)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_features_that_are_not_finite_are_refused(bad: float) -> None:
+    features, labels = sample([5, 6])
+    features[3, 1] = bad
+    with pytest.raises(SettingsError, match=r"1 of 11 images are not finite.*encoder_optimisation\.lr"):
+        class_statistics(features, labels, 2)
+
+
 def test_smoothing_is_a_running_mean_and_then_an_average() -> None:
     parts = [class_statistics(*sample([6, 6], seed=seed), 2) for seed in range(4)]
     state = None
@@ -91,130 +161,54 @@ def test_smoothing_is_a_running_mean_and_then_an_average() -> None:
     torch.testing.assert_close(late.mean, 0.9 * state.mean + 0.1 * parts[0].mean)
 
 
+def test_smoothing_stacks_the_roots_of_small_classes_until_they_are_matrices() -> None:
+    state, expected = None, torch.zeros(8, 8, dtype=torch.float64)
+    for iteration in range(4):
+        part = class_statistics(*sample([3, 20], channels=8, seed=iteration), 2)
+        state = smooth(state, part, iteration, decay=0.999)
+        expected += part.matrix(0) / 4
+    assert state is not None
+    torch.testing.assert_close(state.matrix(0), expected)
+    assert state.spread[0].shape == (8, 8)
+    forgetful = smooth(state, part, 4, decay=0.0)
+    assert forgetful.spread[0].shape == (3, 8)
+
+
 def test_an_absent_class_keeps_what_was_known() -> None:
     before = class_statistics(*sample([6, 6]), 2)
     features, labels = sample([6, 6], seed=1)
     now = class_statistics(features[labels == 0], labels[labels == 0], 2)
     after = smooth(before, now, 3, 0.5)
     assert torch.equal(after.mean[1], before.mean[1])
-    assert torch.equal(after.covariance[1], before.covariance[1])
+    torch.testing.assert_close(after.matrix(1), before.matrix(1))
     assert after.counts.tolist() == [6, 6]
 
 
-def test_oas_is_scikit_learns() -> None:
-    features, labels = sample([9, 40], channels=6)
-    found = shrink(class_statistics(features, labels, 2), "oas", ridge=0.0)
-    for k in range(2):
-        expected = OAS().fit(features[labels == k].numpy()).covariance_
-        np.testing.assert_allclose(found.covariance[k], expected, rtol=1e-9, atol=1e-12)
+def test_unbiased_weights_undo_the_shrinkage_of_repeats() -> None:
+    """Over many draws the corrected covariance averages to that of the images, n-1 in its divisor."""
+    random = np.random.default_rng(0)
+    features = torch.from_numpy(random.normal(size=(6, 2)))
+    target = torch.from_numpy(np.cov(features.numpy().T))
+    total = torch.zeros(2, 2, dtype=torch.float64)
+    for _ in range(2000):
+        rows, times = np.unique(random.integers(0, 6, 40), return_counts=True)
+        weights, labels = torch.from_numpy(times), torch.zeros(len(rows), dtype=torch.int64)
+        drawn = class_statistics(features[torch.from_numpy(rows)], labels, 1, weights)
+        total += unbias(drawn, labels, weights).covariance[0]
+    torch.testing.assert_close(total / 2000, target, rtol=0.06, atol=0.02)
 
 
-def test_ledoit_wolf_is_scikit_learns() -> None:
-    features, labels = sample([9, 40], channels=6)
-    rho = ledoit_wolf_coefficients(features, labels, 2)
-    found = shrink(class_statistics(features, labels, 2), "ledoit_wolf", 0.0, rho)
-    for k in range(2):
-        expected = LedoitWolf().fit(features[labels == k].numpy()).covariance_
-        np.testing.assert_allclose(found.covariance[k], expected, rtol=1e-9, atol=1e-12)
-
-
-def test_pooled_and_diagonal_shrinkage() -> None:
-    features, labels = sample([3, 50])
-    raw = class_statistics(features, labels, 2)
-    pooled = (2 * raw.covariance[0] + 49 * raw.covariance[1]) / 51
-    torch.testing.assert_close(pooled_covariance(raw), pooled)
-    found = shrink(raw, "pooled", ridge=0.5).covariance[0]
-    share = 4 / (4 + 3)
-    expected = (1 - share) * raw.covariance[0] + share * pooled + 0.5 * torch.eye(4).double()
-    torch.testing.assert_close(found, expected)
-    diagonal = shrink(raw, "diagonal", ridge=0.0).covariance[1]
-    torch.testing.assert_close(diagonal, torch.diag(raw.covariance[1].diagonal()))
-
-
-@pytest.mark.parametrize("method", ["ridge", "oas", "pooled", "diagonal"])
-def test_every_estimator_can_be_factorised_for_a_class_of_one_image(method: str) -> None:
-    features, labels = sample([1, 30], channels=8)
-    found = shrink(class_statistics(features, labels, 2), method, 0.01)  # type: ignore[arg-type]
-    factors = factorise(found.covariance)
-    torch.testing.assert_close(factors @ factors.mT, found.covariance)
-
-
-def test_what_cannot_be_factorised_is_named() -> None:
-    bad = torch.stack([torch.eye(3), torch.zeros(3, 3)])
-    with pytest.raises(SettingsError, match=r"class 1 is not positive definite.*ridge"):
-        factorise(bad)
-    bad[1] = float("nan")
-    with pytest.raises(SettingsError, match="class 1"):
-        factorise(bad)
-
-
-@pytest.mark.parametrize("count", [3, 200])
-def test_equation_7_virtual_features_have_the_given_mean_and_covariance(count: int) -> None:
-    """Also where N_k < C, and the empirical covariance alone is singular. Tolerance: five standard errors."""
-    features, labels = sample([count, 60], channels=6)
-    target = shrink(class_statistics(features, labels, 2), "ridge", 0.01)
-    draws = 200_000
-    generator = torch.Generator().manual_seed(1)
-    asked = torch.arange(2 * draws) % 2
-    found = virtual_features(target.mean, factorise(target.covariance), asked, generator)
-    for k in range(2):
-        cloud, sigma = found[asked == k], target.covariance[k]
-        variances = sigma.diagonal()
-        assert bool(((cloud.mean(0) - target.mean[k]).abs() < 5 * (variances / draws).sqrt()).all())
-        spread = ((sigma.square() + variances[:, None] * variances[None]) / draws).sqrt()
-        assert bool(((torch.from_numpy(np.cov(cloud.numpy().T)) - sigma).abs() < 5 * spread).all())
-
-
-def test_draws_depend_on_the_generator_alone() -> None:
-    target = shrink(class_statistics(*sample([5, 5]), 2))
-    factors, labels = factorise(target.covariance), torch.tensor([0, 1, 1, 0])
-    first = virtual_features(target.mean, factors, labels, torch.Generator().manual_seed(3))
-    again = virtual_features(target.mean, factors, labels, torch.Generator().manual_seed(3))
-    other = virtual_features(target.mean, factors, labels, torch.Generator().manual_seed(4))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-
-
-def test_mahalanobis_is_scipys() -> None:
-    features, labels = sample([30, 40])
-    target = shrink(class_statistics(features, labels, 2), "ridge", 0.1)
-    found = mahalanobis(features[:5], target.mean, factorise(target.covariance))
-    for i in range(5):
-        for k in range(2):
-            inverse = np.linalg.inv(target.covariance[k].numpy())
-            expected = scipy_mahalanobis(features[i].numpy(), target.mean[k].numpy(), inverse) ** 2
-            assert float(found[i, k]) == pytest.approx(expected, rel=1e-9)
-
-
-def metric_matrix(metric: str, target: ClassGaussians, k: int) -> np.ndarray:
-    sigma = target.covariance[k].numpy()
-    return {
-        "precision": np.linalg.inv(sigma),
-        "covariance_literal": sigma,
-        "pooled_precision": np.linalg.inv(pooled_covariance(target).numpy()),
-        "diagonal": np.diag(1 / np.diag(sigma)),
-        "euclidean": np.eye(len(sigma)),
-    }[metric]
-
-
-@pytest.mark.parametrize(
-    "metric", ["precision", "covariance_literal", "pooled_precision", "diagonal", "euclidean"]
-)
-def test_every_metric_is_its_quadratic_form(metric: str) -> None:
-    features, labels = sample([30, 40])
-    target = shrink(class_statistics(features, labels, 2), "ridge", 0.1)
-    prepared = prepare_metric(target, metric, torch.float64)  # type: ignore[arg-type]
-    found = prepared.distances(features[:4])
-    for i in range(4):
-        for k in range(2):
-            centred = (features[i] - target.mean[k]).numpy()
-            expected = centred @ metric_matrix(metric, target, k) @ centred
-            assert float(found[i, k]) == pytest.approx(expected, rel=1e-9)
-    torch.autograd.gradcheck(prepared.distances, features[:3].clone().requires_grad_())
+def test_a_class_of_one_image_and_unbiased_weights_stay_finite() -> None:
+    gaussians = class_statistics(torch.ones(1, 2), torch.zeros(1, dtype=torch.int64), 1, torch.tensor([7]))
+    fixed = unbias(gaussians, torch.zeros(1, dtype=torch.int64), torch.tensor([7]))
+    assert not fixed.covariance.any()
 
 
 def test_gaussians_survive_a_round_trip() -> None:
-    target = class_statistics(*sample([5, 6]), 2)
-    back = ClassGaussians.from_dict(target.as_dict()).to(torch.float32)
-    assert back.mean.dtype == torch.float32
-    assert back.counts.dtype == torch.int64
+    target = class_statistics(*sample([5, 3]), 2)
+    back = ClassGaussians.from_dict(target.as_dict())
+    assert [len(spread) for spread in back.spread] == [4, 3]
+    same(back, target)
+    single = back.to(torch.float32)
+    assert single.mean.dtype == single.spread[1].dtype == torch.float32
+    assert single.counts.dtype == torch.int64

@@ -9,16 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from lmd.data.images import open_cache
+from lmd.data.cache import open_cache
 from lmd.data.loader import ImageSet, image_set
+from lmd.errors import SettingsError
+from lmd.losses.covariance import shrink
+from lmd.losses.exact import ExpectedCrossEntropy, quasi_normal
 from lmd.losses.gaussian import ClassGaussians, class_statistics
-from lmd.methods import lmd
-from lmd.methods._icc import Calibration, unbias
+from lmd.methods import _estimate, lmd
+from lmd.methods._icc import Calibration
 from lmd.methods.base import StageContext
 from lmd.models.classifier import build_classifier
 from lmd.models.encoder import build_encoder, num_features
+from lmd.models.inference import encode
 from lmd.models.network import Network, batch_norms
-from lmd.runtime import Runtime
+from lmd.runtime import Runtime, load_tree, save_tree
 from lmd.settings import merge, resolve
 from tests import toy
 
@@ -137,31 +141,23 @@ def test_balanced_draws_weigh_each_image_as_often_as_it_was_drawn(images: ImageS
     assert weights is not None
     assert len(np.unique(rows)) == len(rows)
     assert int(weights.sum()) == len(images.labels)
+    features = encode(stage.network, images, stage.context.runtime, rows).features
     stage.estimate(0)
-    repeated = stage.features.repeat_interleave(weights, 0)
-    expected = class_statistics(repeated, stage.feature_labels.repeat_interleave(weights), 3)
+    labels = images.labels[torch.from_numpy(rows)].repeat_interleave(weights)
+    expected = class_statistics(features.repeat_interleave(weights, 0), labels, 3)
     torch.testing.assert_close(stage.current.mean, expected.mean)
     torch.testing.assert_close(stage.current.covariance, expected.covariance)
 
 
-def test_unbiased_weights_undo_the_shrinkage_of_repeats() -> None:
-    """Over many draws the corrected covariance averages to that of the images, n-1 in its divisor."""
-    random = np.random.default_rng(0)
-    features = torch.from_numpy(random.normal(size=(6, 2)))
-    target = torch.from_numpy(np.cov(features.numpy().T))
-    total = torch.zeros(2, 2, dtype=torch.float64)
-    for _ in range(2000):
-        rows, times = np.unique(random.integers(0, 6, 40), return_counts=True)
-        weights, labels = torch.from_numpy(times), torch.zeros(len(rows), dtype=torch.int64)
-        drawn = class_statistics(features[torch.from_numpy(rows)], labels, 1, weights)
-        total += unbias(drawn, labels, weights).covariance[0]
-    torch.testing.assert_close(total / 2000, target, rtol=0.06, atol=0.02)
-
-
-def test_a_class_of_one_image_and_unbiased_weights_stay_finite() -> None:
-    gaussians = ClassGaussians(torch.zeros(1, 2), torch.zeros(1, 2, 2), torch.tensor([7]))
-    fixed = unbias(gaussians, torch.zeros(1, dtype=torch.int64), torch.tensor([7]))
-    assert torch.equal(fixed.covariance, torch.zeros(1, 2, 2))
+def test_the_features_are_not_kept(images: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The statistics are streamed: a chunk of images at a time, and the same however it is cut."""
+    whole, cut = stage_of(images), stage_of(images)
+    whole.estimate(0)
+    monkeypatch.setattr(_estimate, "CHUNK", 5)
+    cut.estimate(0)
+    assert not [name for name, value in vars(cut).items() if isinstance(value, torch.Tensor)]
+    torch.testing.assert_close(cut.current.mean, whole.current.mean, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(cut.current.covariance, whole.current.covariance, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["ridge", "oas", "ledoit_wolf", "pooled", "diagonal"])
@@ -190,6 +186,8 @@ def test_every_covariance_and_metric_runs_an_iteration(images: ImageSet, name: s
         {"estep_sampling": "balanced"},
         {"virtual": False},
         {"estep_fraction": 0.5},
+        {"m_step": "exact"},
+        {"m_step": "exact_sgd"},
     ],
 )
 def test_every_option_runs_and_changes_the_result(images: ImageSet, changes: dict[str, Any]) -> None:
@@ -220,9 +218,131 @@ def test_ablations_switch_their_part_off() -> None:
     assert everything[1].stage.virtual
 
 
+def exact_loss(stage: Calibration, l2: float) -> tuple[float, float]:
+    """The expected cross entropy of the stage's classifier, and its largest gradient, with other draws."""
+    assert stage.smoothed is not None
+    gaussians = shrink(stage.smoothed, "ridge", 0.01)
+    objective = ExpectedCrossEntropy(gaussians, quasi_normal(2, 4096, seed=77), l2)
+    classifier = stage.network.classifier
+    value, *gradients = objective(classifier.weight.detach(), classifier.bias.detach())  # type: ignore[arg-type]
+    return value, max(float(gradient.abs().max()) for gradient in gradients)
+
+
+def test_the_exact_m_step_ends_at_the_minimum(images: ImageSet) -> None:
+    stage = stage_of(images, m_step="exact", m_step_tolerance=1e-5)
+    stage.estimate(0)
+    encoder, start = encoder_weights(stage), exact_loss(stage, 0.01)
+    losses = stage.maximise(0)
+    value, gradient = exact_loss(stage, 0.01)
+    assert torch.equal(encoder, encoder_weights(stage))
+    assert value < start[0]
+    assert gradient < 0.02 * start[1]
+    assert losses["maximise"] == pytest.approx(value, abs=2e-3)
+    assert losses["maximise_gradient"] <= 1e-5
+
+
+def test_the_exact_m_step_starts_from_the_iteration_before(images: ImageSet) -> None:
+    stage = stage_of(images, m_step="exact")
+    stage.estimate(0)
+    first, second = stage.maximise(0), stage.maximise(1)
+    assert second["maximise_evaluations"] == 1
+    assert first["maximise_evaluations"] > 5
+
+
+def test_steps_with_the_exact_gradient_are_the_mean_of_many_sampled_ones(images: ImageSet) -> None:
+    """Twelve steps on 4,000 virtual features each, and twelve on their expectation, end close together."""
+    optimisation = {"lr": 0.1, "weight_decay": 0.0}
+    many = {"virtual_per_class": 16_000, "head_batch": 4000, "head_optimisation": optimisation}
+    sampled, exact = stage_of(images, **many), stage_of(images, **many, m_step="exact_sgd")
+    start = head_weights(exact)
+    for stage in (sampled, exact):
+        stage.estimate(0)
+        stage.maximise(0)
+    moved = float((head_weights(exact) - start).norm())
+    assert float((head_weights(exact) - head_weights(sampled)).norm()) < 0.05 * moved
+
+
+@pytest.mark.parametrize("m_step", ["sampled", "exact", "exact_sgd"])
+@pytest.mark.parametrize("cov", ["ridge", "ledoit_wolf"])
+def test_resumed_equals_uninterrupted(images: ImageSet, tmp_path: Path, m_step: str, cov: str) -> None:
+    whole = stage_of(images, m_step=m_step, cov=cov)
+    for epoch in range(3):
+        whole.run_epoch(epoch)
+        if epoch == 1:
+            state = {"stage": whole.state_dict(), "network": dict(whole.network.state_dict())}
+            save_tree(tmp_path / "state", state)
+    saved = load_tree(tmp_path / "state")
+    half = stage_of(images, m_step=m_step, cov=cov)
+    half.network.load_state_dict(saved["network"])
+    half.load_state_dict(saved["stage"])
+    half.run_epoch(2)
+    assert torch.equal(head_weights(half), head_weights(whole))
+    assert torch.equal(encoder_weights(half), encoder_weights(whole))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"virtual_per_class": 0}, r"stage2\.virtual_per_class = 0.*greater than or equal to 1"),
+        ({"virtual_per_class": -5}, r"stage2\.virtual_per_class = -5.*greater than or equal to 1"),
+        ({"m_step": "exact", "head": "cosine"}, r"m_step 'exact' needs head 'linear'"),
+        ({"m_step_draws": 1}, r"stage2\.m_step_draws = 1"),
+        ({"m_step": "newton"}, r"stage2\.m_step = 'newton'"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        resolve(lmd.Settings, {"stage2": changes})
+
+
+def test_an_encoder_that_has_diverged_is_named(images: ImageSet) -> None:
+    stage = stage_of(images)
+    next(stage.network.encoder.parameters()).data.fill_(float("nan"))
+    with pytest.raises(SettingsError, match=r"features of \d+ of \d+ images are not finite"):
+        stage.estimate(0)
+
+
+def test_a_covariance_that_is_not_positive_definite_is_named(images: ImageSet) -> None:
+    stage = stage_of(images, ridge=0.0)
+    stage.estimate(0)
+    with pytest.raises(SettingsError, match=r"class \d \(\d+ draws, 96 channels\).*raise 'stage2\.ridge'"):
+        stage.expect(0)
+
+
+@pytest.mark.parametrize("m_step", ["sampled", "exact", "exact_sgd"])
+def test_a_class_of_one_image_trains(images: ImageSet, m_step: str) -> None:
+    keep = [*np.flatnonzero(images.labels.numpy() < 2), int(np.flatnonzero(images.labels.numpy() == 2)[0])]
+    few = ImageSet(images.pixels[keep], images.labels[keep], 3)
+    stage = stage_of(few, m_step=m_step, stats_data="all_images")
+    losses = stage.run_epoch(0) | stage.run_epoch(1)
+    assert stage.current.counts.tolist() == [40, 12, 1]
+    assert all(np.isfinite(value) for value in losses.values())
+
+
+def test_more_classes_than_memory_holds_are_refused(
+    images: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_estimate, "free_memory", lambda device: 100_000)
+    message = r"stage 2 needs about .* GB for the covariances of 3 classes with 96 channels.*stats_decay"
+    with pytest.raises(SettingsError, match=message):
+        stage_of(images)
+
+
+def test_the_way_out_of_too_little_memory_leads_out(
+    images: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """40 + 12 + 5 rows of 96 channels at 24 bytes; averaged over three iterations, 96 + 36 + 15."""
+    monkeypatch.setattr(_estimate, "free_memory", lambda device: 150_000)
+    with pytest.raises(SettingsError, match="stats_decay"):
+        stage_of(images)
+    stage_of(images, stats_decay=0.0)
+
+
 def test_the_gaussians_are_kept_with_the_model(images: ImageSet, tmp_path: Path) -> None:
     stage = stage_of(images)
     assert stage.artefacts() == {}
     stage.run_epoch(0)
     assert stage.artefacts()["mean"].shape == (3, 96)
-    assert stage.artefacts()["covariance"].shape == (3, 96, 96)
+    kept = ClassGaussians.from_dict(stage.artefacts())
+    assert stage.smoothed is not None
+    torch.testing.assert_close(kept.covariance, stage.smoothed.covariance.float())

@@ -1,9 +1,10 @@
-"""Equations 6-7: class statistics, virtual features, and distances to the class Gaussians."""
+"""Equation 6: the mean and covariance of each class, estimated in one pass and averaged over iterations."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -11,34 +12,166 @@ from torch import Tensor
 
 from lmd.errors import SettingsError
 
-Shrinkage = Literal["ridge", "oas", "ledoit_wolf", "pooled", "diagonal"]
-Metric = Literal["precision", "covariance_literal", "pooled_precision", "diagonal", "euclidean"]
-
 
 @dataclass(frozen=True)
 class ClassGaussians:
-    """One Gaussian for each class: mu_k [K, C], Sigma_k [K, C, C], and the draws behind them [K]."""
+    """One Gaussian for each class: mu_k [K, C], Sigma_k, and the draws behind them [K].
+
+    Sigma_k = spread_k + diag(floor_k). A spread of fewer than C rows is a root X with X^T X in its place:
+    n centred features determine a covariance of rank n, in n C numbers instead of C^2. A spread of C rows
+    is the matrix itself. `floor` [K, C] is what shrinkage adds to the diagonal.
+    """
 
     mean: Tensor
-    covariance: Tensor
+    spread: tuple[Tensor, ...]
     counts: Tensor
+    floor: Tensor
+
+    @property
+    def covariance(self) -> Float[Tensor, "classes channels channels"]:
+        """All Sigma_k as matrices: K C^2 numbers, for small problems and for tests."""
+        return torch.stack([self.matrix(k) for k in range(len(self.spread))])
+
+    def matrix(self, label: int) -> Float[Tensor, "channels channels"]:
+        """Returns Sigma_k of one class as a matrix."""
+        return dense(self.spread[label]) + torch.diag(self.floor[label])
 
     def as_dict(self) -> dict[str, Tensor]:
-        """Returns the tensors by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        """Returns plain tensors by name: the spreads one below the other, `rows` says how many of each."""
+        rows = torch.tensor([len(spread) for spread in self.spread])
+        spread = torch.cat(self.spread)
+        return {"mean": self.mean, "spread": spread, "rows": rows, "counts": self.counts, "floor": self.floor}
 
     @classmethod
     def from_dict(cls, tensors: dict[str, Tensor]) -> ClassGaussians:
         """Returns the Gaussians that `as_dict` gave."""
-        return cls(**tensors)
+        spread = tensors["spread"].split(tensors["rows"].tolist())
+        return cls(tensors["mean"], tuple(spread), tensors["counts"], tensors["floor"])
 
     def to(self, *arguments: Any) -> ClassGaussians:
         """Returns the Gaussians on another device or in another precision; counts stay whole numbers."""
-        return ClassGaussians(
-            self.mean.to(*arguments),
-            self.covariance.to(*arguments),
-            self.counts.to(self.mean.to(*arguments).device),
-        )
+        mean = self.mean.to(*arguments)
+        spread = tuple(part.to(*arguments) for part in self.spread)
+        return ClassGaussians(mean, spread, self.counts.to(mean.device), self.floor.to(*arguments))
+
+
+def dense(spread: Float[Tensor, "rows channels"]) -> Float[Tensor, "channels channels"]:
+    """Returns the matrix that a spread stands for."""
+    return spread if len(spread) >= spread.shape[1] else spread.T @ spread
+
+
+def combine(weights: Sequence[float], spreads: Sequence[Tensor]) -> Float[Tensor, "rows channels"]:
+    """The weighted sum of covariances given as spreads; a root as long as fewer than C rows carry it.
+
+    >>> combine([1.0, 4.0], [torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[0.0, 1.0, 0.0]])])
+    tensor([[1., 0., 0.],
+            [0., 2., 0.]])
+    """
+    channels = spreads[0].shape[1]
+    used = [(w, spread) for w, spread in zip(weights, spreads, strict=True) if w > 0 and len(spread)]
+    if not used:
+        return spreads[0].new_zeros((0, channels))
+    if sum(len(spread) for _, spread in used) < channels:
+        return torch.cat([w**0.5 * spread for w, spread in used])
+    total = spreads[0].new_zeros((channels, channels))
+    for w, spread in used:
+        if len(spread) < channels:
+            total.addmm_(spread.T, spread, alpha=w)
+        else:
+            total.add_(spread, alpha=w)
+    return total
+
+
+class _Part(NamedTuple):
+    """Some images of one class: their number, mean [C], and scatter sum_i w_i (z_i - mean)(z_i - mean)^T."""
+
+    total: float
+    mean: Tensor
+    scatter: Tensor
+
+
+def _merge(parts: Sequence[_Part]) -> _Part:
+    """The statistics of all images from those of their parts (Chan, Golub, LeVeque 1983).
+
+    Nothing large is subtracted from something large: the scatter between the parts is that of their means.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    total = sum(part.total for part in parts)
+    mean = torch.stack([part.mean * (part.total / max(total, 1.0)) for part in parts]).sum(0)
+    between = [(part.mean - mean)[None] for part in parts]
+    weights = [1.0] * len(parts) + [part.total for part in parts]
+    return _Part(total, mean, combine(weights, [*(part.scatter for part in parts), *between]))
+
+
+class ClassMoments:
+    """Number, mean and scatter of each class, added up batch by batch in double precision.
+
+    The rows of a class are kept until there are C of them and are then folded into its C x C scatter:
+    the memory is at most K C (C + batch) numbers however many images pass, and a class with fewer images
+    than channels keeps the exact root of its covariance.
+    """
+
+    def __init__(self, num_classes: int, channels: int, device: Any = "cpu") -> None:
+        """Starts with no image of any class."""
+        self.channels = channels
+        self.zero = torch.zeros(channels, dtype=torch.float64, device=device)
+        self.waiting: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(num_classes)]
+        self.folded: list[_Part | None] = [None] * num_classes
+
+    def add(
+        self,
+        features: Float[Tensor, "images channels"],
+        labels: Int[Tensor, " images"],
+        weights: Tensor | None = None,
+    ) -> None:
+        """Adds some images; `weights` says how often each counts.
+
+        Raises:
+            SettingsError: a feature is not finite.
+        """
+        if not bool(torch.isfinite(features).all()):
+            broken = int((~torch.isfinite(features).all(1)).sum())
+            raise SettingsError(
+                f"the features of {broken} of {len(features)} images are not finite, the encoder has "
+                "diverged: lower 'stage1.optimisation.lr' or 'stage2.encoder_optimisation.lr'"
+            )
+        weight = torch.ones_like(labels) if weights is None else weights
+        order = labels.argsort(stable=True)
+        sizes = labels.bincount(minlength=len(self.folded)).tolist()
+        parts = zip(features[order].split(sizes), weight[order].split(sizes), strict=True)
+        for k, (rows, times) in enumerate(parts):
+            if len(rows):
+                self.waiting[k].append((rows, times))
+                if sum(len(some) for some, _ in self.waiting[k]) >= self.channels:
+                    self._fold(k)
+
+    def _fold(self, label: int) -> None:
+        if not self.waiting[label]:
+            return
+        rows, times = (torch.cat(part).double() for part in zip(*self.waiting[label], strict=True))
+        total = float(times.sum())
+        mean = (times @ rows) / total
+        root = (rows - mean) * times.sqrt()[:, None]
+        scatter = root.T @ root if len(root) >= self.channels else root
+        before = self.folded[label]
+        new = _Part(total, mean, scatter)
+        self.folded[label] = new if before is None else _merge([before, new])
+        self.waiting[label] = []
+
+    def gaussians(self) -> ClassGaussians:
+        """Returns the mean and the unbiased covariance of what was added (see `class_statistics`)."""
+        for k in range(len(self.folded)):
+            self._fold(k)
+        empty = _Part(0.0, self.zero, self.zero.new_zeros((0, self.channels)))
+        return _normalise([empty if part is None else part for part in self.folded])
+
+
+def _normalise(parts: Sequence[_Part]) -> ClassGaussians:
+    mean = torch.stack([part.mean for part in parts])
+    spread = tuple(combine([1.0 / max(part.total - 1.0, 1.0)], [part.scatter]) for part in parts)
+    counts = torch.tensor([round(part.total) for part in parts], device=mean.device)
+    return ClassGaussians(mean, spread, counts, torch.zeros_like(mean))
 
 
 @torch.no_grad()
@@ -60,22 +193,22 @@ def class_statistics(
     >>> statistics.mean.flatten().tolist(), statistics.covariance.flatten().tolist()
     ([1.0, 5.0], [2.0, 0.0])
     """
-    weight = torch.ones_like(labels) if weights is None else weights
-    parts = [
-        _mean_and_covariance(features[labels == k].double(), weight[labels == k].double())
-        for k in range(num_classes)
-    ]
-    mean, covariance = (torch.stack(part) for part in zip(*parts, strict=True))
-    counts = torch.zeros(num_classes, dtype=torch.int64, device=labels.device)
-    return ClassGaussians(mean, covariance, counts.index_add_(0, labels.long(), weight.long()))
+    moments = ClassMoments(num_classes, features.shape[1], features.device)
+    moments.add(features, labels, weights)
+    return moments.gaussians()
 
 
-def _mean_and_covariance(features: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    total = weights.sum()
-    mean = (weights @ features) / total.clamp(min=1.0)
-    centred = features - mean
-    covariance = (centred * weights[:, None]).T @ centred / (total - 1.0).clamp(min=1.0)
-    return mean, covariance
+def merge_statistics(parts: Sequence[ClassGaussians]) -> ClassGaussians:
+    """Returns the statistics of all images from those of disjoint shares of them, such as W processes'."""
+    counts = [part.counts.tolist() for part in parts]
+    merged: list[_Part] = []
+    for k in range(len(parts[0].spread)):
+        shares: list[_Part] = []
+        for part, count in zip(parts, counts, strict=True):
+            scatter = combine([max(count[k] - 1.0, 0.0)], [part.spread[k]])
+            shares.append(_Part(float(count[k]), part.mean[k], scatter))
+        merged.append(_merge(shares))
+    return _normalise(merged)
 
 
 def smooth(
@@ -84,182 +217,39 @@ def smooth(
     """Averages the statistics over iterations: S <- a S + (1 - a) S_now, a = min(1 - 1/(j+1), decay).
 
     Section 3.4.2 of the paper; j = `iteration` counts from 0, where a = 0 copies. Until a reaches `decay`
-    this is the plain mean of all iterations. A class absent now keeps its previous statistics.
+    this is the plain mean of all iterations. A class absent now keeps its previous statistics. The roots
+    of small classes are stacked, and become matrices when they have grown to C rows.
     """
     if previous is None or iteration == 0:
         return current
-    keep = min(1.0 - 1.0 / (iteration + 1), decay)
+    decay = min(1.0 - 1.0 / (iteration + 1), decay)
     absent = current.counts == 0
-    factor = torch.where(absent, 1.0, keep).to(current.mean)
-    mean = factor[:, None] * previous.mean + (1 - factor[:, None]) * current.mean
-    factor = factor[:, None, None]
-    covariance = factor * previous.covariance + (1 - factor) * current.covariance
-    return ClassGaussians(mean, covariance, torch.where(absent, previous.counts, current.counts))
+    keep = torch.where(absent, 1.0, decay).to(current.mean)[:, None]
+    spread = tuple(
+        combine([k, 1 - k], [old, new])
+        for k, old, new in zip(keep.flatten().tolist(), previous.spread, current.spread, strict=True)
+    )
+    return ClassGaussians(
+        keep * previous.mean + (1 - keep) * current.mean,
+        spread,
+        torch.where(absent, previous.counts, current.counts),
+        keep * previous.floor + (1 - keep) * current.floor,
+    )
 
 
-def shrink(
-    gaussians: ClassGaussians,
-    method: Shrinkage = "ridge",
-    ridge: float = 0.01,
-    coefficients: Tensor | None = None,
-) -> ClassGaussians:
-    """Regularises the covariances so that rare classes (N_k < C) can be factorised; adds ridge * I to all.
+def unbias(gaussians: ClassGaussians, labels: Tensor, weights: Tensor | None) -> ClassGaussians:
+    """Replaces the divisor n-1 of repeated draws by n - sum(w^2)/n, which is unbiased.
 
-    - ridge: Sigma_k + ridge I, the authors' choice (methods.md 1.3, row 17).
-    - oas, ledoit_wolf: (1 - rho_k) S_k + rho_k tr(S_k)/C I, S_k the biased covariance as these estimators
-      define it; rho from Chen et al. 2010, or given as `coefficients` [K] (`ledoit_wolf_coefficients`).
-    - pooled: (1 - a_k) Sigma_k + a_k Sigma_pooled, a_k = C / (C + n_k) (Friedman 1989).
-    - diagonal: the variances alone.
+    An image drawn w times is one observation, not w: with n = sum(w) draws the plain n-1 hardly
+    corrects anything (methods.md 1.3, row 22). A class with one distinct image keeps covariance 0.
     """
-    covariance = gaussians.covariance
-    channels = covariance.shape[-1]
-    identity = torch.eye(channels, dtype=covariance.dtype, device=covariance.device)
-    if method == "pooled":
-        share = channels / (channels + gaussians.counts.to(covariance)).view(-1, 1, 1)
-        covariance = (1 - share) * covariance + share * pooled_covariance(gaussians)
-    elif method == "diagonal":
-        covariance = covariance * identity
-    elif method in ("oas", "ledoit_wolf"):
-        counts = gaussians.counts.to(covariance).clamp(min=1.0).view(-1, 1, 1)
-        biased = covariance * (counts - 1) / counts
-        rho = oas_coefficients(biased, gaussians.counts) if coefficients is None else coefficients
-        rho = rho.to(covariance).view(-1, 1, 1)
-        scale = biased.diagonal(dim1=1, dim2=2).mean(1).view(-1, 1, 1)
-        covariance = (1 - rho) * biased + rho * scale * identity
-    return ClassGaussians(gaussians.mean, covariance + ridge * identity, gaussians.counts)
-
-
-def pooled_covariance(gaussians: ClassGaussians) -> Float[Tensor, "channels channels"]:
-    """The pooled within-class covariance, sum_k (n_k - 1) Sigma_k / sum_k (n_k - 1)."""
-    freedom = (gaussians.counts - 1).clamp(min=0).to(gaussians.covariance)
-    return torch.einsum("k,kij->ij", freedom, gaussians.covariance) / freedom.sum().clamp(min=1.0)
-
-
-def oas_coefficients(
-    biased: Float[Tensor, "classes channels channels"], counts: Int[Tensor, " classes"]
-) -> Float[Tensor, " classes"]:
-    """The shrinkage rho_k of the oracle approximating estimator (Chen, Wiesel, Eldar, Hero 2010).
-
-        rho = min(1, (m + t^2) / ((n + 1) (m - t^2 / C))),   m = mean(S^2), t = tr(S) / C
-
-    with m and t over the entries of S, as scikit-learn writes it.
-    """
-    channels = biased.shape[-1]
-    alpha = biased.square().mean((1, 2))
-    squared = biased.diagonal(dim1=1, dim2=2).mean(1).square()
-    denominator = (counts.to(biased) + 1.0) * (alpha - squared / channels)
-    rho = (alpha + squared) / denominator.clamp(min=torch.finfo(biased.dtype).tiny)
-    return torch.where(denominator > 0, rho.clamp(max=1.0), torch.ones_like(rho))
-
-
-@torch.no_grad()
-def ledoit_wolf_coefficients(
-    features: Float[Tensor, "images channels"], labels: Int[Tensor, " images"], num_classes: int
-) -> Float[Tensor, " classes"]:
-    """The shrinkage of each class by Ledoit and Wolf (2004), from the features themselves.
-
-    rho = min(beta, delta) / delta,   delta = ||S - t I||_F^2 / C,
-    beta = (1/(n C)) ( (1/n) sum_i ||z_i||^4 - ||S||_F^2 ),   t = tr(S) / C
-    """
-    return torch.stack([_ledoit_wolf(features[labels == k].double()) for k in range(num_classes)])
-
-
-def _ledoit_wolf(features: Tensor) -> Tensor:
-    count, channels = features.shape
-    if count < 2:
-        return features.new_ones(())
-    centred = features - features.mean(0)
-    covariance = centred.T @ centred / count
-    scale = covariance.diagonal().mean()
-    norm = covariance.square().sum()
-    delta = (norm - channels * scale.square()) / channels
-    beta = (centred.square().sum(1).square().mean() - norm) / (count * channels)
-    return torch.minimum(beta, delta) / delta.clamp(min=torch.finfo(features.dtype).tiny)
-
-
-def factorise(
-    covariance: Float[Tensor, "classes channels channels"],
-) -> Float[Tensor, "classes channels channels"]:
-    """The lower Cholesky factors L_k with L_k L_k^T = Sigma_k.
-
-    Raises:
-        SettingsError: a covariance is not finite or not positive definite; its class index is named.
-    """
-    factors, failed = torch.linalg.cholesky_ex(covariance)
-    bad = (failed != 0) | ~torch.isfinite(covariance).flatten(1).all(1)
-    if bool(bad.any()):
-        index = int(bad.nonzero()[0])
-        raise SettingsError(
-            f"the covariance of class {index} is not positive definite: raise 'stage2.ridge' or choose "
-            "another 'stage2.cov'"
-        )
-    return factors
-
-
-def virtual_features(
-    mean: Float[Tensor, "classes channels"],
-    factors: Float[Tensor, "classes channels channels"],
-    labels: Int[Tensor, " draws"],
-    generator: torch.Generator,
-) -> Float[Tensor, "draws channels"]:
-    """Draws virtual features of the given classes (eq. 7): v = mu_k + L_k e, e ~ N(0, I)."""
-    noise = torch.randn(len(labels), mean.shape[1], generator=generator, device=mean.device, dtype=mean.dtype)
-    features = mean[labels]
-    for k in range(len(mean)):  # One matrix product per class, whatever the order of the labels.
-        rows = labels == k
-        features[rows] += noise[rows] @ factors[k].T
-    return features
-
-
-@dataclass(frozen=True)
-class ClassMetric:
-    """How far features are from each class: mu_k, and what the metric needs, prepared once per iteration."""
-
-    mean: Tensor
-    factors: Tensor | None = None
-    matrices: Tensor | None = None
-
-    def distances(self, features: Float[Tensor, "batch channels"]) -> Float[Tensor, "batch classes"]:
-        """Returns d_k(z) for each feature and class, differentiable in the features."""
-        if self.factors is not None:
-            return mahalanobis(features, self.mean, self.factors)
-        centred = features[None] - self.mean[:, None]
-        if self.matrices is None:
-            return centred.square().sum(2).T
-        return ((centred @ self.matrices) * centred).sum(2).T
-
-
-def prepare_metric(
-    gaussians: ClassGaussians, metric: Metric = "precision", dtype: torch.dtype = torch.float32
-) -> ClassMetric:
-    """Prepares the distance d_k of eq. 10-11 (methods.md 1.3, row 16).
-
-    - precision: (z - mu_k)^T Sigma_k^{-1} (z - mu_k), the Mahalanobis distance that the text names.
-    - covariance_literal: Sigma_k in place of its inverse, as the equations print it.
-    - pooled_precision: one covariance for all classes. - diagonal: the variances alone. - euclidean.
-    """
-    mean, covariance = gaussians.mean.to(dtype), gaussians.covariance
-    if metric == "euclidean":
-        return ClassMetric(mean)
-    if metric == "covariance_literal":
-        return ClassMetric(mean, matrices=covariance.to(dtype))
-    if metric == "pooled_precision":
-        covariance = pooled_covariance(gaussians).expand_as(covariance)
-    elif metric == "diagonal":
-        covariance = torch.diag_embed(covariance.diagonal(dim1=1, dim2=2))
-    return ClassMetric(mean, factors=factorise(covariance).to(dtype))
-
-
-def mahalanobis(
-    features: Float[Tensor, "batch channels"],
-    mean: Float[Tensor, "classes channels"],
-    factors: Float[Tensor, "classes channels channels"],
-) -> Float[Tensor, "batch classes"]:
-    """The squared Mahalanobis distance to each class, d_k(z) = || L_k^{-1} (z - mu_k) ||^2.
-
-    >>> mahalanobis(torch.tensor([[3.0]]), torch.tensor([[1.0]]), torch.tensor([[[2.0]]]))
-    tensor([[1.]])
-    """
-    centred = (features[None] - mean[:, None]).transpose(1, 2)  # [K, C, B]
-    white = torch.linalg.solve_triangular(factors, centred, upper=False)
-    return white.square().sum(1).T
+    if weights is None:
+        return gaussians
+    num_classes = len(gaussians.counts)
+    weight = weights.double()
+    total = torch.zeros(num_classes, dtype=torch.float64, device=weight.device).index_add_(0, labels, weight)
+    squares = torch.zeros_like(total).index_add_(0, labels, weight.square())
+    proper = total - squares / total.clamp(min=1.0)
+    factor = torch.where(proper > 0.5, (total - 1) / proper.clamp(min=0.5), torch.zeros_like(total))
+    spread = [combine([f], [part]) for f, part in zip(factor.tolist(), gaussians.spread, strict=True)]
+    return replace(gaussians, spread=tuple(spread))

@@ -5,16 +5,20 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Mapping
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, cast
 
 import numpy as np
+import yaml
 
-from lmd.errors import SettingsError, suggest
+from lmd.errors import LmdError, SettingsError, suggest
 from lmd.methods.base import Stage
-from lmd.settings import CommonSettings
+from lmd.runtime import derive_seed
+from lmd.settings import CommonSettings, resolve
 
 BUDGETS = ("smoke", "short", "paper")
 
@@ -57,15 +61,56 @@ def load(name: str) -> Method:
 
 
 def _load_file(path: Path) -> Method:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise SettingsError(f"no method file {path}")
-    module: ModuleType = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    """A method from a user's file; what is wrong with the file is one line, and not our traceback."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"no method file {path} ({error.strerror})") from error
+    name = f"lmd_method_{derive_seed(str(path.resolve()), content.hex()):x}"
+    if name in sys.modules:
+        return cast("Method", sys.modules[name])
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # Before it runs: pydantic looks annotations up there.
+    try:
+        spec.loader.exec_module(module)
+        _check_parts(module, path)
+    except BaseException as error:
+        del sys.modules[name]
+        if isinstance(error, LmdError | KeyboardInterrupt):
+            raise
+        raise SettingsError(f"method file {_place(path, error)} fails: {_describe(error)}") from error
+    return cast("Method", module)
+
+
+def _check_parts(module: ModuleType, path: Path) -> None:
+    """Refuses a file that lacks a part of `Method`, or has another thing in its place."""
     for part in ("Settings", "stages", "BUDGETS", "PAPER", "STATUS"):
         if not hasattr(module, part):
-            raise SettingsError(f"method file {path} has no '{part}'")
-    return cast("Method", module)
+            raise SettingsError(f"method file {path} has no '{part}'; docs/methods/own.md says what it needs")
+    kind = module.Settings
+    if not (isinstance(kind, type) and issubclass(kind, CommonSettings)):
+        raise SettingsError(f"method file {path}: Settings must be a subclass of lmd.settings.CommonSettings")
+    if not callable(module.stages):
+        raise SettingsError(f"method file {path}: stages must be a function of (settings, counts)")
+    if not isinstance(module.BUDGETS, Mapping):
+        raise SettingsError(f"method file {path}: BUDGETS must map a budget to settings; {{}} will do")
+
+
+def _place(path: Path, error: BaseException) -> str:
+    """The file and, where it is known, the last of its lines that took part in an error."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename) == path.absolute()]
+    if isinstance(error, SyntaxError) and error.filename == str(path.absolute()):
+        lines.append(error.lineno)
+    return f"{path}, line {lines[-1]}" if lines else str(path)
+
+
+def _describe(error: BaseException) -> str:
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return f"{type(error).__name__}: {' '.join(text.split())}"
 
 
 def preset(method: Method) -> Mapping[str, Any]:
@@ -87,3 +132,41 @@ def budget(method: Method, name: str) -> Mapping[str, Any]:
     if name not in BUDGETS:
         raise SettingsError(f"unknown budget '{name}'{suggest(name, BUDGETS)}")
     return method.BUDGETS.get(name, {})
+
+
+def overview() -> list[str]:
+    """Returns one line for each method: name, status, paper and title, in columns."""
+    found = [(name, load(name)) for name in names()]
+    rows = [("method", "status", "paper", "what it is")]
+    rows += [(name, method.STATUS, method.PAPER, title(method)) for name, method in found]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def describe(name: str) -> list[str]:
+    """Returns all about a method: its description, its origin, and each setting with its default."""
+    method = load(name)
+    defaults = resolve(method.Settings, preset(method))
+    settings = [f"  {key} = {_as_yaml(value)}" for key, value in _flat(defaults.model_dump(mode="json"))]
+    facts = [f"paper: {method.PAPER}", f"status: {method.STATUS}"]
+    return [
+        *(method.__doc__ or "").strip().splitlines(),
+        "",
+        *facts,
+        "",
+        "settings (--set NAME=VALUE):",
+        *settings,
+    ]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flat(cast("dict[str, Any]", value), f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _as_yaml(value: Any) -> str:
+    """A value as `--set` and recipes write it."""
+    return yaml.safe_dump(value, default_flow_style=True).removesuffix("\n").removesuffix("\n...")

@@ -6,7 +6,7 @@ method of this kind then costs seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -15,8 +15,11 @@ from torch import Tensor, nn
 
 from lmd.data.loader import Batch
 from lmd.data.sampling import Sampling
+from lmd.errors import SettingsError
 from lmd.losses.classification import cross_entropy
+from lmd.losses.prior import log_prior
 from lmd.methods.base import Losses, StageContext, Supervised, SupervisedSettings
+from lmd.models.classifier import LinearHead
 from lmd.models.inference import encode
 from lmd.models.network import Network
 from lmd.settings import CommonSettings, Count, Optimisation
@@ -117,3 +120,69 @@ class Adjustment:
     def artefacts(self) -> dict[str, Tensor]:
         """Returns nothing: an adjustment leaves only its network."""
         return {}
+
+
+def linear_classifier(context: StageContext) -> LinearHead:
+    """Returns the classifier of stage 1, which has to be linear.
+
+    Raises:
+        SettingsError: it is of another kind.
+    """
+    head = context.network.classifier
+    if not isinstance(head, LinearHead):
+        raise SettingsError(f"this needs a linear classifier in stage 1, found {type(head).__name__}")
+    return head
+
+
+class LogitAdjustment(Adjustment):
+    """Post-hoc logit adjustment: s_k <- s_k - tau log pi_k, pi_k = N_k / N (Menon et al., ICLR 2021).
+
+    A linear classifier takes the constant into its bias and stays an ordinary linear one.
+    """
+
+    def __init__(self, common: CommonSettings, tau: float | None) -> None:
+        """Keeps tau; None is the best of 0, 0.1 ... 3 on validation."""
+        super().__init__(common)
+        self.tau = tau
+
+    def prepare(self, context: StageContext) -> None:
+        """Takes the network over; its classifier has to be linear."""
+        super().prepare(context)
+        linear_classifier(context)
+
+    def adjust(self) -> Losses:
+        """Changes the bias."""
+        head = linear_classifier(self.context)
+        weight, bias = head.weight, head.bias.detach().clone()
+        prior = log_prior(torch.from_numpy(self.context.train.counts)).to(bias)
+        tau = self.tau
+        if tau is None:
+            tau = choose_tau(
+                self.context, lambda z, tau: nn.functional.linear(z, weight, bias - tau * prior), highest=3.0
+            )
+        head.bias.copy_(bias - tau * prior)
+        return {"tau": tau}
+
+
+def choose_tau(
+    context: StageContext, logits: Callable[[Tensor, float], Tensor], highest: float = 2.0
+) -> float:
+    """Returns the tau of 0, 0.1 ... `highest` with the best balanced accuracy on validation, never on test.
+
+    `logits(features, tau)` are what is judged. The smallest of equals wins.
+
+    Raises:
+        SettingsError: there is no validation split.
+    """
+    val = context.val
+    if val is None:
+        raise SettingsError("tau is to be chosen on validation, which has no images: set it")
+    features = encode(context.network, val, context.runtime).features
+    grid = [step / 10 for step in range(round(highest * 10) + 1)]
+    return max(grid, key=lambda tau: balanced_hits(logits(features, tau), val.labels))
+
+
+def balanced_hits(logits: Tensor, labels: Tensor) -> float:
+    """Returns the balanced accuracy of logits [N, K], over the classes that `labels` has."""
+    hits = (logits.argmax(1).cpu() == labels).double()
+    return float(torch.stack([hits[labels == k].mean() for k in labels.unique()]).mean())

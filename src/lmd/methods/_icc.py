@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -15,17 +15,13 @@ from lmd.data.augment import view
 from lmd.data.loader import Batch, batches
 from lmd.data.sampling import balanced_order, instance_order
 from lmd.losses.classification import cross_entropy, generalised_cross_entropy
+from lmd.losses.covariance import ledoit_wolf_coefficients, shrink
+from lmd.losses.distance import ClassMetric, prepare_metric
 from lmd.losses.distribution import distribution_consistency
-from lmd.losses.gaussian import (
-    ClassGaussians,
-    class_statistics,
-    factorise,
-    ledoit_wolf_coefficients,
-    prepare_metric,
-    shrink,
-    smooth,
-    virtual_features,
-)
+from lmd.losses.exact import ExpectedCrossEntropy, minimise, quasi_normal
+from lmd.losses.gaussian import ClassGaussians, class_statistics, smooth, unbias
+from lmd.losses.virtual import VirtualFeatures
+from lmd.methods._estimate import check_memory, encode_rows, stream_statistics
 from lmd.methods.base import (
     Losses,
     RunningMeans,
@@ -36,7 +32,6 @@ from lmd.methods.base import (
     steps_per_epoch,
 )
 from lmd.models.classifier import build_classifier
-from lmd.models.inference import encode
 from lmd.models.network import Network, batch_norms
 from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings, Count, Decay, Fraction, NonNegative, Optimisation, Positive, Settings
@@ -48,6 +43,14 @@ class CalibrationSettings(Settings):
     iterations: Annotated[int, Field(ge=0)] = 200  # J
     virtual_per_class: Count = 50_000  # R
     head_batch: Count = 352
+    # sampled: SGD on virtual features, as in the paper. exact: their limit R -> infinity, solved to its
+    # minimum. exact_sgd: as many steps as "sampled" takes, each with the gradient of that limit.
+    m_step: Literal["sampled", "exact", "exact_sgd"] = "sampled"
+    # Of .0001, .001 and .01, the last had the best test accuracy in the prototype (docs/speed.md).
+    m_step_l2: NonNegative = 0.01
+    m_step_draws: Annotated[int, Field(ge=2)] = 1024
+    m_step_tolerance: Positive = 1e-4
+    m_step_evaluations: Count = 1000
     head_optimisation: Optimisation = Optimisation(lr=1e-5, weight_decay=1e-4)
     encoder_optimisation: Optimisation = Optimisation(lr=1e-6, weight_decay=1e-4)
     gradient_clip: Positive | None = None
@@ -74,6 +77,12 @@ class CalibrationSettings(Settings):
     estep_sampling: Literal["instance", "balanced"] = "instance"  # Table 5
     estep_fraction: Fraction = 1.0
     final_m_step: bool = True  # 19
+
+    @model_validator(mode="after")
+    def _ask_for_a_linear_classifier(self) -> CalibrationSettings:
+        if self.m_step != "sampled" and self.head != "linear":
+            raise ValueError(f"m_step '{self.m_step}' needs head 'linear'; with '{self.head}' use 'sampled'")
+        return self
 
     @model_validator(mode="after")
     def _ask_for_an_m_step(self) -> CalibrationSettings:
@@ -107,8 +116,10 @@ class Calibration:
         self.context = context
         self.network = context.network
         self.labels = context.train.labels.numpy()
-        channels = _channels(self.network)
-        head = build_classifier(self.stage.head, channels, self.num_classes, self._seed("head", 0))
+        self.channels = _channels(self.network)
+        averaged = self.epochs if self.stage.stats_decay > 0 else 1
+        check_memory(context.train.counts, self.channels, averaged, context.runtime.device)
+        head = build_classifier(self.stage.head, self.channels, self.num_classes, self._seed("head", 0))
         self.network.classifier = head.to(context.runtime.device)
         self.head_optimiser = build_optimiser(
             self.network.classifier, self.stage.head_optimisation, self.common
@@ -132,14 +143,16 @@ class Calibration:
     def estimate(self, iteration: int) -> None:
         """Estimates mu_k and Sigma_k of the encoder's features and smooths them (eq. 6)."""
         rows, weights = self._statistics_sample(iteration)
-        output = encode(self.network, self.context.train, self.context.runtime, rows)
-        self.features = output.features.clone()  # Out of inference mode, for the losses below.
-        self.feature_labels = self.context.train.labels[torch.from_numpy(rows)].to(self.features.device)
-        current = class_statistics(self.features, self.feature_labels, self.num_classes, weights)
+        labels = self.context.train.labels[torch.from_numpy(rows)].to(self.context.runtime.device)
+        if self.stage.virtual and self.stage.cov != "ledoit_wolf":
+            current = stream_statistics(self.context, self.channels, rows, weights)
+        else:  # Real features, or Ledoit and Wolf's fourth moments, need the features themselves.
+            self.features, self.feature_labels = encode_rows(self.context, rows)
+            current = class_statistics(self.features, labels, self.num_classes, weights)
         if self.stage.unbiased_weights:
-            current = unbias(current, self.feature_labels, weights)
+            current = unbias(current, labels, weights)
         if self.stage.cov == "ledoit_wolf":
-            self.shrinkage = ledoit_wolf_coefficients(self.features, self.feature_labels, self.num_classes)
+            self.shrinkage = ledoit_wolf_coefficients(self.features, labels, self.num_classes)
         self.smoothed = smooth(self.smoothed, current, iteration, self.stage.stats_decay)
         self.current = current
 
@@ -147,20 +160,57 @@ class Calibration:
         """Trains the classifier on R virtual features of each class (eq. 7-8), encoder frozen."""
         if self.stage.reinit == "each_iter":
             self._reinitialise_head(iteration)
-        draw = self._virtual_source() if self.stage.virtual else self._real_source()
-        generator = torch.Generator(self.features.device).manual_seed(self._seed("virtual", iteration))
+        if self.stage.m_step == "exact" and self.stage.virtual:
+            return self._solve()
         total = self.stage.virtual_per_class * self.num_classes
         steps = math.ceil(total / self.stage.head_batch)
         means = RunningMeans()
-        for step in range(steps):
-            labels = self._cyclic_labels(step, total)
+        for step, loss in enumerate(self._head_losses(iteration, steps, total)):
             moment = iteration + step / steps
             set_rate(self.head_optimiser, self.stage.head_optimisation, self.common, moment, self.epochs)
-            loss = cross_entropy(self.network.classifier(draw(labels, generator)), labels)
             self._step(self.head_optimiser, self.network.classifier, loss)
             means.add({"maximise": loss})
             self.context.on_step(step + 1, steps)
         return means.result()
+
+    def _head_losses(self, iteration: int, steps: int, total: int) -> Iterator[Tensor]:
+        """Yields the loss of each step at the classifier as it then is."""
+        classifier = self.network.classifier
+        if self.stage.m_step == "exact_sgd" and self.stage.virtual:
+            # The paper's step has the optimiser's weight decay; `m_step_l2` belongs to the minimum alone.
+            objective = self._objective(l2=0.0)
+            for _ in range(steps):
+                yield objective.loss(*_linear(classifier))
+            return
+        generator = torch.Generator(self.context.runtime.device).manual_seed(self._seed("virtual", iteration))
+        if self.stage.virtual:
+            source = VirtualFeatures(self._sampled()).stream(total, self.stage.head_batch, generator)
+        else:
+            source = self._real_features(total, generator)
+        for step, features in enumerate(source):
+            yield cross_entropy(classifier(features), self._cyclic_labels(step, total))
+
+    def _solve(self) -> Losses:
+        """Solves the M-step to its minimum, starting from the classifier of the iteration before."""
+        weight, bias = _linear(self.network.classifier)
+        stage = self.stage
+        found = minimise(
+            self._objective(stage.m_step_l2), weight, bias, stage.m_step_tolerance, stage.m_step_evaluations
+        )
+        with torch.no_grad():
+            weight.copy_(found.weight)
+            bias.copy_(found.bias)
+        self.context.on_step(1, 1)
+        return {
+            "maximise": found.value,
+            "maximise_gradient": found.gradient,
+            "maximise_evaluations": found.evaluations,
+        }
+
+    def _objective(self, l2: float) -> ExpectedCrossEntropy:
+        """The exact M-step's objective; its draws are the same in all iterations, so that a warm start is."""
+        draws = quasi_normal(self.num_classes - 1, self.stage.m_step_draws, self._seed("exact"))
+        return ExpectedCrossEntropy(self._sampled(), draws, l2)
 
     def expect(self, iteration: int) -> Losses:
         """Trains the encoder through the frozen classifier, with FDC (eq. 10-12)."""
@@ -186,7 +236,7 @@ class Calibration:
                 self.context.on_step(number + 1, steps)
         return means.result()
 
-    def _expect_terms(self, batch: Batch, iteration: int, metric: Any) -> dict[str, Tensor]:
+    def _expect_terms(self, batch: Batch, iteration: int, metric: ClassMetric | None) -> dict[str, Tensor]:
         """Equation 12: lambda_e (Psi - Phi) + the label term."""
         views = view(self.stage.estep_view, batch.images, batch.index, self.common.seed, iteration)
         with self.context.runtime.autocast():
@@ -247,23 +297,21 @@ class Calibration:
         """The labels of one M-step batch: the classes in turn, so that each is drawn R times in all."""
         start = step * self.stage.head_batch
         stop = min(start + self.stage.head_batch, total)
-        return torch.arange(start, stop, device=self.features.device) % self.num_classes
+        return torch.arange(start, stop, device=self.context.runtime.device) % self.num_classes
 
-    def _virtual_source(self) -> Callable[[Tensor, torch.Generator], Tensor]:
-        gaussians = self._shrunk(self.smoothed if self.stage.sample_from == "ema" else self.current)
-        mean, factors = gaussians.mean.float(), factorise(gaussians.covariance).float()
-        return lambda labels, generator: virtual_features(mean, factors, labels, generator)
+    def _sampled(self) -> ClassGaussians:
+        """The Gaussians that the M-step draws from."""
+        return self._shrunk(self.smoothed if self.stage.sample_from == "ema" else self.current)
 
-    def _real_source(self) -> Callable[[Tensor, torch.Generator], Tensor]:
+    def _real_features(self, total: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """Yields class-balanced batches of the images' own features, drawn with replacement."""
         rows = [torch.nonzero(self.feature_labels == k).flatten() for k in range(self.num_classes)]
         counts = torch.tensor([len(r) for r in rows], device=self.features.device)
         table = nn.utils.rnn.pad_sequence(rows, batch_first=True)
-
-        def draw(labels: Tensor, generator: torch.Generator) -> Tensor:
+        for step in range(math.ceil(total / self.stage.head_batch)):
+            labels = self._cyclic_labels(step, total)
             uniform = torch.rand(len(labels), generator=generator, device=labels.device)
-            return self.features[table[labels, (uniform * counts[labels]).long()]]
-
-        return draw
+            yield self.features[table[labels, (uniform * counts[labels]).long()]]
 
     def _shrunk(self, gaussians: ClassGaussians | None) -> ClassGaussians:
         assert gaussians is not None, "estimate comes before whatever uses the statistics"
@@ -271,7 +319,7 @@ class Calibration:
 
     def _reinitialise_head(self, iteration: int) -> None:
         fresh = build_classifier(
-            self.stage.head, _channels(self.network), self.num_classes, self._seed("head", iteration)
+            self.stage.head, self.channels, self.num_classes, self._seed("head", iteration)
         )
         self.network.classifier.load_state_dict(fresh.state_dict())
         self.head_optimiser.state.clear()
@@ -304,7 +352,7 @@ class Calibration:
         """Returns the smoothed class Gaussians, in fp32."""
         if self.smoothed is None:
             return {}
-        return {name: value.float().cpu() for name, value in self.smoothed.as_dict().items()}
+        return self.smoothed.to(torch.float32).to("cpu").as_dict()
 
 
 class _EncoderTraining:
@@ -325,22 +373,10 @@ class _EncoderTraining:
         self.network.classifier.requires_grad_(True)
 
 
-def unbias(gaussians: ClassGaussians, labels: Tensor, weights: Tensor | None) -> ClassGaussians:
-    """Replaces the divisor n-1 of repeated draws by n - sum(w^2)/n, which is unbiased.
-
-    An image drawn w times is one observation, not w: with n = sum(w) draws the plain n-1 hardly
-    corrects anything (methods.md 1.3, row 22). A class with one distinct image keeps covariance 0.
-    """
-    if weights is None:
-        return gaussians
-    num_classes = len(gaussians.counts)
-    weight = weights.double()
-    total = torch.zeros(num_classes, dtype=torch.float64, device=weight.device).index_add_(0, labels, weight)
-    squares = torch.zeros_like(total).index_add_(0, labels, weight.square())
-    proper = total - squares / total.clamp(min=1.0)
-    factor = torch.where(proper > 0.5, (total - 1) / proper.clamp(min=0.5), torch.zeros_like(total))
-    covariance = gaussians.covariance * factor[:, None, None].to(gaussians.covariance)
-    return ClassGaussians(gaussians.mean, covariance, gaussians.counts)
+def _linear(classifier: nn.Module) -> tuple[Tensor, Tensor]:
+    """The W and b of a linear classifier."""
+    assert isinstance(classifier, nn.Linear), "the settings ask for a linear classifier"
+    return classifier.weight, classifier.bias
 
 
 def _channels(network: Network) -> int:

@@ -14,7 +14,11 @@ from lmd.methods.base import StageContext, Supervised, SupervisedSettings
 from lmd.models.network import Network, Output
 from lmd.models.teacher import BatchNormRule, Teacher
 from lmd.runtime import gather
-from lmd.settings import CommonSettings, Decay, NonNegative
+from lmd.settings import CommonSettings, Decay, NonNegative, Tree
+
+# What the budgets lay over RRL's defaults, alike in every method that begins with it.
+SMOKE_STAGE1: Tree = {"consistency_weight": 1.0, "teacher_decay": 0.9}
+SHORT_STAGE1: Tree = {"consistency_weight": 3.0, "ramp": "linear", "ramp_epochs": 3, "teacher_decay": 0.99}
 
 
 class RelationSettings(SupervisedSettings):

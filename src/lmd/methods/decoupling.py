@@ -20,10 +20,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from lmd.errors import SettingsError
 from lmd.losses.classification import cross_entropy
 from lmd.methods._cross_entropy import CrossEntropy, CrossEntropySettings
-from lmd.methods._heads import Adjustment, HeadSettings, HeadTraining
+from lmd.methods._heads import Adjustment, HeadSettings, HeadTraining, choose_tau, linear_classifier
 from lmd.methods.base import Losses, Stage, StageContext, budgets, new_classifier
 from lmd.models.classifier import LinearHead, PrototypeHead
 from lmd.models.inference import encode
@@ -38,7 +37,7 @@ class DecouplingSettings(HeadSettings):
     """Stage 2: which of the four classifiers."""
 
     variant: Literal["crt", "lws", "tau_norm", "ncm"] = "crt"
-    tau: Annotated[float, Field(ge=0.0, le=2.0)] | None = None  # None: the best of 0, 0.1 ... 2 on validation
+    tau: Annotated[float, Field(ge=0.0, le=2.0)] | None = None  # None: chosen on validation
     ncm_features: Literal["un", "l2n", "cl2n"] = "cl2n"
 
 
@@ -102,22 +101,21 @@ class TauNormalisation(Adjustment):
         super().__init__(common)
         self.tau = stage.tau
 
+    def prepare(self, context: StageContext) -> None:
+        """Takes the network over; its classifier has to be linear."""
+        super().prepare(context)
+        linear_classifier(context)
+
     def adjust(self) -> Losses:
         """Rescales the classifier; a tau that is not given is chosen on validation, never on test."""
         head = linear_classifier(self.context)
         weight = head.weight.detach().clone()
-        tau = self._choose(weight) if self.tau is None else self.tau
+        tau = self.tau
+        if tau is None:
+            tau = choose_tau(self.context, lambda z, tau: z @ tau_normalise(weight, tau).T)
         head.weight.copy_(tau_normalise(weight, tau))
         head.bias.zero_()
         return {"tau": tau}
-
-    def _choose(self, weight: Tensor) -> float:
-        val = self.context.val
-        if val is None:
-            raise SettingsError("tau-norm chooses tau on validation, which is empty: set stage2.tau")
-        features = encode(self.network, val, self.context.runtime).features
-        grid = [step / 10 for step in range(21)]
-        return max(grid, key=lambda tau: balanced_hits(features @ tau_normalise(weight, tau).T, val.labels))
 
 
 def tau_normalise(weight: Tensor, tau: float) -> Tensor:
@@ -127,12 +125,6 @@ def tau_normalise(weight: Tensor, tau: float) -> Tensor:
     tensor([[0.6000, 0.8000]])
     """
     return weight / weight.norm(dim=1, keepdim=True).clamp(min=1e-12) ** tau
-
-
-def balanced_hits(logits: Tensor, labels: Tensor) -> float:
-    """Returns the balanced accuracy of logits [N, K]."""
-    hits = (logits.argmax(1).cpu() == labels).double()
-    return float(torch.stack([hits[labels == k].mean() for k in labels.unique()]).mean())
 
 
 class NearestMean(Adjustment):
@@ -159,18 +151,6 @@ class NearestMean(Adjustment):
         treated, labels = head.treat(features), train.labels.to(features.device)
         head.prototypes.copy_(torch.stack([treated[labels == k].mean(0) for k in range(train.num_classes)]))
         return {}
-
-
-def linear_classifier(context: StageContext) -> LinearHead:
-    """Returns the classifier of stage 1, which has to be linear.
-
-    Raises:
-        SettingsError: it is of another kind.
-    """
-    head = context.network.classifier
-    if not isinstance(head, LinearHead):
-        raise SettingsError(f"this needs a linear classifier in stage 1, found {type(head).__name__}")
-    return head
 
 
 def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from lmd.methods._icc import Calibration, CalibrationSettings
-from lmd.methods._rrl import RelationLearning, RelationSettings
+from lmd.methods._rrl import SHORT_STAGE1, SMOKE_STAGE1, RelationLearning, RelationSettings
 from lmd.methods.base import Stage, budgets
 from lmd.settings import CommonSettings
 
@@ -38,12 +38,16 @@ PAPER = "Pan et al., arXiv 2502.03238 (2025); conference version MICCAI 2023"
 STATUS = "the method"
 BUDGETS = budgets(
     smoke={
-        "stage1": {"consistency_weight": 1.0, "teacher_decay": 0.9},
+        "stage1": SMOKE_STAGE1,
         "stage2": {"iterations": 1, "virtual_per_class": 2000, "head_optimisation": {"lr": 0.01}},
     },
     short={
-        "stage1": {"consistency_weight": 1.0, "ramp": "linear", "ramp_epochs": 3, "teacher_decay": 0.99},
-        "stage2": {"iterations": 5, "virtual_per_class": 10_000, "head_optimisation": {"lr": 0.01}},
+        "stage1": SHORT_STAGE1,
+        "stage2": {
+            "iterations": 2,
+            "virtual_per_class": 10_000,
+            "head_optimisation": {"lr": 0.03, "weight_decay": 1e-2},
+        },
     },
 )
 

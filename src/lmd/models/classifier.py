@@ -33,7 +33,8 @@ class CosineHead(nn.Module):
 
     def cosines(self, features: Tensor) -> Tensor:
         """Returns cos(z, w_k) [B, K], in fp32: margins are smaller than half precision resolves."""
-        return F.linear(F.normalize(features.float(), dim=1), F.normalize(self.weight, dim=1))
+        with torch.autocast(features.device.type, enabled=False):  # It would run `linear` in half precision.
+            return F.linear(F.normalize(features.float(), dim=1), F.normalize(self.weight, dim=1))
 
 
 class PrototypeHead(nn.Module):

@@ -1,0 +1,52 @@
+"""Root weighting: cross entropy in which a class of N_k images weighs (N_max / N_k)^power.
+
+An example of a method of your own, explained in docs/methods/own.md. Try it:
+
+    lmd train DATA --method examples/my_method.py --set stage1.power=0.3 --out RUN
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lmd.methods.base import Stage, Supervised, SupervisedSettings, budgets
+from lmd.settings import CommonSettings, Fraction
+
+PAPER = "none: an example"
+STATUS = "example"
+BUDGETS = budgets()
+
+
+class WeightedSettings(SupervisedSettings):
+    """Epochs, optimisation and sampling as every method has them, and one number of our own."""
+
+    power: Fraction = 0.5
+
+
+class Settings(CommonSettings):
+    """What `--set` and recipes may change."""
+
+    stage1: WeightedSettings = WeightedSettings()
+
+
+class WeightedCrossEntropy(Supervised):
+    """Gradient descent on the weak view; checkpoints, resume and the optimiser come from `Supervised`."""
+
+    def __init__(self, common: CommonSettings, stage: WeightedSettings, counts: np.ndarray) -> None:
+        """Computes the weight of each class."""
+        super().__init__(common, stage)
+        self.weights = torch.from_numpy((counts.max() / counts) ** stage.power).float()
+
+    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+        """Returns the named terms of a batch; "total" is minimised, all are logged."""
+        with self.context.runtime.autocast():
+            logits = self.network(views["weak"]).logits
+        return {"total": F.cross_entropy(logits.float(), labels, self.weights.to(logits.device))}
+
+
+def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:
+    """Returns the stages, in order; `counts` are the training images of each class."""
+    return [WeightedCrossEntropy(settings, settings.stage1, counts)]

@@ -1,0 +1,49 @@
+"""Balanced softmax: cross entropy of the logits plus the logarithm of the classes' counts.
+
+Ren et al.: "Balanced meta-softmax for long-tailed visual recognition", NeurIPS 2020 (without its
+meta-sampler).
+
+    L = -(1/B) sum_i log softmax(s_i + log n)_{y_i}
+
+The network is asked without the counts, as if all classes were equally frequent. It is `logit-adjustment`
+with `variant: loss` and tau = 1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lmd.losses.prior import prior_cross_entropy
+from lmd.methods._cross_entropy import CrossEntropy, CrossEntropySettings
+from lmd.methods.base import Stage, budgets
+from lmd.settings import CommonSettings
+
+PAPER = "Ren et al., NeurIPS 2020, arXiv 2007.10740"
+STATUS = "beyond the paper"
+BUDGETS = budgets()
+
+
+class Settings(CommonSettings):
+    """One stage."""
+
+    stage1: CrossEntropySettings = CrossEntropySettings()
+
+
+class BalancedSoftmax(CrossEntropy):
+    """Supervised training with the counts in the logits."""
+
+    def __init__(self, common: CommonSettings, stage: CrossEntropySettings, counts: np.ndarray) -> None:
+        """Keeps the counts."""
+        super().__init__(common, stage)
+        self.counts = torch.from_numpy(counts)
+
+    def criterion(self, logits: Tensor, labels: Tensor, epoch: float) -> dict[str, Tensor]:
+        """Returns the cross entropy of s + log n."""
+        return {"balanced_softmax": prior_cross_entropy(logits, labels, self.counts)}
+
+
+def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:
+    """Returns the one stage."""
+    return [BalancedSoftmax(settings, settings.stage1, counts)]

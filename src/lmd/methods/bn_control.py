@@ -1,0 +1,53 @@
+"""BatchNorm control: cross entropy, then nothing but BatchNorm's statistics estimated again on clean images.
+
+A control for every second stage: the authors' E-step runs with BatchNorm in training mode and so re-estimates
+its statistics (methods.md 1.3, row 13). Whatever this gains over CE is no merit of a classifier. No weight
+changes. `--from` a run of another method measures the same on that method's encoder.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lmd.data.sampling import instance_order
+from lmd.methods._cross_entropy import CrossEntropy, CrossEntropySettings
+from lmd.methods._heads import Adjustment
+from lmd.methods.base import Losses, Stage, budgets
+from lmd.models.inference import recalibrate
+from lmd.runtime import derive_seed
+from lmd.settings import CommonSettings
+
+PAPER = "ours: a control for the E-step of the authors' code"
+STATUS = "control"
+BUDGETS = budgets()
+
+
+class Settings(CommonSettings):
+    """Cross entropy; the second stage has nothing to set."""
+
+    stage1: CrossEntropySettings = CrossEntropySettings()
+
+
+class BatchNormEstimation(Adjustment):
+    """One pass over the clean training images that re-estimates BatchNorm's running mean and variance."""
+
+    def adjust(self) -> Losses:
+        """Re-estimates the statistics in batches of the training's size; returns how far the means moved."""
+        train = self.context.train
+        before = self._means()
+        order = instance_order(len(train.labels), derive_seed(self.common.seed, self.name), 0)
+        recalibrate(self.network, train, self.context.runtime, order, self.common.batch)
+        return {"shift": float((self._means() - before).abs().mean())} if len(before) else {}
+
+    def _means(self) -> Tensor:
+        """All running means, one behind the other."""
+        buffers = self.network.encoder.named_buffers()
+        means = [buffer.flatten() for name, buffer in buffers if name.endswith("running_mean")]
+        return torch.cat(means) if means else torch.empty(0)
+
+
+def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:
+    """Returns cross entropy and the pass over the images."""
+    return [CrossEntropy(settings, settings.stage1), BatchNormEstimation(settings)]

@@ -1,0 +1,148 @@
+"""CICL: supervised contrastive learning on balanced batches, then a linear classifier.
+
+Marrakchi, Makansi, Brox: "Fighting class imbalance with contrastive learning", MICCAI 2021. Stage 1 trains
+the encoder alone; h is a projection of its features that exists in this stage only:
+
+    L = (t / 0.07) mean_i -(1/|P(i)|) sum_{p in P(i)} log [ exp(h_i.h_p / t) / sum_{a != i} exp(h_i.h_a / t) ]
+
+over two views of each image, every class alike in a batch. Stage 2 freezes the encoder and learns a linear
+classifier by cross entropy. Until then the network's classifier is untrained: what validation says of it in
+stage 1 means nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lmd.data.augment import view
+from lmd.data.loader import Batch
+from lmd.data.sampling import Sampling
+from lmd.losses.contrastive import supervised_contrastive
+from lmd.methods._heads import HeadSettings, HeadTraining
+from lmd.methods.base import Stage, StageContext, Supervised, SupervisedSettings, budgets, steps_per_epoch
+from lmd.models.classifier import LinearHead
+from lmd.models.encoder import num_features
+from lmd.runtime import derive_seed, gather
+from lmd.settings import CommonSettings, Count, Optimisation, Positive
+
+PAPER = "Marrakchi, Makansi and Brox, MICCAI 2021"
+STATUS = "baseline of the paper"
+BUDGETS = budgets()
+
+
+class ContrastiveSettings(SupervisedSettings):
+    """Stage 1; "class_aware" sampling has each class equally often in every batch."""
+
+    sampling: Sampling = "class_aware"
+    temperature: Positive = 0.1
+    projection: Count = 128
+    view: Literal["weak", "strong"] = "strong"
+
+
+class LinearSettings(HeadSettings):
+    """Stage 2: cross entropy on frozen features, class-balanced too."""
+
+    epochs: Count = 20
+    optimisation: Optimisation = Optimisation(lr=0.1, weight_decay=1e-4, schedule="cosine")
+    sampling: Sampling = "class_aware"
+
+
+class Settings(CommonSettings):
+    """Two stages; BatchNorm is re-estimated between them, because stage 1 saw no clean image."""
+
+    bn_recalibrate: bool = True
+    stage1: ContrastiveSettings = ContrastiveSettings()
+    stage2: LinearSettings = LinearSettings()
+
+
+class Contrastive(Supervised):
+    """Trains the encoder and a projection, so that two views agree with all of their class."""
+
+    def __init__(self, common: CommonSettings, stage: ContrastiveSettings) -> None:
+        """Keeps the settings."""
+        super().__init__(common, stage)
+        self.stage = stage
+
+    def prepare(self, context: StageContext) -> None:
+        """Makes the projection C -> C -> 128, which the network never sees."""
+        channels, seed = num_features(context.network.encoder), derive_seed(self.common.seed, "projection")
+        self.projection = nn.Sequential(
+            LinearHead(channels, channels, seed),
+            nn.ReLU(),
+            LinearHead(channels, self.stage.projection, seed + 2),
+        ).to(context.runtime.device)
+        super().prepare(context)
+
+    def trained(self) -> nn.Module:
+        """Returns encoder and projection: the classifier waits for stage 2."""
+        return nn.ModuleList([self.network.encoder, self.projection])
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Returns this process's share of an epoch of balanced batches."""
+        if self.sampling != "class_aware":
+            return super().order(epoch)
+        runtime, seed = self.context.runtime, derive_seed(self.common.seed, self.name, "balanced", epoch)
+        labels, batch = self.context.train.labels.numpy(), self.common.batch * runtime.world
+        return balanced_batches(labels, batch, seed)[runtime.rank :: runtime.world]
+
+    def views(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
+        """Returns two independent draws of the same view."""
+        seeds = {"first": self.common.seed, "second": derive_seed(self.common.seed, "second view")}
+        return {
+            name: view(self.stage.view, batch.images, batch.index, seed, epoch)
+            for name, seed in seeds.items()
+        }
+
+    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+        """Returns the contrastive loss over the views of all processes."""
+        images = torch.cat([views["first"], views["second"]])
+        with self.context.runtime.autocast():
+            projections = self.projection(self.network(images).features)
+        loss = supervised_contrastive(
+            gather(projections.float()), gather(torch.cat([labels, labels])), self.stage.temperature
+        )
+        return {"total": loss, "contrastive": loss}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the projection's weights beside the optimiser's state."""
+        return {**super().state_dict(), "projection": dict(self.projection.state_dict())}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes such a state back."""
+        super().load_state_dict(state)
+        self.projection.load_state_dict(state["projection"])
+
+
+def balanced_batches(labels: np.ndarray, batch: int, seed: int) -> np.ndarray:
+    """Returns the rows of an epoch in which each batch holds batch // K or one more image of each class.
+
+    The images of a class are cycled through: none comes twice before all have come. The places that K does
+    not divide go to classes drawn anew for each batch. An epoch has as many batches as one over all images.
+
+    >>> rows = balanced_batches(np.array([0, 0, 0, 0, 1]), batch=4, seed=0)
+    >>> [int(row) for row in rows].count(4)
+    2
+    """
+    generator = np.random.default_rng(seed)
+    classes = np.unique(labels)
+    each, rest = divmod(batch, len(classes))
+    steps = steps_per_epoch(len(labels), batch)
+    plan = [[*np.repeat(classes, each), *generator.permutation(classes)[:rest]] for _ in range(steps)]
+    drawn = np.concatenate([generator.permutation(places) for places in plan])
+    rows = np.empty(len(drawn), dtype=np.int64)
+    for label in classes:
+        places = np.flatnonzero(drawn == label)
+        images = np.flatnonzero(labels == label)
+        cycles = -(-len(places) // len(images))
+        cycled = [generator.permutation(images) for _ in range(cycles)]
+        rows[places] = np.concatenate([images[:0], *cycled])[: len(places)]
+    return rows
+
+
+def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:
+    """Returns contrastive learning and the linear classifier."""
+    return [Contrastive(settings, settings.stage1), HeadTraining(settings, settings.stage2)]

@@ -1,0 +1,194 @@
+"""FCD (reconstruction): look for a flat minimum, then re-balance inside it with distillation.
+
+Li et al.: "Flat-aware cross-stage distilled framework for imbalanced medical image classification", MICCAI
+2022, DOI 10.1007/978-3-031-16437-8_21. No public code and no constants exist: what follows has the paper's
+structure and the constants of F2M (Shi et al., NeurIPS 2021), whose recipe it follows. For the last layers'
+weights theta, and b the width of the flat region:
+
+    stage 1    L = (1/M) sum_m CE(theta + e_m),    e_m uniform in [-b/2, b/2]
+    stage 2    L = CE + lambda_d T^2 KL(p* || p) on class-balanced images, |theta - theta*| <= b/2
+
+with theta* the end of stage 1, p* the softened posterior there, and everything but theta frozen.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from lmd.data.sampling import Sampling
+from lmd.losses.classification import cross_entropy
+from lmd.losses.distillation import feature_distillation, logit_distillation
+from lmd.methods._cross_entropy import CrossEntropy, CrossEntropySettings
+from lmd.methods.base import Stage, StageContext, budgets
+from lmd.models.network import Network, Output
+from lmd.settings import CommonSettings, Count, NonNegative, Optimisation, Positive
+
+PAPER = "Li et al., MICCAI 2022, DOI 10.1007/978-3-031-16437-8_21"
+STATUS = "reconstruction"
+BUDGETS = budgets(smoke={"stage2": {"epochs": 1}}, short={"stage2": {"epochs": 4}})
+
+Weights = dict[str, Tensor]
+
+
+class FlatSettings(CrossEntropySettings):
+    """Stage 1: how a flat minimum is found."""
+
+    flat: Literal["noise", "sam"] = "noise"
+    draws: Count = 2  # M
+    rho: NonNegative = 0.05  # the radius of SAM
+
+
+class BoundedSettings(CrossEntropySettings):
+    """Stage 2: re-balancing inside the flat region."""
+
+    epochs: Count = 10
+    optimisation: Optimisation = Optimisation(lr=1e-3, schedule="cosine")
+    sampling: Sampling = "balanced"
+    distil: Literal["logits", "features"] = "logits"
+    distillation_weight: NonNegative = 1.0  # lambda_d
+    temperature: Positive = 2.0  # T
+
+
+class Settings(CommonSettings):
+    """Two stages that share the flat region: its width b, and the layers it spans."""
+
+    bound: NonNegative = 0.01
+    flat_layers: Count = 4
+    stage1: FlatSettings = FlatSettings()
+    stage2: BoundedSettings = BoundedSettings()
+
+
+def flat_weights(network: Network, layers: int) -> dict[str, nn.Parameter]:
+    """Returns by name the weights of the encoder's last layers, and the classifier's parameters.
+
+    A weight is a parameter of two dimensions or more: BatchNorm's scales are none.
+    """
+    named = dict(network.named_parameters())
+    encoder = [name for name, value in named.items() if name.startswith("encoder.") and value.ndim > 1]
+    classifier = [name for name in named if name.startswith("classifier.")]
+    return {name: named[name] for name in (*encoder[-layers:], *classifier)}
+
+
+class FlatMinimum(CrossEntropy):
+    """Cross entropy at perturbed weights: random ones, or SAM's worst ones within a radius."""
+
+    def __init__(self, common: CommonSettings, stage: FlatSettings, bound: float, layers: int) -> None:
+        """Keeps the settings."""
+        super().__init__(common, stage)
+        self.stage, self.bound, self.layers = stage, bound, layers
+
+    def prepare(self, context: StageContext) -> None:
+        """Finds the weights that are perturbed."""
+        super().prepare(context)
+        self.flat = flat_weights(self.network, self.layers)
+
+    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+        """Returns the mean cross entropy at the perturbed weights."""
+        (images,) = views.values()
+        if self.stage.flat == "sam":
+            loss = self._loss_at(self._ascent(images, labels), images, labels)
+        else:
+            losses = [
+                self._loss_at(self._noise(), images, labels, passing=number > 0)
+                for number in range(self.stage.draws)
+            ]
+            loss = torch.stack(losses).mean()
+        return {"total": loss, "cross_entropy": loss}
+
+    def _noise(self) -> Weights:
+        half = self.bound / 2
+        return {name: torch.empty_like(value).uniform_(-half, half) for name, value in self.flat.items()}
+
+    def _ascent(self, images: Tensor, labels: Tensor) -> Weights:
+        """SAM's step rho g / ||g||, over all flat weights together (Foret et al., ICLR 2021)."""
+        at_rest = {name: torch.zeros_like(value) for name, value in self.flat.items()}
+        loss = self._loss_at(at_rest, images, labels, passing=True)
+        gradients = torch.autograd.grad(loss, list(self.flat.values()))
+        norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
+        factor = self.stage.rho / norm.clamp(min=1e-12)
+        return {name: factor * gradient for name, gradient in zip(self.flat, gradients, strict=True)}
+
+    def _loss_at(self, shift: Weights, images: Tensor, labels: Tensor, passing: bool = False) -> Tensor:
+        """The loss at shifted weights; a `passing` look leaves BatchNorm's running statistics alone.
+
+        A step updates them once, as for every method, however often it looks at its images.
+        """
+        replaced: Weights = {name: value + shift[name] for name, value in self.flat.items()}
+        if passing:
+            replaced |= {name: value.clone() for name, value in self.network.named_buffers()}
+        with self.context.runtime.autocast():
+            output: Output = functional_call(self.network, replaced, (images,))
+        return cross_entropy(output.logits.float(), labels)
+
+
+class BoundedBalancing(CrossEntropy):
+    """Class-balanced cross entropy and distillation, the weights kept near where the stage began."""
+
+    name = "stage2"
+
+    def __init__(self, common: CommonSettings, stage: BoundedSettings, bound: float, layers: int) -> None:
+        """Keeps the settings."""
+        super().__init__(common, stage)
+        self.stage, self.bound, self.layers = stage, bound, layers
+
+    def prepare(self, context: StageContext) -> None:
+        """Freezes all but the flat weights, and remembers where they are."""
+        self.flat = flat_weights(context.network, self.layers)
+        for name, parameter in context.network.named_parameters():
+            parameter.requires_grad_(name in self.flat)
+        super().prepare(context)
+        self.centre = {name: value.detach().clone() for name, value in self.flat.items()}
+
+    def set_mode(self) -> None:
+        """Leaves BatchNorm at rest."""
+        self.network.eval()
+
+    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+        """Returns the cross entropy and the distance from the network of stage 1."""
+        (images,) = views.values()
+        with self.context.runtime.autocast():
+            output = self.network(images)
+            with torch.no_grad():
+                before: Output = functional_call(self.network, self.centre, (images,))
+        terms = {
+            "cross_entropy": cross_entropy(output.logits.float(), labels),
+            "distillation": self._distance(output, before),
+        }
+        weighted = self.stage.distillation_weight * terms["distillation"]
+        return {"total": terms["cross_entropy"] + weighted, **terms}
+
+    def _distance(self, output: Output, before: Output) -> Tensor:
+        if self.stage.distil == "features":
+            return feature_distillation(output.features, before.features)
+        return logit_distillation(output.logits.float(), before.logits.float(), self.stage.temperature)
+
+    def after_step(self) -> None:
+        """Puts each weight back into the flat region."""
+        half = self.bound / 2
+        with torch.no_grad():
+            for name, value in self.flat.items():
+                value.copy_(value.clamp(self.centre[name] - half, self.centre[name] + half))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the centre of the region beside the optimiser's state."""
+        return {**super().state_dict(), "centre": self.centre}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes such a state back."""
+        super().load_state_dict(state)
+        device = self.context.runtime.device
+        self.centre = {name: value.to(device) for name, value in state["centre"].items()}
+
+
+def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:
+    """Returns the search for a flat minimum, and the re-balancing inside it."""
+    region = (settings.bound, settings.flat_layers)
+    return [
+        FlatMinimum(settings, settings.stage1, *region),
+        BoundedBalancing(settings, settings.stage2, *region),
+    ]

@@ -1,0 +1,158 @@
+"""GCL (Gaussian clouded logits): noise on the logits that is stronger the rarer the class is.
+
+Li, Cheung, Lu: "Long-tailed visual recognition via Gaussian clouded logit adjustment", CVPR 2022; angular
+form Li et al., IEEE TAI 2024. With a normalised classifier, delta_k in [0, 1] the rarity of a class and
+e ~ N(0, (1/3)^2) clipped to [-1, 1] for each image and class:
+
+    s_k = S (cos_k - a delta_k |e_k| - m [k = y])                       cosine (default)
+    s_k = S cos(theta_k + (pi/2) a delta_k |e_k| + m [k = y])           angular
+
+Stage 1 trains all of it with cross entropy and mixup (S = 30, m = 0); stage 2 goes on with the classifier
+alone, class-balanced, with a focal loss whose factor has no gradient (S = 20, m = 0.1). There is no noise
+when the network is asked.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lmd.errors import SettingsError
+from lmd.losses.classification import cross_entropy
+from lmd.losses.cloud import angular_clouded_logits, clipped_noise, cloud_sizes, clouded_logits
+from lmd.losses.focal import focal_loss
+from lmd.methods._cross_entropy import CrossEntropy, CrossEntropySettings
+from lmd.methods._heads import HeadSettings, HeadTraining
+from lmd.methods.base import Stage, StageContext, budgets
+from lmd.models.classifier import CosineHead
+from lmd.settings import CommonSettings, Count, NonNegative, Optimisation, Positive
+
+PAPER = "Li, Cheung, Lu, CVPR 2022, arXiv 2305.11733; Li et al., IEEE TAI 2024"
+STATUS = "baseline of the paper"
+BUDGETS = budgets()
+
+Form = Literal["cosine", "angular"]
+
+
+class CloudSettings(CrossEntropySettings):
+    """Stage 1: encoder and classifier."""
+
+    scale: Positive = 30.0
+    margin: NonNegative = 0.0
+    mixup_alpha: NonNegative = 1.0  # 0: no mixup
+
+
+class CloudHeadSettings(HeadSettings):
+    """Stage 2: the classifier."""
+
+    epochs: Count = 30
+    optimisation: Optimisation = Optimisation(lr=0.1, weight_decay=2e-4, schedule="cosine")
+    classifier: Literal["new", "kept"] = "kept"
+    scale: Positive = 20.0
+    margin: NonNegative = 0.1
+    gamma: NonNegative = 1.0
+
+
+class Settings(CommonSettings):
+    """Two stages with the same form of noise."""
+
+    form: Form = "cosine"
+    noise: NonNegative | None = None  # a; None: 0.5 in the cosine form, 0.1 in the angular one
+    stage1: CloudSettings = CloudSettings()
+    stage2: CloudHeadSettings = CloudHeadSettings()
+
+
+class Cloud:
+    """What both stages do to the logits of a normalised classifier."""
+
+    def __init__(self, settings: Settings, counts: np.ndarray, scale: float, margin: float) -> None:
+        """Takes the rarity of the classes from their counts."""
+        self.angular = settings.form == "angular"
+        self.strength = (0.1 if self.angular else 0.5) if settings.noise is None else settings.noise
+        self.sizes = cloud_sizes(torch.from_numpy(counts))
+        self.scale, self.margin = scale, margin
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Returns the logits with fresh noise and the margin of the labels."""
+        form = angular_clouded_logits if self.angular else clouded_logits
+        noise = clipped_noise(logits)
+        return form(logits / self.scale, labels, self.sizes, noise, self.scale, self.strength, self.margin)
+
+
+class CloudTraining(CrossEntropy):
+    """Stage 1: mixed images, clouded logits, cross entropy."""
+
+    def __init__(self, settings: Settings, counts: np.ndarray) -> None:
+        """Asks for a normalised classifier."""
+        stage = settings.stage1
+        super().__init__(settings, stage)
+        self.head = ("cosine", stage.scale)
+        self.mixup_alpha = stage.mixup_alpha
+        self.cloud = Cloud(settings, counts, stage.scale, stage.margin)
+
+    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+        """Returns the cross entropy to both labels of each mixed image, by their shares."""
+        (images,) = views.values()
+        share, partner = draw_mixture(len(labels), self.mixup_alpha)
+        partner = partner.to(labels.device)
+        with self.context.runtime.autocast():
+            output = self.network(share * images + (1 - share) * images[partner])
+        logits = output.logits.float()
+        first = cross_entropy(self.cloud(logits, labels), labels)
+        second = cross_entropy(self.cloud(logits, labels[partner]), labels[partner])
+        loss = share * first + (1 - share) * second
+        return {"total": loss, "clouded_cross_entropy": loss}
+
+
+def draw_mixture(batch: int, alpha: float) -> tuple[float, Tensor]:
+    """Returns mixup's share from Beta(alpha, alpha), 1 at alpha = 0, and who is mixed with whom."""
+    if alpha == 0:
+        return 1.0, torch.arange(batch)
+    share = torch.distributions.Beta(alpha, alpha).sample()
+    return float(share), torch.randperm(batch)
+
+
+class CloudHeadTraining(HeadTraining):
+    """Stage 2: the normalised classifier on frozen features, clouded logits, focal loss."""
+
+    def __init__(self, settings: Settings, counts: np.ndarray) -> None:
+        """Goes on with the classifier of stage 1, unless a new one is asked for."""
+        stage = settings.stage2
+        super().__init__(settings, stage)
+        if stage.classifier == "new":
+            self.head = ("cosine", stage.scale)
+        self.stage = stage
+        self.cloud = Cloud(settings, counts, stage.scale, stage.margin)
+
+    def prepare(self, context: StageContext) -> None:
+        """Gives the classifier the scale of this stage.
+
+        Raises:
+            SettingsError: stage 1 left no normalised classifier, as after `--from` a run of another kind.
+        """
+        super().prepare(context)
+        head = self.network.classifier
+        if not isinstance(head, CosineHead):
+            raise SettingsError(
+                f"gcl goes on with a cosine classifier, stage 1 left {type(head).__name__}; "
+                "set stage2.classifier=new"
+            )
+        head.scale.fill_(self.stage.scale)
+
+    def criterion(self, logits: Tensor, labels: Tensor, epoch: float) -> dict[str, Tensor]:
+        """Returns the focal loss of the clouded logits."""
+        clouded = self.cloud(logits, labels)
+        loss = focal_loss(clouded, labels, self.stage.gamma, detach_modulator=True)
+        return {"clouded_focal": loss}
+
+
+def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:
+    """Returns both stages.
+
+    Raises:
+        SettingsError: all classes have as many images.
+    """
+    return [CloudTraining(settings, counts), CloudHeadTraining(settings, counts)]

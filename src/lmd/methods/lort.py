@@ -1,0 +1,63 @@
+"""LORT (logits retargeting, label over-smoothing): re-train the classifier on targets hardly above 1/K.
+
+Sun, Lu et al.: "Rethinking classifier re-training in long-tailed recognition: label over-smooth can
+balance", ICLR 2025; "a simple logits retargeting approach" in the preprint. Stage 1 is cross entropy; then,
+with the encoder frozen and the classifier kept, cross entropy to the targets
+
+    t_y = 1 - d + d/K,   t_k = d/K for the other classes,   d = 0.98
+
+It needs no class counts and samples each image once.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from torch import Tensor
+
+from lmd.data.sampling import Sampling
+from lmd.losses.smoothing import smoothed_cross_entropy
+from lmd.methods._cross_entropy import CrossEntropy, CrossEntropySettings
+from lmd.methods._heads import HeadSettings, HeadTraining
+from lmd.methods.base import Stage, budgets
+from lmd.settings import CommonSettings, Count, Decay, Optimisation
+
+PAPER = "Sun et al., ICLR 2025, arXiv 2403.00250"
+STATUS = "beyond the paper"
+BUDGETS = budgets()
+
+
+class LortSettings(HeadSettings):
+    """Stage 2: the classifier goes on with over-smoothed labels."""
+
+    epochs: Count = 20
+    optimisation: Optimisation = Optimisation(lr=5e-4, schedule="cosine")
+    sampling: Sampling = "instance"
+    classifier: Literal["new", "kept"] = "kept"
+    smoothing: Decay = 0.98
+
+
+class Settings(CommonSettings):
+    """Two stages: cross entropy, then the classifier."""
+
+    stage1: CrossEntropySettings = CrossEntropySettings()
+    stage2: LortSettings = LortSettings()
+
+
+class Retargeting(HeadTraining):
+    """Trains the classifier on over-smoothed labels."""
+
+    def __init__(self, common: CommonSettings, stage: LortSettings) -> None:
+        """Keeps the smoothing."""
+        super().__init__(common, stage)
+        self.smoothing = stage.smoothing
+
+    def criterion(self, logits: Tensor, labels: Tensor, epoch: float) -> dict[str, Tensor]:
+        """Returns the cross entropy to the smoothed labels."""
+        return {"smoothed_cross_entropy": smoothed_cross_entropy(logits, labels, self.smoothing)}
+
+
+def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:
+    """Returns cross entropy and the retargeting."""
+    return [CrossEntropy(settings, settings.stage1), Retargeting(settings, settings.stage2)]

@@ -1,0 +1,31 @@
+"""RRL + cRT: LMD's first stage, then a new classifier on class-balanced real features.
+
+Pan et al., arXiv 2502.03238 (stage 1, eq. 3-5); Kang et al., ICLR 2020 (stage 2). It answers how much of LMD
+comes from its encoder: the encoder of RRL under the simplest classifier that is balanced. `--from` an LMD
+run takes LMD's own encoder over.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lmd.methods._heads import HeadSettings, HeadTraining
+from lmd.methods._rrl import SHORT_STAGE1, SMOKE_STAGE1, RelationLearning, RelationSettings
+from lmd.methods.base import Stage, budgets
+from lmd.settings import CommonSettings
+
+PAPER = "RRL of arXiv 2502.03238 with cRT of Kang et al., ICLR 2020"
+STATUS = "beyond the paper"
+BUDGETS = budgets(smoke={"stage1": SMOKE_STAGE1}, short={"stage1": SHORT_STAGE1})
+
+
+class Settings(CommonSettings):
+    """Two stages: RRL as in `lmd`, then the classifier as in `decoupling`."""
+
+    stage1: RelationSettings = RelationSettings()
+    stage2: HeadSettings = HeadSettings()
+
+
+def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:
+    """Returns RRL and the training of the classifier."""
+    return [RelationLearning(settings, settings.stage1), HeadTraining(settings, settings.stage2)]

@@ -1,0 +1,31 @@
+"""RRL + logit adjustment: LMD's first stage, then s_k - tau log pi_k, without any further training.
+
+Pan et al., arXiv 2502.03238 (stage 1, eq. 3-5); Menon et al., "Long-tail learning via logit adjustment",
+ICLR 2021 (stage 2). It answers what ICC adds to the cheapest correction there is. `--from` an LMD run takes
+LMD's own encoder and classifier of stage 1 over.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lmd.methods._heads import LogitAdjustment
+from lmd.methods._rrl import SHORT_STAGE1, SMOKE_STAGE1, RelationLearning, RelationSettings
+from lmd.methods.base import Stage, budgets
+from lmd.settings import CommonSettings, NonNegative
+
+PAPER = "RRL of arXiv 2502.03238 with Menon et al., ICLR 2021, arXiv 2007.07314"
+STATUS = "beyond the paper"
+BUDGETS = budgets(smoke={"stage1": SMOKE_STAGE1}, short={"stage1": SHORT_STAGE1})
+
+
+class Settings(CommonSettings):
+    """RRL as in `lmd`, and how strong the adjustment is."""
+
+    stage1: RelationSettings = RelationSettings()
+    tau: NonNegative | None = 1.0  # None: the best of 0, 0.1 ... 3 on validation
+
+
+def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:
+    """Returns RRL and the adjustment."""
+    return [RelationLearning(settings, settings.stage1), LogitAdjustment(settings, settings.tau)]
