@@ -8,7 +8,7 @@ PYTHONS := python3.13 python3.12 python3.11 python3.14 python3
 CHECK := import sys; sys.exit(sys.version_info < (3, 11))
 JOBS ?= 2
 
-.PHONY: demo test slow check clean
+.PHONY: demo test slow check clean bench
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)
@@ -25,6 +25,10 @@ check: $(STAMP)
 	$(BIN)/ruff format -q --check .
 	$(BIN)/pyrefly check
 	$(BIN)/lint-imports --no-logo
+
+# BENCH="--runs 9 --large" or BENCH="--device cuda"; best on a machine that does nothing else.
+bench: $(STAMP)
+	@$(BIN)/python -m benchmarks $(BENCH)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache lmd-demo

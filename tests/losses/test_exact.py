@@ -212,6 +212,23 @@ def test_single_precision_reaches_the_same_minimum() -> None:
     torch.testing.assert_close(narrow.weight.double(), wide.weight, atol=2e-3, rtol=0)
 
 
+@pytest.mark.parametrize("classes", [1, 30_000])
+def test_a_number_of_classes_without_points_is_refused(classes: int) -> None:
+    with pytest.raises(SettingsError, match=rf"needs 2 to \d+ classes, not {classes}.*m_step=sampled"):
+        quasi_normal(classes - 1, 8, seed=0)
+
+
+@pytest.mark.parametrize("sure_of", [0, 2])
+def test_a_logit_gap_of_hundreds_is_finite(sure_of: int) -> None:
+    """Also where the first class, whose logit is 0 by definition, leads all others."""
+    gaussians = gaussians_of([40, 12, 3])
+    objective = ExpectedCrossEntropy(gaussians, quasi_normal(2, 64, seed=0))
+    bias = 300.0 * F.one_hot(torch.tensor(sure_of), 3)
+    value, *gradients = objective(torch.full((3, 5), 1e-6), bias.float())
+    assert value == pytest.approx(200.0, rel=1e-4)
+    assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
+
+
 def test_a_classifier_that_has_diverged_is_named() -> None:
     weight, bias = head(3, 5)
     weight[1, 2] = float("nan")

@@ -30,10 +30,19 @@ def quasi_normal(dimensions: int, draws: int, seed: int) -> Float[Tensor, "dimen
 
     A function of the arguments alone. `draws` is rounded up to an even number.
 
+    Raises:
+        SettingsError: there are fewer than two classes, or more than Sobol's sequence has dimensions for.
+
     >>> points = quasi_normal(3, 64, seed=0)
     >>> points.shape, bool((points[:, :32] == -points[:, 32:]).all())
     (torch.Size([3, 64]), True)
     """
+    most = torch.quasirandom.SobolEngine.MAXDIM
+    if not 1 <= dimensions <= most:
+        raise SettingsError(
+            f"the exact M-step needs 2 to {most + 1} classes, not {dimensions + 1}: "
+            "use 'stage2.m_step=sampled'"
+        )
     engine = torch.quasirandom.SobolEngine(dimensions, scramble=True, seed=seed)
     uniform = engine.draw(math.ceil(draws / 2), dtype=torch.float64).T.clamp(1e-12, 1 - 1e-12)
     half = torch.special.ndtri(uniform)
@@ -132,7 +141,7 @@ class ExpectedCrossEntropy:
         entropy = (normaliser.log() + top)[:, 0] - correct
         residual = posterior.div_(normaliser).sub_(own).div_(draws)
         to_factor = (residual @ self.draws.T).double()
-        to_covariance = _through_cholesky(factor, to_factor, JITTER[covariance.dtype])
+        to_covariance = _through_cholesky(factor, to_factor)
         return float(entropy.double().mean(1).sum()), residual.sum(2), to_covariance.to(centre)
 
 
@@ -155,7 +164,7 @@ def _cholesky(covariance: Tensor, jitter: float) -> Tensor:
     return factor
 
 
-def _through_cholesky(factor: Tensor, to_factor: Tensor, jitter: float) -> Tensor:
+def _through_cholesky(factor: Tensor, to_factor: Tensor) -> Tensor:
     """The gradient in A = L L^T from that in L: sym( L^{-T} P(L^T dL) L^{-1} ), P = tril, diagonal halved.
 
     Murray, "Differentiation of the Cholesky decomposition" (2016).
@@ -164,10 +173,7 @@ def _through_cholesky(factor: Tensor, to_factor: Tensor, jitter: float) -> Tenso
     inner.diagonal(dim1=1, dim2=2).mul_(0.5)
     left = torch.linalg.solve_triangular(factor.mT, inner, upper=True)
     outer = torch.linalg.solve_triangular(factor, left, upper=False, left=False)
-    gradient = 0.5 * (outer + outer.mT)
-    trace = gradient.diagonal(dim1=1, dim2=2).sum(1)
-    gradient.diagonal(dim1=1, dim2=2).add_((jitter / factor.shape[-1]) * trace[:, None])
-    return gradient
+    return 0.5 * (outer + outer.mT)
 
 
 class Minimum(NamedTuple):

@@ -1,0 +1,63 @@
+"""The physical limits: the bare random numbers and matrix products that a task cannot do without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from benchmarks.problem import Size
+from lmd.losses.gaussian import ClassGaussians
+from lmd.losses.virtual import CHUNK
+
+
+def sampled_m_step(size: Size, gaussians: ClassGaussians) -> Callable[[], None]:
+    """Returns a run of the normal draws and products of one sampled M-step, and nothing else.
+
+    For each class the draws times its factor [rows, C]; for each batch the head's product and the one of
+    its gradient. Into memory that is allocated once, in chunks of the size that is fastest.
+    """
+    device, channels = gaussians.mean.device, size.channels
+    num_classes = len(size.counts)
+    rows = CHUNK // channels // num_classes
+    sizes = [min(len(spread), channels) for spread in gaussians.spread]
+    factors = [torch.randn(n, channels, device=device) for n in sizes]
+    chunk = torch.empty(num_classes, rows, channels, device=device)
+    tails = [torch.empty(rows, n, device=device) for n in sizes]
+    weight = torch.randn(num_classes, channels, device=device)
+    logits = torch.empty(size.head_batch, num_classes, device=device)
+    gradient = torch.empty(num_classes, channels, device=device)
+    batch = chunk.view(-1, channels)[: size.head_batch]
+    product = torch.empty(rows, channels, device=device)
+
+    def run() -> None:
+        for _ in range(-(-size.virtual_per_class // rows)):
+            chunk.normal_()
+            for k, factor in enumerate(factors):
+                full = len(factor) == channels
+                torch.mm(chunk[k] if full else tails[k].normal_(), factor, out=product)
+        for _ in range(-(-size.virtual_per_class * num_classes // len(batch))):
+            torch.mm(batch, weight.T, out=logits[: len(batch)])
+            torch.mm(logits[: len(batch)].T, batch, out=gradient)
+
+    return run
+
+
+def distances(features: Tensor, gaussians: ClassGaussians) -> Callable[[], None]:
+    """Returns a run of the products of FDC's distances, forward and backward: batch x [C, C] or [C, rows]."""
+    channels = features.shape[1]
+    pairs: list[tuple[Tensor, Tensor]] = []
+    for spread in gaussians.spread:
+        first = torch.randn(channels, min(len(spread), channels), device=features.device)
+        pairs.append((first, first.T.contiguous()))
+
+    def run() -> None:
+        for first, second in pairs:
+            low = 2 * len(second) <= channels
+            for _ in range(2):  # Forward, and backward.
+                product = features @ first
+                if low:
+                    product @ second
+
+    return run
