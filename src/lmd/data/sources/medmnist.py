@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import zlib
 from pathlib import Path
@@ -129,7 +130,7 @@ def _on_disk(options: Options, root: Path) -> Path:
 def _downloaded(options: Options) -> Path:
     """The file that the package keeps, downloaded by it where it is not there yet."""
     try:
-        import medmnist
+        medmnist = importlib.import_module("medmnist")  # An extra: type checkers need not find it.
     except ImportError as error:
         raise DataError(
             "medmnist is not installed: pip install 'lmd[medmnist]', or name a downloaded "
