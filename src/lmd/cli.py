@@ -195,6 +195,8 @@ def train(
     """Trains a method on a dataset folder; shows each loss term and the time left."""
     from lmd import train as training
     from lmd.data.manifest import read_dataset
+    from lmd.report.card import write_card
+    from lmd.report.page import write_report
     from lmd.run import RunFolder
     from lmd.terminal import TrainingProgress
 
@@ -209,7 +211,8 @@ def train(
     first = None if start is None else RunFolder(start)
     with TrainingProgress() as progress:
         folder = training.train(dataset, name, resolved, out, start=first, resume=resume, progress=progress)
-    typer.echo(f"run: {folder.path}")
+    write_report(folder.path)
+    typer.echo(f"run: {folder.path} ({write_card(folder.path).name}, report.html)")
 
 
 def _saved_choice(out: Path) -> tuple[str, CommonSettings]:
@@ -249,6 +252,7 @@ def evaluate(
 ) -> None:
     """Predicts a split, measures with intervals, writes evaluation-<split>.json and report.html."""
     from lmd.evaluation.judge import evaluate_run
+    from lmd.report.card import write_card
     from lmd.report.page import comparison_lines, write_report
     from lmd.run import RunFolder
     from lmd.terminal import bar
@@ -258,6 +262,7 @@ def evaluate(
         result = evaluate_run(folder, split, data, progress)
     for line in comparison_lines({run.name: result}):
         typer.echo(line)
+    write_card(run)
     typer.echo(f"report: {write_report(run)}")
 
 
@@ -288,6 +293,41 @@ def predict(
         return
     write_predictions(out, answers)
     typer.echo(f"{len(answers)} predictions: {out}")
+
+
+@app.command()
+def reproduce(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="table1 to table5, or fig3 to fig7")],
+    data: Annotated[
+        list[str], typer.Option(help="a dataset folder; for table3 once for each r, as --data 100=DIR")
+    ],
+    out: Annotated[Path, typer.Option(help="the folder for runs, tables and figures; a second call goes on")],
+    seeds: Annotated[int, typer.Option(help="how many seeds, from 42")] = 3,
+    methods: Annotated[
+        str | None, typer.Option(help="train these rows alone: names with commas between them")
+    ] = None,
+    budget: Annotated[str, typer.Option(help="smoke, short (hours on 2 cores) or paper")] = "paper",
+    weights: Annotated[str | None, typer.Option(help="a safetensors file for the encoder")] = None,
+    partial_weights: Annotated[
+        bool, typer.Option("--partial-weights", help="accept weights that lack some tensors")
+    ] = False,
+    settings: Set = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="list the runs and what exists of them; train nothing")
+    ] = False,
+) -> None:
+    """Runs a table or figure of the paper and sets its numbers beside ours, with intervals."""
+    from lmd.experiments.engine import plan, reproduce
+    from lmd.experiments.request import Request
+
+    request = Request(name, data, out, seeds, methods, budget, weights, partial_weights, settings or [])
+    if dry_run:
+        typer.echo("\n".join(plan(request)))
+        return
+    outcome = reproduce(request, typer.echo)
+    typer.echo(f"table: {outcome.table}")
+    if outcome.failures:
+        raise typer.Exit(1)
 
 
 @app.command()

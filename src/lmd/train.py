@@ -340,7 +340,7 @@ class _Trainer:
             },
             "selected_by": settings.select,
             "validation_bacc": self.state.best_score,
-            "training_seconds": round(seconds, 1),
+            "training_seconds": round(seconds, 3),
         }
 
 

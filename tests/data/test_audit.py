@@ -229,7 +229,7 @@ def test_without_a_look_no_file_is_opened(dataset: Dataset, monkeypatch: pytest.
 def test_what_prepare_says(dataset: Dataset) -> None:
     assert summary_lines(dataset) == [f"{dataset.folder}: 87 images, 3 classes (train 57, val 15, test 15)"]
     info = dataset.info.model_copy(update={"recipe": {"skipped": 2}})
-    assert "2 unreadable images" in summary_lines(Dataset(dataset.folder, dataset.table, info))[1]
+    assert "2 images or rows" in summary_lines(Dataset(dataset.folder, dataset.table, info))[1]
 
 
 # The real images.

@@ -31,10 +31,7 @@ def write_report(path: Path) -> Path:
     folder = RunFolder(path)
     card = read_model_card(folder)
     history = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
-    evaluations = {
-        file.stem.removeprefix("evaluation-"): json.loads(file.read_text())
-        for file in sorted(path.glob("evaluation-*.json"))
-    }
+    evaluations = read_evaluations(path)
     content: Tree = {
         "title": f"{card['method']} on {card['dataset']['title']}",
         "phantom": _is_phantom(card),
@@ -45,6 +42,12 @@ def write_report(path: Path) -> Path:
         "evaluations": {split: _split_content(split, result) for split, result in evaluations.items()},
     }
     return render("run.html", path / "report.html", content)
+
+
+def read_evaluations(path: Path) -> dict[str, Tree]:
+    """Returns the evaluations that lie in a run folder, by split."""
+    files = sorted(path.glob("evaluation-*.json"))
+    return {file.stem.removeprefix("evaluation-"): json.loads(file.read_text()) for file in files}
 
 
 def write_comparison(path: Path, runs: dict[str, Tree], title: str, note: str, phantom: bool = False) -> Path:

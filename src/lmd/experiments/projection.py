@@ -1,0 +1,71 @@
+"""Features of the test images, their t-SNE and their silhouette, for the figures that are pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lmd.data.cache import open_cache
+from lmd.data.loader import image_set
+from lmd.evaluation.evaluate import DRAWS
+from lmd.evaluation.predict import load_model
+from lmd.evaluation.uncertainty import bootstrap_weights
+from lmd.experiments.base import Experiment
+from lmd.experiments.measure import Measured, Samples
+from lmd.experiments.request import shown_classes
+from lmd.experiments.runs import Run
+from lmd.models.inference import encode
+from lmd.settings import Tree
+
+MAX_PERPLEXITY = 30.0
+
+
+def project(experiment: Experiment, runs: Sequence[Run], samples: dict[str, Samples]) -> Tree:
+    """Returns the points of each row's first seed, and adds the silhouette of every run to the samples."""
+    dataset = runs[0].dataset
+    names = shown_classes(experiment, dataset)
+    table = dataset.split("test")
+    shown = np.flatnonzero(table["label"].isin(names).to_numpy())
+    labels = table["label"].to_numpy()[shown]
+    clusters = table["group"].to_numpy()[shown]
+    panels: Tree = {}
+    for run in runs:
+        features = test_features(run)[shown]
+        samples[run.row.key][run.seed]["silhouette"] = silhouette(features, labels, clusters)
+        if run.row.key not in panels:
+            places = tsne(features, run.seed).round(3).tolist()
+            panels[run.row.key] = {"title": run.row.title, "seed": run.seed, "places": places}
+    return {"classes": names, "labels": labels.tolist(), "groups": dataset.info.groups, "panels": panels}
+
+
+def test_features(run: Run) -> np.ndarray:
+    """Returns the features [N, C] of the test images, in the table's order, from a finished run."""
+    model = load_model(run.folder)
+    pixels = open_cache(run.dataset, model.card["preprocessing"]["size"], model.card["preprocessing"]["crop"])
+    images = image_set(run.dataset, "test", pixels)
+    return encode(model.network, images, model.runtime).features.cpu().numpy()
+
+
+def tsne(features: np.ndarray, seed: int) -> np.ndarray:
+    """Returns the t-SNE of features [N, C] in the plane [N, 2] (van der Maaten and Hinton, JMLR 2008)."""
+    from sklearn.manifold import TSNE
+
+    perplexity = min(MAX_PERPLEXITY, (len(features) - 1) / 3)
+    made = TSNE(perplexity=perplexity, init="random", random_state=seed)
+    return np.asarray(made.fit_transform(features.astype(np.float64)))
+
+
+def silhouette(features: np.ndarray, labels: np.ndarray, clusters: np.ndarray) -> Measured:
+    """Returns the mean silhouette of features by class (Rousseeuw 1987), and its draws over groups of images.
+
+        s_i = (b_i - a_i) / max(a_i, b_i)
+
+    a_i is the mean distance to the image's own class, b_i that to the nearest other. A draw weighs the s_i
+    anew; the distances stay those among all images.
+    """
+    from sklearn.metrics import silhouette_samples
+
+    each = np.asarray(silhouette_samples(features, labels), dtype=np.float64)
+    weights = bootstrap_weights(labels, clusters, DRAWS, seed=0)
+    return Measured(float(each.mean()), weights @ each / weights.sum(1))

@@ -1,0 +1,205 @@
+"""What was asked of an experiment, checked as a whole before anything is written or trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lmd import methods
+from lmd.data.manifest import Dataset, read_dataset
+from lmd.errors import DataError, SettingsError, suggest
+from lmd.experiments import load
+from lmd.experiments.base import GROUPS, Experiment, Row
+from lmd.settings import Tree, parse_override
+
+FIRST_SEED = 42
+FEWEST_POINTS = 10  # Of a projection: below that a picture says nothing.
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of `lmd reproduce`; `overrides` are `name=value`, `data` folders or `block=folder`."""
+
+    name: str
+    data: Sequence[str]
+    out: Path
+    seeds: int = 3
+    methods: str | None = None
+    budget: str = "paper"
+    weights: str | None = None
+    partial_weights: bool = False
+    overrides: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request whose parts have all been found: nothing in it is unknown."""
+
+    request: Request
+    experiment: Experiment
+    datasets: dict[str, Dataset]  # By block.
+    rows: tuple[Row, ...]  # All that the table has,
+    chosen: tuple[Row, ...]  # and those to train.
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of each row."""
+        return [FIRST_SEED + number for number in range(self.request.seeds)]
+
+
+def check(request: Request) -> Job:
+    """Returns the job that a request describes.
+
+    Raises:
+        SettingsError, DataError: one line on what is wrong.
+    """
+    experiment = load(request.name)
+    if request.seeds < 1:
+        raise SettingsError(f"--seeds {request.seeds}: at least one seed is needed")
+    if request.budget not in methods.BUDGETS:
+        raise SettingsError(f"unknown budget '{request.budget}'{suggest(request.budget, methods.BUDGETS)}")
+    default = experiment.rows_of(request.budget)
+    chosen = default if request.methods is None else _choose(experiment, default, request.methods)
+    _check_overrides(default, request.overrides, experiment.name)
+    datasets = _datasets(experiment, request.data)
+    added = tuple(row for row in chosen if row not in default)
+    return Job(request, experiment, datasets, (*default, *added), chosen)
+
+
+def _choose(experiment: Experiment, default: tuple[Row, ...], text: str) -> tuple[Row, ...]:
+    """The rows that --methods names: by their own name or, where the table is open, any method."""
+    rows = {row.key: row for row in default}
+    chosen: dict[str, Row] = {}
+    for name in filter(None, (part.strip() for part in text.split(","))):
+        if name in rows:
+            chosen[name] = rows[name]
+            continue
+        known = {*rows, *(methods.names() if experiment.open_rows else ())}
+        if not experiment.open_rows or (name not in known and not name.endswith(".py")):
+            raise SettingsError(f"--methods: {experiment.name} has no '{name}'{suggest(name, known)}")
+        methods.load(name)
+        key = Path(name).stem if name.endswith(".py") else name
+        if key in rows or key in chosen:
+            raise SettingsError(f"--methods: '{name}' would be a second row '{key}'; rename the file")
+        chosen[key] = Row(key, key, name, kind="asked")
+    if not chosen:
+        raise SettingsError(f"--methods '{text}' names no method; known: {', '.join(rows)}")
+    return tuple(chosen.values())
+
+
+def _check_overrides(rows: tuple[Row, ...], overrides: Sequence[str], name: str) -> None:
+    """Refuses to set what the rows differ in, or what has an option of its own."""
+    varied = {leaf for row in rows for leaf in leaves(row.settings)}
+    options = {"seed": "--seeds", "weights": "--weights", "partial_weights": "--partial-weights"}
+    for override in overrides:
+        named = list(leaves(parse_override(override)))
+        if not named:
+            raise SettingsError(f"--set {override}: it sets nothing")
+        for setting in named:
+            if setting in options:
+                raise SettingsError(f"--set {setting}: use {options[setting]}")
+            clash = [leaf for leaf in varied if f"{leaf}.".startswith(f"{setting}.")]
+            if clash:
+                raise SettingsError(f"--set {setting}: {name} itself sets {clash[0]} for some of its rows")
+
+
+def leaves(tree: Tree, prefix: str = "") -> Iterator[str]:
+    """Yields the dotted names of a tree's values.
+
+    >>> list(leaves({"a": {"b": 1, "c": 2}, "d": 3}))
+    ['a.b', 'a.c', 'd']
+    """
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def _datasets(experiment: Experiment, data: Sequence[str]) -> dict[str, Dataset]:
+    """The data set of each block."""
+    if not data:
+        raise SettingsError(f"{experiment.name} needs --data, a dataset folder made by 'lmd prepare'")
+    keys = [block.key for block in experiment.blocks]
+    if len(keys) == 1 and len(data) > 1:
+        raise SettingsError(f"{experiment.name} is of one data set: name one --data, not {len(data)}")
+    found: dict[str, Dataset] = {}
+    for text in data:
+        key, folder = _split_label(text, keys)
+        dataset = read_dataset(folder)
+        _check_dataset(experiment, dataset)
+        key = key or _nearest_block(experiment, dataset, len(data))
+        if key in found:
+            raise SettingsError(f"--data: two folders for '{key}' ({found[key].folder} and {folder})")
+        if any(dataset.info.manifest_sha256 == other.info.manifest_sha256 for other in found.values()):
+            raise DataError(f"--data: {folder} is the same data set as another of this call")
+        found[key] = dataset
+    return {key: found[key] for key in keys if key in found}
+
+
+def _split_label(text: str, keys: list[str]) -> tuple[str | None, Path]:
+    """Takes `100=DIR` apart; without a label, or where the text is a folder as it stands, there is none."""
+    label, equals, folder = text.partition("=")
+    if not equals or Path(text).is_dir():
+        return (keys[0] if len(keys) == 1 else None), Path(text)
+    if len(keys) == 1:
+        raise SettingsError(f"--data {text}: this experiment has one data set; name the folder alone")
+    if label not in keys:
+        raise SettingsError(f"--data {text}: no column '{label}'; known: {', '.join(keys)}")
+    return label, Path(folder)
+
+
+def _nearest_block(experiment: Experiment, dataset: Dataset, number: int) -> str:
+    """The block whose imbalance is nearest to that of a folder without a label."""
+    if number > 1:
+        first = experiment.blocks[0].key
+        raise SettingsError(f"several --data: say which is which, as in --data {first}={dataset.folder}")
+    measured = imbalance(dataset)
+    return min(experiment.blocks, key=lambda block: abs(np.log(float(block.key) / measured))).key
+
+
+def imbalance(dataset: Dataset) -> float:
+    """Returns the training images of the largest class over those of the smallest."""
+    counts = dataset.counts("train")
+    return float(counts.max() / max(counts.min(), 1))
+
+
+def _check_dataset(experiment: Experiment, dataset: Dataset) -> None:
+    """Refuses a data set on which the table could not be filled."""
+    if not dataset.counts("test").sum():
+        raise DataError(f"{experiment.name} is measured on the test split; {dataset.folder} has none")
+    if not experiment.needs_groups:
+        return
+    lacking = [group for group in GROUPS if not dataset.info.groups.get(group)]
+    if lacking:
+        groups = ", ".join(dataset.info.groups) or "none"
+        raise DataError(
+            f"{experiment.name} needs classes in head, medium and tail; {dataset.folder} has none in "
+            f"{lacking[0]} (groups: {groups})"
+        )
+    if experiment.points is not None:
+        _check_points(experiment, dataset)
+
+
+def _check_points(experiment: Experiment, dataset: Dataset) -> None:
+    names = shown_classes(experiment, dataset)
+    number = int(dataset.split("test")["label"].isin(names).sum())
+    if number < FEWEST_POINTS or len(names) < 2:
+        raise DataError(
+            f"{experiment.name} shows the test images of {', '.join(names)}: {dataset.folder} has {number}, "
+            f"and at least {FEWEST_POINTS} of two classes are needed"
+        )
+
+
+def shown_classes(experiment: Experiment, dataset: Dataset) -> list[str]:
+    """Returns the classes that a projection shows, those without a test image left out."""
+    count = dict(zip(dataset.classes, dataset.counts("test"), strict=True))
+    groups = dataset.info.groups
+    if experiment.points == "largest":
+        names = [max(groups[group], key=lambda name: count[name]) for group in GROUPS]
+    else:
+        names = groups["tail"]
+    return [name for name in names if count[name]]

@@ -1,0 +1,182 @@
+"""The runs of an experiment: their settings and folders, and which of them may share a first stage.
+
+Two runs share stage 1 when and only when it would come out the same: same class of stage, same state of the
+stage as its method built it, same settings of stage 1, same common settings (the seed among them), same data
+and same weights file. That is compared, never listed by hand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from pydantic import BaseModel
+
+from lmd import methods
+from lmd.data.manifest import Dataset
+from lmd.errors import CheckpointError, SettingsError, suggest
+from lmd.experiments.base import Row
+from lmd.experiments.request import Job, leaves
+from lmd.run import RunFolder, check_identity, identity, read_identity
+from lmd.settings import CommonSettings, Tree, parse_override, resolve, setting_names
+
+RUNS = "runs"
+# What a first stage's outcome does not depend on: the choice of an epoch is made in the last stage.
+_LATER = ("select",)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: a row, on the data of a block, with a seed."""
+
+    row: Row
+    block: str
+    seed: int
+    settings: CommonSettings
+    dataset: Dataset
+    folder: RunFolder
+    stage1: str | None  # The signature of its first stage; None: not to be compared.
+    two_stages: bool
+
+    @property
+    def name(self) -> str:
+        """The run's name below the folder of runs, for people too."""
+        return f"{self.block}/{self.row.key}/seed-{self.seed}"
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has a trained model."""
+        return self.folder.model.is_file()
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is something to go on with."""
+        return self.folder.settings.is_file()
+
+
+def all_runs(job: Job) -> list[Run]:
+    """Returns the runs of a job, all rows of the table, in the order in which they are trained.
+
+    Raises:
+        SettingsError: a setting is wrong, or no method of the table has it.
+    """
+    _check_used(job)
+    return [
+        _make_run(job, row, block, dataset, seed)
+        for block, dataset in job.datasets.items()
+        for seed in job.seeds
+        for row in job.rows
+    ]
+
+
+def applicable(row: Row, overrides: Sequence[str]) -> list[str]:
+    """Returns the overrides that set what the row's method has."""
+    known = setting_names(methods.load(row.method).Settings)
+    return [text for text in overrides if all(leaf in known for leaf in leaves(parse_override(text)))]
+
+
+def _check_used(job: Job) -> None:
+    used = {text for row in job.rows for text in applicable(row, job.request.overrides)}
+    for text in job.request.overrides:
+        if text not in used:
+            name = text.partition("=")[0]
+            known = {leaf for row in job.rows for leaf in setting_names(methods.load(row.method).Settings)}
+            raise SettingsError(
+                f"--set: no method of {job.experiment.name} has '{name}'{suggest(name, known)}"
+            )
+
+
+def _make_run(job: Job, row: Row, block: str, dataset: Dataset, seed: int) -> Run:
+    request, method = job.request, methods.load(row.method)
+    given: Tree = {"seed": seed}
+    if request.weights is not None:
+        given |= {"weights": request.weights, "partial_weights": request.partial_weights}
+    layers = (methods.preset(method), methods.budget(method, request.budget), row.settings, given)
+    settings = resolve(method.Settings, *layers, overrides=applicable(row, request.overrides))
+    stages = method.stages(settings, dataset.counts("train"))
+    folder = RunFolder(request.out / RUNS / block / row.key / f"seed-{seed}")
+    signature = stage1_signature(settings, stages[0], dataset.info.manifest_sha256)
+    return Run(row, block, seed, settings, dataset, folder, signature, len(stages) > 1)
+
+
+def stage1_signature(settings: CommonSettings, stage: object, manifest_sha256: str) -> str | None:
+    """Returns a hash of all that the outcome of a first stage depends on; None where it cannot be told."""
+    kind = type(stage)
+    common = {name: getattr(settings, name) for name in CommonSettings.model_fields if name not in _LATER}
+    parts = {
+        "class": f"{kind.__module__}.{kind.__qualname__}",
+        "common": common,
+        "settings": getattr(settings, "stage1", None),
+        "state": {name: value for name, value in vars(stage).items() if value is not settings},
+        "data": manifest_sha256,
+    }
+    try:
+        text = json.dumps(_plain(parts), sort_keys=True)
+    except TypeError:
+        return None
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON; an array as the hash of its content.
+
+    Raises:
+        TypeError: a value of a kind that cannot be compared.
+    """
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, torch.Tensor):
+        return _plain(value.detach().cpu().numpy())
+    if isinstance(value, np.ndarray):
+        content = np.ascontiguousarray(value)
+        return [str(content.dtype), list(content.shape), hashlib.sha256(content.tobytes()).hexdigest()]
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part) for name, part in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_plain(part) for part in cast("Sequence[Any]", value)]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    raise TypeError(f"{type(value).__name__} cannot be compared")
+
+
+def start_of(run: Run, runs: Sequence[Run]) -> RunFolder | None:
+    """Returns the finished run whose first stage is this run's too; None: it trains its own.
+
+    A run that was interrupted keeps to what it began with.
+    """
+    if run.stage1 is None or not run.two_stages:
+        return None
+    finished = [other.folder for other in runs if other.stage1 == run.stage1 and other.finished]
+    if not run.begun:
+        return finished[0] if finished else None
+    began_with = read_identity(run.folder)["from_sha256"]
+    return next((folder for folder in finished if sha256_of(folder.stage1) == began_with), None)
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the hash of a file, as the run folder records it for what a run started from."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def check_begun(runs: Sequence[Run]) -> None:
+    """Checks that what lies in the runs' folders is theirs: trained here, with these settings and data.
+
+    Raises:
+        CheckpointError: a run of something else lies there.
+    """
+    for run in runs:
+        if not run.begun:
+            continue
+        saved = read_identity(run.folder)
+        sha256 = run.dataset.info.manifest_sha256
+        wanted = identity(run.row.method, run.settings, run.dataset.folder, sha256)
+        try:
+            check_identity(saved, wanted | {"from_sha256": saved["from_sha256"]})
+        except CheckpointError as error:
+            raise CheckpointError(f"{run.folder.path} is not a run of this experiment: {error}") from error

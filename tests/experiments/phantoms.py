@@ -1,0 +1,45 @@
+"""What the tests of the experiments ask for: small schedules on small phantoms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lmd.data.sources import phantom
+from lmd.experiments.request import Request
+from lmd.settings import Tree
+
+COMMON = ("encoder=test_resnet", "pretrained=false", "size=16", "batch=16", "stage1.epochs=1")
+SHORT_ICC = ("stage2.head_batch=40",)
+FEW_VIRTUAL = ("stage2.virtual_per_class=40",)
+# What each runs on the phantoms: all rows of one table, and of the others those that differ from it.
+CALLS: dict[str, Tree] = {
+    "table1": {"overrides": (*COMMON, "stage2.epochs=1", *SHORT_ICC, *FEW_VIRTUAL)},
+    "table2": {"methods": "ce,decoupling,lmd", "seeds": 2},
+    "table3": {"methods": "ce,lmd", "data": ("100=first", "500=second")},
+    "table4": {},
+    "table5": {},
+    "fig3": {"overrides": (*COMMON, *SHORT_ICC)},
+    "fig4": {},
+    "fig5": {"methods": "decoupling,lmd"},
+    "fig6": {},
+    "fig7": {},
+}
+
+
+def draw_phantoms(root: Path) -> Path:
+    """Makes two phantom data sets in a folder."""
+    for name, imbalance in (("first", 6), ("second", 12)):
+        options = phantom.Options(images=24, imbalance=imbalance, val_per_class=2, test_per_class=4, size=20)
+        phantom.prepare(options, root / name)
+    return root
+
+
+def request_of(root: Path, name: str, out: Path | None = None, **changes: Any) -> Request:
+    call = {"overrides": (*COMMON, *SHORT_ICC, *FEW_VIRTUAL), "seeds": 1, "data": ("first",)}
+    call |= CALLS[name] | changes
+    data = [
+        text.replace("first", str(root / "first")).replace("second", str(root / "second"))
+        for text in call.pop("data")
+    ]
+    return Request(name, data, out or root / name, budget="smoke", **call)

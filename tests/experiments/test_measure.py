@@ -1,0 +1,156 @@
+"""The bootstrap over seeds and cases against a slow loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import recall_score, roc_auc_score
+
+from lmd.data.manifest import Dataset
+from lmd.errors import DataError
+from lmd.experiments.measure import Cases, Samples, difference, measure, read_cases, summary, verdict
+from tests import toy
+
+CLASSES = ["a", "b", "c"]
+GROUPS = {"head": ["a"], "tail": ["b", "c"]}
+DRAWS = 12
+
+
+def cases(seed: int) -> Cases:
+    """Predictions of 30 images in 20 groups: the same images for every seed, answers of its own."""
+    labels = np.arange(30) % 3
+    clusters = np.array([f"g{(k % 3)}-{k // 3 % 7}" for k in range(30)])
+    probabilities = np.random.default_rng(seed).dirichlet(np.ones(3), 30)
+    probabilities[np.arange(30), labels] += 0.02 * seed
+    probabilities /= probabilities.sum(1, keepdims=True)
+    return Cases(np.arange(30).astype(str), labels, clusters, probabilities)
+
+
+def slow_metrics(one: Cases, times: np.ndarray) -> dict[str, float]:
+    """The metrics of a sample that holds each image as often as `times` says, by scikit-learn."""
+    rows = np.repeat(np.arange(len(one.labels)), times.astype(int))
+    truth, share = one.labels[rows], one.probabilities[rows]
+    recall = recall_score(truth, share.argmax(1), average=None, labels=[0, 1, 2])
+    auc = np.mean([roc_auc_score(truth == k, share[:, k]) for k in range(3)])
+    return {"bacc": recall.mean(), "auc": auc, "tail": recall[1:].mean()}
+
+
+def slow(first: list[Cases], second: list[Cases], metric: str) -> np.ndarray:
+    """first - second in each draw, one draw and one seed after the other."""
+    chosen = np.random.default_rng(len(first)).integers(0, len(first), (len(first), DRAWS))
+    weights = first[0].weights(DRAWS)
+    found = []
+    for draw in range(DRAWS):
+        gaps = [
+            slow_metrics(first[s], weights[draw])[metric] - slow_metrics(second[s], weights[draw])[metric]
+            for s in chosen[:, draw]
+        ]
+        found.append(np.mean(gaps))
+    return np.array(found)
+
+
+def samples(parts: list[Cases]) -> Samples:
+    return {number: measure(part, CLASSES, GROUPS, DRAWS) for number, part in enumerate(parts)}
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("metric", ["bacc", "auc", "tail"])
+def test_a_paired_difference_equals_a_slow_loop(metric: str, seeds: int) -> None:
+    first = [cases(10 + k) for k in range(seeds)]
+    second = [cases(20 + k) for k in range(seeds)]
+    entry = difference(samples(first), samples(second), metric)
+    assert entry is not None
+    once = np.ones(30)
+    gaps = [
+        slow_metrics(a, once)[metric] - slow_metrics(b, once)[metric]
+        for a, b in zip(first, second, strict=True)
+    ]
+    low, high = np.quantile(slow(first, second, metric), [0.025, 0.975])
+    assert entry["value"] == pytest.approx(100 * np.mean(gaps), abs=1e-5)
+    assert entry["low"] == pytest.approx(100 * low, abs=1e-5)
+    assert entry["high"] == pytest.approx(100 * high, abs=1e-5)
+    assert entry["seeds"] == seeds
+
+
+def test_a_group_is_drawn_whole() -> None:
+    one = cases(1)
+    weights = one.weights(DRAWS)
+    for group in np.unique(one.clusters):
+        times = weights[:, one.clusters == group]
+        assert (times == times[:, :1]).all()
+    assert not (weights == 1).all()
+
+
+def test_pairing_narrows_the_difference_of_like_answers() -> None:
+    """A row against itself differs by nothing in every draw, however wide its own interval is."""
+    mine = samples([cases(1), cases(2)])
+    entry = difference(mine, mine, "bacc")
+    assert entry is not None
+    assert entry["low"] == entry["value"] == entry["high"] == 0
+    alone = summary(mine, "bacc")
+    assert alone["low"] < alone["value"] < alone["high"]
+
+
+def test_seeds_that_only_one_row_has_are_left_out() -> None:
+    mine = samples([cases(1), cases(2)])
+    other = {1: measure(cases(5), CLASSES, GROUPS, DRAWS), 7: measure(cases(6), CLASSES, GROUPS, DRAWS)}
+    entry = difference(mine, other, "bacc")
+    assert entry is not None
+    assert entry["seeds"] == 1
+    assert entry == difference({1: mine[1]}, {1: other[1]}, "bacc")
+    assert difference({0: mine[0]}, {7: other[7]}, "bacc") is None
+
+
+def test_more_seeds_widen_the_interval_by_their_spread() -> None:
+    """Two seeds that differ much, on the same images: the interval has to reach both."""
+    sure = Cases(**{**vars(cases(1)), "probabilities": np.eye(3)[np.arange(30) % 3]})
+    mixed = samples([sure, cases(2)])
+    spread = summary(mixed, "bacc")
+    values = [100 * seed["bacc"].value for seed in mixed.values()]
+    assert spread["low"] < min(values) + 10
+    assert spread["high"] == pytest.approx(max(values))
+    assert spread["value"] == pytest.approx(np.mean(values))
+
+
+def test_a_verdict_needs_the_whole_interval_on_one_side() -> None:
+    assert verdict({"value": 1.0, "low": 0.1, "high": 2.0}) == "higher"
+    assert verdict({"value": -1.0, "low": -2.0, "high": -0.1}) == "lower"
+    assert verdict({"value": 1.0, "low": 0.0, "high": 2.0}) == "not told apart"
+    assert verdict({"value": None, "low": None, "high": None}) == "undefined"
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return toy.make_dataset(tmp_path_factory.mktemp("toy"))
+
+
+def predictions(dataset: Dataset) -> pd.DataFrame:
+    table = dataset.split("test")[["id", "label", "group"]].copy()
+    table["predicted"] = "common"
+    for name in dataset.classes:
+        table[f"p_{name}"] = (table["label"] == name).astype(float)
+    return table.sample(frac=1, random_state=0)
+
+
+def test_cases_come_in_one_order_whatever_the_file_has(dataset: Dataset, tmp_path: Path) -> None:
+    predictions(dataset).to_csv(tmp_path / "p.csv", index=False)
+    found = read_cases(tmp_path / "p.csv", dataset)
+    assert found.ids.tolist() == sorted(found.ids)
+    assert (found.probabilities.argmax(1) == found.labels).all()
+    assert found.labels.tolist() == dataset.labels("test").tolist()
+
+
+@pytest.mark.parametrize("what", ["image gone", "other classes", "no file"])
+def test_a_changed_predictions_file_is_refused(what: str, dataset: Dataset, tmp_path: Path) -> None:
+    table = predictions(dataset)
+    if what == "image gone":
+        table = table.iloc[1:]
+    if what == "other classes":
+        table = table.rename(columns={"p_rare": "p_other"})
+    if what != "no file":
+        table.to_csv(tmp_path / "p.csv", index=False)
+    with pytest.raises(DataError, match=r"p\.csv does not hold"):
+        read_cases(tmp_path / "p.csv", dataset)

@@ -1,0 +1,321 @@
+"""`lmd reproduce`: every table and figure on phantoms, interruption, reuse, and one line for each mistake."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lmd import cli
+from lmd.errors import CheckpointError, SettingsError
+from lmd.experiments import EXPERIMENTS, engine
+from lmd.experiments.engine import Outcome, plan, reproduce
+from lmd.experiments.request import check
+from lmd.settings import Tree
+from lmd.terminal import TrainingProgress
+from tests.experiments.phantoms import COMMON, SHORT_ICC, draw_phantoms, request_of
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two phantom data sets, and room for the experiments."""
+    return draw_phantoms(tmp_path_factory.mktemp("reproduce"))
+
+
+@pytest.fixture(scope="module")
+def outcomes(root: Path) -> dict[str, Outcome]:
+    """Every experiment, run once for all tests."""
+    return {name: reproduce(request_of(root, name)) for name in EXPERIMENTS}
+
+
+def cells(path: Path) -> dict[tuple[str, str, str], dict[str, str]]:
+    with (path / "table.csv").open() as file:
+        return {(row["block"], row["row"], row["metric"]): row for row in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_cell_is_there_with_the_papers_value(name: str, outcomes: dict[str, Outcome]) -> None:
+    experiment, folder = EXPERIMENTS[name], outcomes[name].table.parent
+    found = cells(folder)
+    tree = json.loads((folder / "table.json").read_text())
+    lines = (folder / "table.md").read_text().splitlines()
+    for block in experiment.blocks:
+        rows = {row["key"]: row for b in tree["blocks"] if b["key"] == block.key for row in b["rows"]}
+        for row in experiment.rows_of("smoke"):
+            for metric in experiment.metrics:
+                known = experiment.values.known.get((row.key, block.key, metric.key))
+                line = found.pop((block.key, row.key, metric.key))
+                paper = rows[row.key]["cells"][metric.key]["paper"]
+                assert paper["value"] == known
+                assert line["paper"] == ("" if known is None else str(known))
+                assert line["paper_source"]
+                assert known is None or any(
+                    text.startswith(f"| {row.title} |") and f" {known:.2f} " in text for text in lines
+                )
+                assert known is not None or paper["reason"]
+    assert not found
+    assert not outcomes[name].failures
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_chosen_cell_is_measured_with_interval_n_and_seconds(
+    name: str, outcomes: dict[str, Outcome], root: Path
+) -> None:
+    job = check(request_of(root, name))
+    found = cells(outcomes[name].table.parent)
+    for block in job.datasets:
+        for row in job.chosen:
+            for metric in job.experiment.metrics:
+                line = found[block, row.key, metric.key]
+                low, value, high = (float(line[part]) for part in ("low", "ours", "high"))
+                assert low <= high
+                assert -100 <= value <= 100
+                assert line["status"] == "run"
+                assert int(line["n"]) == 32
+                assert int(line["seeds"]) == len(job.seeds)
+                assert float(line["seconds"]) > 0
+                assert bool(line["difference"]) != row.reference
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_pictures_are_drawn_and_named_in_the_page(name: str, outcomes: dict[str, Outcome]) -> None:
+    folder = outcomes[name].table.parent
+    pictures = {path.name for path in folder.glob("*.svg")}
+    text = outcomes[name].table.read_text()
+    assert pictures
+    assert all(f"({picture})" in text for picture in pictures)
+    assert ("projection.svg" in pictures) == (name in ("fig4", "fig5"))
+    assert all((folder / picture).read_text().startswith("<svg") for picture in pictures)
+
+
+def test_ours_is_what_the_run_was_evaluated_to(outcomes: dict[str, Outcome], root: Path) -> None:
+    evaluation = json.loads((root / "table1/runs/data/lmd/seed-42/evaluation-test.json").read_text())
+    line = cells(root / "table1")["data", "lmd", "auc"]
+    assert float(line["ours"]) == pytest.approx(100 * evaluation["metrics"]["auc"]["value"], abs=1e-5)
+    found = cells(root / "table2")
+    for group in ("head", "tail"):
+        values = []
+        for seed in (42, 43):
+            path = root / f"table2/runs/data/ce/seed-{seed}/evaluation-test.json"
+            values.append(100 * json.loads(path.read_text())["groups"][group]["recall"]["value"])
+        assert float(found["data", "ce", group]["ours"]) == pytest.approx(sum(values) / 2, abs=1e-5)
+
+
+def test_a_difference_is_the_reference_minus_the_row(outcomes: dict[str, Outcome], root: Path) -> None:
+    found = cells(root / "table2")
+    lmd, ce = found["data", "lmd", "tail"], found["data", "ce", "tail"]
+    assert float(ce["difference"]) == pytest.approx(float(lmd["ours"]) - float(ce["ours"]), abs=1e-4)
+
+
+def test_columns_without_data_are_not_run_and_the_page_says_so(outcomes: dict[str, Outcome]) -> None:
+    text = outcomes["table3"].table.read_text()
+    assert "r = 300: no data set was named" in text
+    found = cells(outcomes["table3"].table.parent)
+    assert found["300", "ce", "auc"]["status"] == "not run"
+    assert found["300", "ce", "auc"]["ours"] == ""
+    assert found["500", "lmd", "auc"]["ours"]
+
+
+def test_the_page_answers_the_questions(outcomes: dict[str, Outcome]) -> None:
+    text = outcomes["table1"].table.read_text()
+    for question in ("(rrl - ce): ", "(lmd - rrl-crt): ", "(lmd - rrl-logit-adjustment): "):
+        (line,) = [line for line in text.splitlines() if question in line]
+        assert "recall " in line
+        assert "not run" not in line
+    assert "lmd beats: " in text
+    assert "lmd is beaten by: " in text
+    assert "not told apart" in text
+    assert "This is not known to be the paper's data set" in text
+    assert "One seed" in text
+    assert "One seed" not in outcomes["table2"].table.read_text()
+
+
+def test_rows_are_put_in_an_order_only_where_intervals_do_not_overlap(outcomes: dict[str, Outcome]) -> None:
+    (block,) = outcomes["table1"].content["blocks"]
+    entries = {row["key"]: row["cells"]["recall"]["ours"] for row in block["rows"]}
+    for row in block["rows"]:
+        mine = entries[row["key"]]
+        others = [entry for key, entry in entries.items() if key != row["key"]]
+        assert row["clearly_above"] == sum(entry["high"] < mine["low"] for entry in others)
+        assert row["clearly_below"] == sum(entry["low"] > mine["high"] for entry in others)
+
+
+def history(root: Path, run: str) -> list[Tree]:
+    return [json.loads(line) for line in (root / run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_first_stage_is_trained_once_and_counted_for_all(outcomes: dict[str, Outcome], root: Path) -> None:
+    for name, source, row in (("table2", "ce", "decoupling"), ("table4", "1e-06", "0.01")):
+        first, second = (history(root / name / "runs", f"data/{key}/seed-42") for key in (source, row))
+        assert {record["stage"] for record in second} == {"stage2"}
+        stage1 = sum(record["seconds"] for record in first if record["stage"] == "stage1")
+        own = sum(record["seconds"] for record in second)
+        (told,) = [
+            entry for b in outcomes[name].content["blocks"] for entry in b["rows"] if entry["key"] == row
+        ]
+        assert told["stage1_from"] == [source]
+        if name == "table4":  # One seed: the seconds of the row are those of the run.
+            assert told["seconds"] == pytest.approx(stage1 + own, abs=0.06)
+    text = outcomes["table4"].table.read_text()
+    assert "From 1e-06: 1e-05, 0.0001, 0.001, 0.01 (stage 1 was trained once" in text
+    lambdas = history(root / "fig7" / "runs", "data/10/seed-42")
+    assert lambdas[0]["stage"] == "stage1"  # Another weight of the consistency is another first stage.
+
+
+def test_a_second_call_trains_nothing_and_writes_the_same(root: Path, outcomes: dict[str, Outcome]) -> None:
+    before = {
+        path: path.stat().st_mtime_ns for path in (root / "table5" / "runs").rglob("*") if path.is_file()
+    }
+    text = outcomes["table5"].table.read_text()
+    told: list[str] = []
+    again = reproduce(request_of(root, "table5"), told.append)
+    assert all("finished before" in line for line in told)
+    assert again.table.read_text() == text
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+class Stop(TrainingProgress):
+    """Interrupts the second run when its first epoch has ended."""
+
+    runs = 0
+
+    def __enter__(self) -> TrainingProgress:
+        type(self).runs += 1
+        return super().__enter__()
+
+    def finished(self, record: Tree) -> None:
+        super().finished(record)
+        if self.runs == 2:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_experiment_goes_on_where_it_was(
+    root: Path, outcomes: dict[str, Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends with the weights of one that nothing interrupted, and its first run is not trained again."""
+    request = request_of(root, "table5", tmp_path / "half")
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "TrainingProgress", Stop)
+        with pytest.raises(KeyboardInterrupt):
+            reproduce(request)
+    lines = plan(request)
+    assert [line.partition(": ")[2] for line in lines[:2]] == ["finished", "interrupted, goes on"]
+    first = request.out / "runs/data/uniform-balanced/seed-42/model/model.safetensors"
+    trained = first.stat().st_mtime_ns
+    reproduce(request)
+    assert first.stat().st_mtime_ns == trained
+    weights = sorted(
+        path.relative_to(root / "table5") for path in (root / "table5").rglob("model.safetensors")
+    )
+    assert len(weights) == 4
+    for path in weights:
+        whole, half = load_file(root / "table5" / path), load_file(request.out / path)
+        assert all(torch.equal(value, half[name]) for name, value in whole.items())
+
+
+def test_a_run_trained_elsewhere_is_not_used(
+    root: Path, outcomes: dict[str, Outcome], tmp_path: Path
+) -> None:
+    """A run folder of other settings that lies where one of ours belongs is refused and left alone."""
+    request = request_of(root, "table2", tmp_path / "out", seeds=1)
+    target = request.out / "runs/data/ce/seed-42"
+    shutil.copytree(root / "table2/runs/data/ce/seed-43", target)
+    state = json.loads((root / "table2/experiment.json").read_text())
+    (request.out / "experiment.json").write_text(json.dumps(state))
+    before = sorted(target.rglob("*"))
+    with pytest.raises(
+        CheckpointError, match=r"ce.seed-42 is not a run of this experiment: .*seed was 43, now 42"
+    ):
+        reproduce(request)
+    assert sorted(target.rglob("*")) == before
+
+
+DIVERGING = """
+'''A method whose training diverges.'''
+from lmd.errors import SettingsError
+from lmd.methods.ce import PAPER, STATUS, CrossEntropy, Settings
+BUDGETS = {}
+class Diverging(CrossEntropy):
+    def run_epoch(self, epoch):
+        raise SettingsError("the loss term 'x' became nan")
+def stages(settings, counts):
+    return [Diverging(settings, settings.stage1)]
+"""
+
+
+def test_a_method_of_ones_own_is_a_row_and_a_failure_is_reported_while_others_go_on(
+    root: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "mine.py"
+    own.write_text(DIVERGING)
+    request = request_of(root, "table3", tmp_path / "out", methods=f"{own},ce", data=("100=first",))
+    outcome = reproduce(replace(request, overrides=(*COMMON,)))
+    assert list(outcome.failures) == ["100/mine/seed-42"]
+    found = cells(request.out)
+    assert found["100", "mine", "bacc"]["status"] == "failed: the loss term 'x' became nan"
+    assert found["100", "mine", "bacc"]["paper_source"].startswith("not in the paper")
+    assert found["100", "ce", "bacc"]["status"] == "run"
+    assert "failed: the loss term" in outcome.table.read_text()
+
+
+def test_a_dry_run_lists_the_runs_and_writes_nothing(root: Path, tmp_path: Path) -> None:
+    lines = plan(request_of(root, "table2", tmp_path / "out", methods="ce,decoupling", seeds=1))
+    assert lines == [
+        "data/ce/seed-42: missing",
+        "data/decoupling/seed-42: missing; stage 1 from data/ce/seed-42",
+        "2 runs, 2 of them to do",
+    ]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        ("table4", {}, "holds table5 with experiment = 'table5', now asked for 'table4'"),
+        ("table5", {"data": ("second",)}, "on other data: column 'data' has the manifest"),
+        ("table5", {"overrides": (*COMMON, *SHORT_ICC)}, "with settings = "),
+    ],
+)
+def test_a_folder_of_another_experiment_is_refused(
+    name: str, changes: Tree, words: str, root: Path, outcomes: dict[str, Outcome]
+) -> None:
+    with pytest.raises(SettingsError, match=words):
+        reproduce(request_of(root, name, root / "table5", **changes))
+
+
+def test_a_folder_of_another_budget_or_of_no_experiment_is_refused(
+    root: Path, outcomes: dict[str, Outcome], tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match="with budget = 'smoke', now asked for 'short'"):
+        reproduce(replace(request_of(root, "table5"), budget="short"))
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(SettingsError, match="holds no experiment"):
+        reproduce(request_of(root, "table5", tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
+
+
+def test_the_command_runs_and_lists(
+    root: Path,
+    outcomes: dict[str, Outcome],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    request = request_of(root, "table5")
+    options = [part for text in request.overrides for part in ("--set", text)]
+    arguments = ["table5", "--data", *request.data, "--out", request.out, "--seeds", 1, "--budget", "smoke"]
+    for more, words in (
+        (["--dry-run"], "4 runs, 0 of them to do"),
+        ([], f"table: {request.out / 'table.md'}"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["lmd", "reproduce", *map(str, arguments), *options, *more])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        assert stopped.value.code == 0
+        assert capfd.readouterr().out.splitlines()[-1] == words
