@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 from hypothesis import settings
 from jaxtyping import install_import_hook
+
+from tests.command import Command
 
 # Before any of these modules is imported: jaxtyping's annotations then check every call.
 install_import_hook(["lmd.losses", "lmd.models", "lmd.data.augment"], "beartype.beartype")
@@ -29,3 +32,21 @@ def shared() -> Path:
     if not (folder / "isic2019").is_dir():
         pytest.skip(f"no real data at {folder}; set LMD_SHARED to the folder that holds data/isic2019")
     return folder
+
+
+@pytest.fixture
+def lmd(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """Runs the command in this process and returns (exit code, stdout, stderr)."""
+
+    from lmd import cli  # Here, so that the hook above has been installed before.
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["lmd", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        out, err = capfd.readouterr()
+        assert isinstance(stopped.value.code, int)
+        return stopped.value.code, out, err
+
+    return run

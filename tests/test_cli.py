@@ -13,12 +13,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lmd import cli
 from lmd.data.manifest import INFO, MANIFEST
 from lmd.models.encoder import build_encoder
 from tests import toy
-
-Command = Callable[..., tuple[int, str, str]]
+from tests.command import Command, refused
 
 TINY = [
     "--set", "encoder=test_resnet", "--set", "pretrained=false", "--set", "size=16", "--set", "batch=8",
@@ -27,32 +25,6 @@ TINY = [
 TINY_LMD = [
     *TINY, "--set", "stage2.iterations=1", "--set", "stage2.virtual_per_class=40", "--set", "stage2.head_batch=20",
 ]  # fmt: skip
-
-
-@pytest.fixture
-def lmd(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    """Runs the command in this process and returns (exit code, stdout, stderr)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["lmd", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        out, err = capfd.readouterr()
-        assert isinstance(stopped.value.code, int)
-        return stopped.value.code, out, err
-
-    return run
-
-
-def refused(result: tuple[int, str, str], *words: str) -> None:
-    """Asserts one line on stderr, exit code 2, no traceback, and that the line says what is wrong."""
-    code, _, err = result
-    assert code == 2, err
-    lines = [line for line in err.splitlines() if line.startswith("lmd: ")]
-    assert len(lines) == 1, err
-    assert "Traceback" not in err
-    assert all(word in lines[0] for word in words), lines[0]
 
 
 @pytest.fixture(scope="module")

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
-from lmd import cli, methods
+from lmd import methods
 from lmd.data.manifest import Dataset
 from lmd.errors import SettingsError
 from lmd.settings import parse_override, resolve
 from tests import toy
+from tests.command import Command, refused
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my_method.py"
-Command = Callable[..., tuple[int, str, str]]
 
 TINY = [
     "--set", "encoder=test_resnet", "--set", "pretrained=false", "--set", "size=16", "--set", "batch=8",
@@ -27,32 +26,6 @@ TINY = [
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return toy.make_dataset(tmp_path_factory.mktemp("toy"))
-
-
-@pytest.fixture
-def lmd(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    """Runs the command in this process and returns (exit code, stdout, stderr)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["lmd", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        out, err = capfd.readouterr()
-        assert isinstance(stopped.value.code, int)
-        return stopped.value.code, out, err
-
-    return run
-
-
-def refused(result: tuple[int, str, str], *words: str) -> None:
-    """Asserts one line on stderr, exit code 2, no traceback, and that the line says what is wrong."""
-    code, _, err = result
-    assert code == 2, err
-    lines = [line for line in err.splitlines() if line.strip()]
-    assert len(lines) == 1, err
-    assert lines[0].startswith("lmd: ")
-    assert all(word in lines[0] for word in words), lines[0]
 
 
 # The list and the description.

@@ -115,7 +115,7 @@ def _row(
         "n": int(own[0].dataset.counts("test").sum()) if own else None,
         "seeds": sorted(mine),
         "cells": cells,
-        "seconds": round(sum(seconds) / len(seconds), 1) if seconds else None,
+        "seconds": round(sum(seconds) / len(seconds), 3) if seconds else None,
         "stage1_from": sorted({name for run in own if (name := _stage1_from(run, runs))}),
     }
 

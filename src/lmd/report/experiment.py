@@ -95,7 +95,8 @@ def _line(content: Tree, block: Tree, row: Tree) -> list[str]:
         gap = (row.get("difference") or {}).get(content["ranking"])
         cells.append("-" if gap is None else with_interval(gap, signed=True))
     order = f"{row['clearly_above']} / {row['clearly_below']}" if "clearly_above" in row else "-"
-    counts = (row["n"], len(row["seeds"]), row["seconds"])
+    seconds = None if row["seconds"] is None else f"{row['seconds']:.1f}"
+    counts = (row["n"], len(row["seeds"]), seconds)
     return [*cells, order, *("-" if number is None else str(number) for number in counts), row["kind"]]
 
 
