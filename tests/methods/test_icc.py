@@ -16,6 +16,7 @@ from lmd.losses.covariance import shrink
 from lmd.losses.exact import ExpectedCrossEntropy, quasi_normal
 from lmd.losses.gaussian import ClassGaussians, class_statistics
 from lmd.methods import _estimate, lmd
+from lmd.methods._cross_entropy import CrossEntropy
 from lmd.methods._icc import Calibration
 from lmd.methods.base import StageContext
 from lmd.models.classifier import build_classifier
@@ -204,10 +205,13 @@ def test_every_option_runs_and_changes_the_result(images: ImageSet, changes: dic
 def test_ablations_switch_their_part_off() -> None:
     counts = np.array([10, 5])
 
-    def stages(**switch: bool) -> list[Any]:
+    def stages(**switch: Any) -> list[Any]:
         return lmd.stages(resolve(lmd.Settings, switch), counts)
 
-    assert stages(rrl=False)[0].stage.consistency_weight == 0
+    plain = stages(rrl=False)[0]
+    assert isinstance(plain, CrossEntropy)
+    assert plain.view_names == ("weak",)
+    assert stages(rrl=False, stage1={"ce_view": "strong"})[0].view_names == ("strong",)
     without_icc = stages(icc=False)[1]
     assert (without_icc.epochs, without_icc.stage.virtual) == (1, False)
     assert stages(vfc=False)[1].stage.virtual is False

@@ -46,7 +46,7 @@ class CalibrationSettings(Settings):
     # sampled: SGD on virtual features, as in the paper. exact: their limit R -> infinity, solved to its
     # minimum. exact_sgd: as many steps as "sampled" takes, each with the gradient of that limit.
     m_step: Literal["sampled", "exact", "exact_sgd"] = "sampled"
-    # Of .0001, .001 and .01, the last had the best test accuracy in the prototype (docs/speed.md).
+    # On validation .01 gave .650 balanced accuracy and .001 .607 (docs/log.md).
     m_step_l2: NonNegative = 0.01
     m_step_draws: Annotated[int, Field(ge=2)] = 1024
     m_step_tolerance: Positive = 1e-4

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from lmd.methods._cross_entropy import CrossEntropy, CrossEntropySettings
 from lmd.methods._icc import Calibration, CalibrationSettings
 from lmd.methods._rrl import SHORT_STAGE1, SMOKE_STAGE1, RelationLearning, RelationSettings
 from lmd.methods.base import Stage, budgets
@@ -54,16 +55,16 @@ BUDGETS = budgets(
 
 def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:
     """Returns RRL and ICC, with what an ablation takes out of them."""
-    return [
-        RelationLearning(settings, _stage1(settings)),
-        Calibration(settings, _stage2(settings), num_classes=len(counts)),
-    ]
+    first = RelationLearning(settings, settings.stage1) if settings.rrl else _without_relations(settings)
+    return [first, Calibration(settings, _stage2(settings), num_classes=len(counts))]
 
 
-def _stage1(settings: Settings) -> RelationSettings:
-    """Without RRL, stage 1 is cross entropy alone (consistency weight 0)."""
-    update: dict[str, Any] = {} if settings.rrl else {"consistency_weight": 0.0}
-    return settings.stage1.model_copy(update=update)
+def _without_relations(settings: Settings) -> CrossEntropy:
+    """Stage 1 of the ablation w/o RRL: that of CE, so that no strong view reaches its BatchNorm either."""
+    stage = settings.stage1
+    shared = {name: getattr(stage, name) for name in ("epochs", "optimisation", "sampling")}
+    view = "strong" if stage.ce_view == "strong" else "weak"
+    return CrossEntropy(settings, CrossEntropySettings(**shared, view=view))
 
 
 def _stage2(settings: Settings) -> CalibrationSettings:
