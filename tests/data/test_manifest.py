@@ -147,7 +147,7 @@ def test_a_name_that_is_no_unicode_is_refused(dataset: Dataset, tmp_path: Path) 
 
 def test_a_manifest_changed_by_hand_is_refused(dataset: Dataset) -> None:
     text = (dataset.folder / MANIFEST).read_text()
-    (dataset.folder / MANIFEST).write_text(text.replace("image000,", "imageXXX,", 1))
+    (dataset.folder / MANIFEST).write_text(text.replace("image000,", "imageYYY,", 1))
     with pytest.raises(DataError, match=r"changed after it was made.*lmd prepare table"):
         read_dataset(dataset.folder)
 
