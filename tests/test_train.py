@@ -18,6 +18,7 @@ from lmd import methods
 from lmd.data.manifest import Dataset, read_dataset
 from lmd.errors import CheckpointError, SettingsError
 from lmd.run import RunFolder, load_checkpoint
+from lmd.runtime import save_tree
 from lmd.settings import CommonSettings, Tree, merge, resolve
 from lmd.train import Silent, _Trainer, train
 from tests import toy
@@ -264,6 +265,17 @@ def test_an_output_folder_in_use_is_refused_and_left_alone(dataset: Dataset, tmp
     with pytest.raises(SettingsError, match="not empty"):
         train(dataset, "ce", settings_of("ce"), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_checkpoint_of_another_version_is_one_line(dataset: Dataset, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    interrupted(dataset, out, stage="stage2")
+    folder = RunFolder(out)
+    saved = load_checkpoint(folder)
+    del saved["stage_state"]["smoothed"]["rows"]
+    save_tree(folder.checkpoint, saved)
+    with pytest.raises(CheckpointError, match="does not fit stage 'stage2': another version of lmd wrote it"):
+        train(dataset, "lmd", settings_of("lmd"), out, resume=True)
 
 
 def test_resuming_what_is_no_run_is_refused(dataset: Dataset, tmp_path: Path) -> None:

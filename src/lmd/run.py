@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-_HEAD = ("method", "data", "manifest_sha256", "weights_sha256", "from_sha256")
+_HEAD = ("method", "method_sha256", "data", "manifest_sha256", "weights_sha256", "from_sha256")
+# What these tell apart; all else in an identity is a setting.
+_KINDS = {"manifest_sha256": "data", "method_sha256": "code: the method's file has changed"}
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def identity(
     """Returns what makes a run what it is: a checkpoint goes on only where all of it is equal."""
     return {
         "method": method,
+        "method_sha256": _sha256(Path(method), "method") if method.endswith(".py") else None,
         "data": str(data.resolve()),
         "manifest_sha256": manifest_sha256,
         "weights_sha256": None if settings.weights is None else _sha256(Path(settings.weights)),
@@ -96,11 +99,11 @@ def identity(
     }
 
 
-def _sha256(path: Path) -> str:
+def _sha256(path: Path, what: str = "weights") -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise CheckpointError(f"no weights file {path} ({error.strerror})") from error
+        raise CheckpointError(f"no {what} file {path} ({error.strerror})") from error
 
 
 def check_identity(saved: Tree, wanted: Tree) -> None:
@@ -111,7 +114,7 @@ def check_identity(saved: Tree, wanted: Tree) -> None:
     """
     for name, old, new in _differences(saved, wanted, ""):
         if name != "data":  # A data set may have moved; its manifest's hash says whether it is the same.
-            kind = "data" if name.startswith("manifest") else "settings"
+            kind = _KINDS.get(name, "settings")
             raise CheckpointError(f"the checkpoint is from other {kind}: {name} was {old!r}, now {new!r}")
 
 
@@ -140,6 +143,7 @@ def read_identity(run: RunFolder) -> Tree:
     """
     try:
         flat = cast("Tree", yaml.safe_load(run.settings.read_text(encoding="utf-8")))
+        flat.setdefault("method_sha256")  # Runs of earlier versions have none.
         head = {name: flat.pop(name) for name in _HEAD}
     except (OSError, yaml.YAMLError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{run.path} is not a run folder: it has no readable settings.yaml") from error

@@ -18,7 +18,8 @@ from lmd import __version__
 from lmd.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import torch
+    from torch import Tensor, nn
 
 _TREE = "lmd_tree"
 
@@ -157,6 +158,17 @@ class Runtime:
         """The number of processes."""
         return self.fabric.world_size
 
+    def place(self, module: nn.Module) -> None:
+        """Moves a module to the device; on a GPU its weights lie channels last, as the images do.
+
+        On a CPU that gains little (1 to 4% of a step) and changes the rounding of small maps.
+        """
+        import torch
+
+        module.to(self.device)
+        if self.device.type == "cuda":
+            module.to(memory_format=torch.channels_last)
+
     def autocast(self) -> AbstractContextManager[Any]:
         """The context in which networks run at the chosen precision."""
         return self.fabric.autocast()
@@ -182,6 +194,19 @@ def _cpu_has_bf16() -> bool:
         return "avx512_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return False
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Returns the bytes that can still be had on a device; None where the system does not say."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return None
 
 
 def gather(tensor: Tensor, legacy_scale: bool = False) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from lmd import methods, run
 from lmd.data.augment import MEAN, STD
 from lmd.data.cache import open_cache
-from lmd.data.loader import ImageSet, image_set
+from lmd.data.loader import ImageSet, image_set, resident
 from lmd.data.manifest import Dataset
 from lmd.data.sampling import instance_order
 from lmd.errors import CheckpointError, DataError, SettingsError
@@ -154,7 +154,7 @@ class _Trainer:
         _make_deterministic()
         self._load_data()
         self.network = _new_network(settings, self.train.num_classes, fresh=saved is None and first is None)
-        self.network.to(self.runtime.device)
+        self.runtime.place(self.network)
         self.method = methods.load(identity["method"])
         self.stages = self.method.stages(settings, self.train.counts)
         self.state = State()
@@ -168,10 +168,11 @@ class _Trainer:
 
     def _load_data(self) -> None:
         pixels = open_cache(self.dataset, self.settings.size, self.settings.crop, self.progress.caching)
-        self.train: ImageSet = image_set(self.dataset, "train", pixels)
-        self.val: ImageSet | None = (
-            image_set(self.dataset, "val", pixels) if self.dataset.counts("val").sum() else None
-        )
+        self.train = self._images("train", pixels)
+        self.val = self._images("val", pixels) if self.dataset.counts("val").sum() else None
+
+    def _images(self, split: str, pixels: np.ndarray) -> ImageSet:
+        return resident(image_set(self.dataset, split, pixels), self.runtime.device)
 
     def _write_head(self) -> None:
         run.write_identity(self.folder, self.identity)
@@ -296,8 +297,17 @@ class _Trainer:
         if saved["stage_state"] is not None:
             # `prepare` made what is new in this stage, such as a classifier: here are its weights.
             self.network.load_state_dict(saved["network"])
-            stage.load_state_dict(saved["stage_state"])
+            self._restore_stage(stage, saved["stage_state"])
         self.stage = stage
+
+    def _restore_stage(self, stage: Stage, state: Tree) -> None:
+        try:
+            stage.load_state_dict(state)
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"checkpoint {self.folder.checkpoint} does not fit stage '{stage.name}': another version of "
+                "lmd wrote it; start the run anew in another folder"
+            ) from error
 
     def _load_network(self, head: str, weights: dict[str, Tensor]) -> None:
         """Takes weights over, with the kind of classifier that they belong to."""
@@ -362,3 +372,6 @@ def _new_network(settings: CommonSettings, num_classes: int, *, fresh: bool) -> 
 def _make_deterministic() -> None:
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
+    # TF32 for the networks' convolutions; the matrix products of statistics and FDC keep all of fp32.
+    torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cuda.matmul.allow_tf32 = False

@@ -11,12 +11,12 @@ import torch.multiprocessing as mp
 
 from lmd.data.loader import ImageSet
 from lmd.losses.gaussian import ClassGaussians
-from lmd.methods._estimate import free_memory, stream_statistics
+from lmd.methods._estimate import stream_statistics
 from lmd.methods.base import StageContext
 from lmd.models.classifier import build_classifier
 from lmd.models.encoder import build_encoder, num_features
 from lmd.models.network import Network
-from lmd.runtime import Runtime, load_tree, save_tree
+from lmd.runtime import Runtime, free_memory, load_tree, save_tree
 
 # The last class has one image, which one of two processes sees alone; the first has more than channels.
 COUNTS = [130, 30, 2, 1]

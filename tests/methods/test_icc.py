@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from lmd.data import parallel
 from lmd.data.cache import open_cache
 from lmd.data.loader import ImageSet, image_set
 from lmd.errors import SettingsError
@@ -340,6 +341,29 @@ def test_the_way_out_of_too_little_memory_leads_out(
     with pytest.raises(SettingsError, match="stats_decay"):
         stage_of(images)
     stage_of(images, stats_decay=0.0)
+
+
+@pytest.mark.parametrize(("name", "value"), [("cov", "pooled"), ("fdc_metric", "covariance_literal")])
+def test_what_makes_a_matrix_of_every_class_needs_its_memory(
+    images: ImageSet, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """3 x 96 rows at 8 bytes and 57 at 16, of 96 channels: 309 kB; 57 rows at 24 bytes are 131 kB."""
+    monkeypatch.setattr(_estimate, "free_memory", lambda device: 200_000)
+    stage_of(images, stats_decay=0.0)
+    with pytest.raises(SettingsError, match=f"choose another 'stage2.{name}'"):
+        stage_of(images, stats_decay=0.0, **{name: value})
+
+
+def test_drawing_ahead_changes_nothing(images: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The M-step whose features a thread draws is the one that draws them itself, bit for bit."""
+    heads = []
+    for cores in (1, 2):
+        monkeypatch.setattr(parallel, "num_cores", lambda cores=cores: cores)
+        stage = stage_of(images, virtual_per_class=3000)
+        stage.estimate(0)
+        stage.maximise(0)
+        heads.append(head_weights(stage))
+    assert torch.equal(*heads)
 
 
 def test_the_gaussians_are_kept_with_the_model(images: ImageSet, tmp_path: Path) -> None:

@@ -101,6 +101,16 @@ def test_a_recipe_for_another_method(lmd: Command, dataset: Dataset, tmp_path: P
 SOUND = EXAMPLE.read_text()
 
 
+def test_a_file_that_was_changed_is_another_method(lmd: Command, dataset: Dataset, tmp_path: Path) -> None:
+    file, out = tmp_path / "mine.py", tmp_path / "run"
+    file.write_text(SOUND)
+    train = ("train", dataset.folder, "--method", file, "--out", out, *TINY)
+    assert lmd(*train)[0] == 0
+    assert lmd(*train, "--resume")[0] == 0
+    file.write_text(SOUND + "\n# a better idea\n")
+    refused(lmd(*train, "--resume"), "the method's file has changed")
+
+
 @pytest.mark.parametrize("part", ["Settings", "stages", "BUDGETS", "PAPER", "STATUS"])
 def test_a_file_that_lacks_a_part(part: str, lmd: Command, dataset: Dataset, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"

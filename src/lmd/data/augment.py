@@ -72,7 +72,12 @@ class _Draws:
 
     def __init__(self, index: Tensor, device: torch.device, seed: int, epoch: int, view: str) -> None:
         numbers = uniforms(index.cpu().numpy(), _COUNT, seed, epoch, view)
-        self.values = torch.from_numpy(numbers.astype(np.float32)).to(device)
+        self.host = torch.from_numpy(numbers.astype(np.float32))
+        self.values = self.host.to(device)
+
+    def on_host(self, name: str) -> Tensor:
+        """The same numbers where they were made: what decides on shapes must not wait for a GPU."""
+        return self.host[:, _COLUMN[name]]
 
     def __getitem__(self, name: str) -> Tensor:
         """A uniform number in [0, 1) for each image."""
@@ -216,12 +221,12 @@ def _dropout_mask(draws: _Draws, size: tuple[int, int]) -> Tensor:
 
 def _blur(images: Tensor, draws: _Draws) -> Tensor:
     """Motion, median or box blur of the images that drew one; the others are not computed."""
-    edges = torch.tensor(_BLUR_WEIGHTS, device=images.device).cumsum(0) / sum(_BLUR_WEIGHTS)
-    kind = torch.bucketize(draws["blur_kind"].contiguous(), edges, right=True).clamp(max=2)
-    chosen = draws["blur"] < _BLUR
+    edges = torch.tensor(_BLUR_WEIGHTS).cumsum(0) / sum(_BLUR_WEIGHTS)
+    kind = torch.bucketize(draws.on_host("blur_kind").contiguous(), edges, right=True).clamp(max=2)
+    chosen = draws.on_host("blur") < _BLUR
     result = images.clone()
     for number, function in enumerate((_motion_blur, _median_blur, _box_blur)):
-        rows = (chosen & (kind == number)).nonzero().flatten()
+        rows = (chosen & (kind == number)).nonzero().flatten().to(images.device)
         if len(rows):
             result[rows] = function(images[rows], draws["blur_angle"][rows])
     return result

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lmd.data.manifest import Dataset
+from lmd.data.parallel import ahead
+from lmd.runtime import free_memory
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,29 @@ def image_set(dataset: Dataset, split: str, pixels: np.ndarray) -> ImageSet:
     return ImageSet(torch.from_numpy(np.ascontiguousarray(pixels[rows])), labels, len(dataset.classes))
 
 
+def resident(images: ImageSet, device: torch.device) -> ImageSet:
+    """Returns the set with its pixels on the GPU where a third of the free memory there holds them."""
+    free = free_memory(device)
+    if device.type != "cuda" or free is None or images.pixels.nbytes > free / 3:
+        return images
+    return replace(images, pixels=images.pixels.to(device))
+
+
 def batches(
-    images: ImageSet, order: np.ndarray, batch_size: int, device: Any, drop_last: bool = False
+    images: ImageSet, order: np.ndarray, batch_size: int, device: torch.device, drop_last: bool = False
 ) -> Iterator[Batch]:
-    """Yields the images of an order in batches; `drop_last` leaves out a last one that is not full."""
+    """Yields the images of an order in batches; `drop_last` leaves out a last one that is not full.
+
+    Pixels that are not on the GPU are gathered, pinned and sent by a thread, a batch ahead of their use.
+    """
     stop = len(order) // batch_size * batch_size if drop_last else len(order)
-    for start in range(0, stop, batch_size):
-        index = torch.from_numpy(order[start : min(start + batch_size, stop)])
-        yield Batch(images.pixels[index].to(device), images.labels[index].to(device), index)
+    parts = (order[start : min(start + batch_size, stop)] for start in range(0, stop, batch_size))
+    made = (_batch(images, torch.from_numpy(part), device) for part in parts)
+    return ahead(made) if images.pixels.device.type != device.type else made
+
+
+def _batch(images: ImageSet, index: Tensor, device: torch.device) -> Batch:
+    labels = images.labels[index].to(device)
+    if images.pixels.device.type == device.type:
+        return Batch(images.pixels[index.to(device)], labels, index)
+    return Batch(images.pixels[index].pin_memory().to(device, non_blocking=True), labels, index)

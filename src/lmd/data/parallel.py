@@ -1,12 +1,13 @@
-"""Work on many files at once, and how far it is."""
+"""Work done in threads: on many files at once, or on what is needed next."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
+Item = TypeVar("Item")
 Progress = Callable[[int, int], None]
 
 
@@ -33,3 +34,20 @@ def in_threads(function: Callable[[Any], Any], items: Iterable[Any], progress: P
             if len(results) % 64 == 0 or len(results) == len(todo):
                 progress(len(results), len(todo))
     return results
+
+
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """Yields the items in order; a thread makes the next one while the present one is used.
+
+    One thread makes them all, one after the other, so that what they draw from a generator is what they
+    would draw without it. An error reaches the caller in the place of the item that raised it. No item is
+    None. On a single core there is nothing to gain: no thread is made.
+    """
+    if num_cores() == 1:
+        yield from items
+        return
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield item

@@ -44,11 +44,17 @@ class VirtualFeatures:
         self, draws: int, batch: int, generator: torch.Generator
     ) -> Iterator[Float[Tensor, "batch channels"]]:
         """Yields batches of `draws` features in all; their classes come in turn: 0, 1, ... K-1, 0, 1, ..."""
+        for chunk in self.chunks(draws, batch, generator):
+            yield from chunk.split(batch)
+
+    def chunks(
+        self, draws: int, batch: int, generator: torch.Generator
+    ) -> Iterator[Float[Tensor, "chunk channels"]]:
+        """Yields the same features in chunks of whole batches, as many as are drawn at once."""
         num_classes, channels = self.mean.shape
         batches = max(CHUNK // (batch * channels), num_classes * 16 // batch, 1)
         for start in range(0, draws, batches * batch):
-            stop = min(start + batches * batch, draws)
-            yield from self.draw(start, stop, generator).split(batch)
+            yield self.draw(start, min(start + batches * batch, draws), generator)
 
     def draw(self, start: int, stop: int, generator: torch.Generator) -> Float[Tensor, "draws channels"]:
         """Returns the features with the numbers start ... stop-1 of the stream; number t is of class t mod K.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -13,7 +11,7 @@ from lmd.errors import SettingsError
 from lmd.losses.gaussian import ClassGaussians, ClassMoments, merge_statistics
 from lmd.methods.base import StageContext
 from lmd.models.inference import BATCH, encode
-from lmd.runtime import gather
+from lmd.runtime import free_memory, gather
 
 # Images encoded between two updates of the statistics: the features of this many are held at a time.
 CHUNK = 8 * BATCH
@@ -58,32 +56,28 @@ def gather_statistics(local: ClassGaussians) -> ClassGaussians:
     return merge_statistics([ClassGaussians.from_dict(part) for part in parts])
 
 
-def check_memory(counts: np.ndarray, channels: int, iterations: int, device: torch.device) -> None:
+def check_memory(
+    counts: np.ndarray, channels: int, iterations: int, device: torch.device, matrices: str | None = None
+) -> None:
     """Refuses what would not fit: up to K matrices of C x C, in double precision and as fp32 factors.
 
     The root of a small class has N_k rows, and N_k more for each of the `iterations` that are averaged.
+    `matrices` names the setting, if there is one, that makes a full matrix of every class.
 
     Raises:
         SettingsError: with the memory needed, the memory there is, and the way out.
     """
-    now = np.minimum(counts, channels).sum()
+    now = np.minimum(counts, channels).sum() if matrices is None else len(counts) * channels
     averaged = np.minimum(counts * max(iterations, 1), channels).sum()
     needed = float(8 * now + 16 * averaged) * channels
     free = free_memory(device)
     if free is not None and needed > free:
         raise SettingsError(
             f"stage 2 needs about {needed / 1e9:.3g} GB for the covariances of {len(counts)} classes with "
-            f"{channels} channels, {free / 1e9:.3g} GB are free: set 'stage2.stats_decay' to 0, so that "
+            f"{channels} channels, {free / 1e9:.3g} GB are free: {_way_out(matrices)}, so that "
             "small classes keep small covariances, or take an encoder with fewer channels"
         )
 
 
-def free_memory(device: torch.device) -> int | None:
-    """Returns the bytes that can still be had on a device; None where the system does not say."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return None
+def _way_out(matrices: str | None) -> str:
+    return "set 'stage2.stats_decay' to 0" if matrices is None else f"choose another '{matrices}'"

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lmd.data.augment import view
 from lmd.data.loader import Batch, batches
+from lmd.data.parallel import ahead
 from lmd.data.sampling import balanced_order, instance_order
 from lmd.losses.classification import cross_entropy, generalised_cross_entropy
 from lmd.losses.covariance import ledoit_wolf_coefficients, shrink
@@ -118,7 +119,8 @@ class Calibration:
         self.labels = context.train.labels.numpy()
         self.channels = _channels(self.network)
         averaged = self.epochs if self.stage.stats_decay > 0 else 1
-        check_memory(context.train.counts, self.channels, averaged, context.runtime.device)
+        matrices = _makes_matrices(self.stage)
+        check_memory(context.train.counts, self.channels, averaged, context.runtime.device, matrices)
         head = build_classifier(self.stage.head, self.channels, self.num_classes, self._seed("head", 0))
         self.network.classifier = head.to(context.runtime.device)
         self.head_optimiser = build_optimiser(
@@ -183,10 +185,7 @@ class Calibration:
                 yield objective.loss(*_linear(classifier))
             return
         generator = torch.Generator(self.context.runtime.device).manual_seed(self._seed("virtual", iteration))
-        if self.stage.virtual:
-            source = VirtualFeatures(self._sampled()).stream(total, self.stage.head_batch, generator)
-        else:
-            source = self._real_features(total, generator)
+        source = (self._virtual_features if self.stage.virtual else self._real_features)(total, generator)
         for step, features in enumerate(source):
             yield cross_entropy(classifier(features), self._cyclic_labels(step, total))
 
@@ -303,6 +302,12 @@ class Calibration:
         """The Gaussians that the M-step draws from."""
         return self._shrunk(self.smoothed if self.stage.sample_from == "ema" else self.current)
 
+    def _virtual_features(self, total: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """Yields class-balanced batches of draws; the next ones are drawn while the classifier learns."""
+        batch = self.stage.head_batch
+        for chunk in ahead(VirtualFeatures(self._sampled()).chunks(total, batch, generator)):
+            yield from chunk.split(batch)
+
     def _real_features(self, total: int, generator: torch.Generator) -> Iterator[Tensor]:
         """Yields class-balanced batches of the images' own features, drawn with replacement."""
         rows = [torch.nonzero(self.feature_labels == k).flatten() for k in range(self.num_classes)]
@@ -371,6 +376,13 @@ class _EncoderTraining:
 
     def __exit__(self, *error: object) -> None:
         self.network.classifier.requires_grad_(True)
+
+
+def _makes_matrices(stage: CalibrationSettings) -> str | None:
+    """The setting that makes a C x C matrix of every class, however few images it has."""
+    if stage.virtual and stage.cov == "pooled":
+        return "stage2.cov"
+    return "stage2.fdc_metric" if stage.fdc_metric == "covariance_literal" else None
 
 
 def _linear(classifier: nn.Module) -> tuple[Tensor, Tensor]:
