@@ -85,7 +85,7 @@ def test_quoted_values_stand_in_the_method_cards(shared: Path) -> None:
     quoted = [
         value
         for experiment in ALL
-        if "methods.md" in experiment.values.source and experiment is not TABLE3
+        if "our notes of the paper" in experiment.values.source and experiment is not TABLE3
         for value in experiment.values.known.values()
     ]
     assert len(quoted) == 3
