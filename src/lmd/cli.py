@@ -280,11 +280,14 @@ def predict(
     from lmd.data.images import list_images
     from lmd.evaluation.predict import load_model, predict_files, write_predictions
     from lmd.run import RunFolder
+    from lmd.terminal import bar
 
     if out is not None and out.exists():
         raise DataError(f"output file {out} exists already")
     files = [file for path in images for file in (list_images(path) if path.is_dir() else [path])]
-    answers, skipped = predict_files(load_model(RunFolder(run)), files, skip_bad, frame)
+    model = load_model(RunFolder(run))
+    with bar("predicting") as progress:
+        answers, skipped = predict_files(model, files, skip_bad, frame, progress)
     for reason in skipped.values():
         typer.echo(f"skipped: {reason}", err=True)
     answers = answers.drop(columns=["label", "group"])

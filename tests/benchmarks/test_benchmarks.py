@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import icc, limits, reference
+from benchmarks import icc, limits, reference, stage1
 from benchmarks.growth import Curve
 from benchmarks.measure import Row, in_fresh_process, peak_memory, side_by_side, table
 from benchmarks.problem import (
@@ -27,6 +27,7 @@ from benchmarks.problem import (
 from lmd.losses.distance import prepare_metric
 from lmd.losses.distribution import distribution_consistency
 from lmd.losses.virtual import VirtualFeatures
+from lmd.methods.base import Supervised
 
 
 def test_the_reference_draws_what_virtual_features_draw() -> None:
@@ -139,7 +140,39 @@ def test_the_benchmark_runs_and_writes_its_results(
     assert len(results["rows"]) == 14
     assert {curve["quantity"] for curve in results["growth"]} == {"N", "R", "K", "C"}
     assert (tmp_path / "growth-cpu.png").stat().st_size > 1000
-    assert (tmp_path / "icc-cpu.md").read_text() in capsys.readouterr().out
+    out = capsys.readouterr().out
+    for part, rows in (("icc", 14), ("stage1", 4)):
+        assert len(json.loads((tmp_path / f"{part}-cpu.json").read_text())["rows"]) == rows
+        assert (tmp_path / f"{part}-cpu.md").read_text() in out
+
+
+def test_the_bare_passes_leave_a_gradient_of_every_parameter_and_move_none() -> None:
+    """What stage 1 is held against does all its passes, and nothing of what is ours."""
+    stage = stage1.stage_of("lmd", stage1.QUICK[0], 2, "cpu")
+    before = [parameter.detach().clone() for parameter in stage.network.parameters()]
+    passes = []
+    hook = stage.network.register_forward_hook(lambda *_: passes.append("student"))
+    other = stage.teacher.network.register_forward_hook(lambda *_: passes.append("teacher"))
+    stage1.bare_passes(stage)()
+    assert passes == ["student", "student", "teacher"] * 2
+    hook.remove()
+    other.remove()
+    for parameter, old in zip(stage.network.parameters(), before, strict=True):
+        assert parameter.grad is not None
+        assert torch.equal(parameter, old)
+
+
+def test_the_resident_batch_is_seen_in_every_step() -> None:
+    stage = stage1.stage_of("ce", stage1.QUICK[0], 3, "cpu")
+    seen = []
+    stage.views = lambda batch, epoch: (
+        seen.append(batch.index.tolist()) or Supervised.views(stage, batch, epoch)
+    )
+    stage1.resident_batch(stage)()
+    assert len(seen) == 3
+    assert seen[0] == seen[1] == seen[2]
+    stage.run_epoch(0)
+    assert len({tuple(index) for index in seen[3:]}) == 3
 
 
 def test_a_gpu_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

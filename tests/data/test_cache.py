@@ -16,7 +16,7 @@ from PIL import Image
 
 from lmd.data import cache
 from lmd.data.cache import file_hashes, open_cache
-from lmd.data.images import decode, resize
+from lmd.data.images import decode, decode_small, resize
 from lmd.data.loader import batches, image_set
 from lmd.data.manifest import Dataset, read_dataset
 from lmd.data.sources import isic2019
@@ -51,11 +51,11 @@ def target_of(dataset: Dataset) -> Path:
 def count_decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
 
-    def counted(path: Path, least: int | None = None, frame: int | None = None) -> np.ndarray:
+    def counted(path: Path, size: int, crop: str, frame: int | None) -> np.ndarray:
         names.append(path.name)
-        return decode(path, least, frame)
+        return decode_small(path, size, crop, frame)
 
-    monkeypatch.setattr(cache, "decode", counted)
+    monkeypatch.setattr(cache, "decode_small", counted)
     return names
 
 
@@ -70,7 +70,7 @@ def test_the_cache_holds_the_resized_images_in_table_order(dataset: Dataset, sma
 
 def test_a_second_opening_decodes_nothing(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     first = np.array(open_cache(dataset, 16))
-    monkeypatch.setattr(cache, "decode", lambda *_, **__: pytest.fail("decoded again"))
+    monkeypatch.setattr(cache, "decode_small", lambda *_, **__: pytest.fail("decoded again"))
     monkeypatch.setattr(cache, "open_file", lambda *_: pytest.fail("hashed again"))
     np.testing.assert_array_equal(open_cache(dataset, 16), first)
 
@@ -111,7 +111,7 @@ from pathlib import Path
 from lmd.data import cache
 from lmd.data.manifest import read_dataset
 
-real, done = cache.decode, []
+real, done = cache.decode_small, []
 
 def dies(*arguments, **options):
     done.append(1)
@@ -119,7 +119,7 @@ def dies(*arguments, **options):
         os.kill(os.getpid(), signal.SIGKILL)
     return real(*arguments, **options)
 
-cache.decode, cache._CHUNK_ROWS = dies, 10
+cache.decode_small, cache._CHUNK_ROWS = dies, 10
 cache.open_cache(read_dataset(Path(sys.argv[1])), 16)
 """
 
@@ -165,7 +165,7 @@ def test_a_build_that_is_complete_but_unnamed_needs_its_name_only(
     open_cache(dataset, 16)
     target = target_of(dataset)
     target.rename(target.with_name(f".{target.name}.part"))
-    monkeypatch.setattr(cache, "decode", lambda *_, **__: pytest.fail("decoded again"))
+    monkeypatch.setattr(cache, "decode_small", lambda *_, **__: pytest.fail("decoded again"))
     assert len(open_cache(dataset, 16)) == 87
 
 
@@ -272,13 +272,13 @@ def test_the_room_of_a_cache_is_claimed_before_it_is_filled(
     """A full disk shows before an hour of decoding, not after it."""
     missing: list[int] = []
 
-    def look(path: Path, least: int | None = None, frame: int | None = None) -> np.ndarray:
+    def look(path: Path, size: int, crop: str, frame: int | None) -> np.ndarray:
         (partial,) = (dataset.folder / "cache").glob("*.part")
         status = partial.stat()
         missing.append(87 * 3 * 64 * 64 - min(512 * status.st_blocks, status.st_size))
-        return decode(path, least, frame)
+        return decode_small(path, size, crop, frame)
 
-    monkeypatch.setattr(cache, "decode", look)
+    monkeypatch.setattr(cache, "decode_small", look)
     open_cache(dataset, 64)
     assert missing
     assert max(missing) < 0
@@ -330,8 +330,8 @@ from pathlib import Path
 from lmd.data import cache
 from lmd.data.manifest import read_dataset
 
-real = cache.decode
-cache.decode = lambda *arguments, **options: time.sleep(0.001) or real(*arguments, **options)
+real = cache.decode_small
+cache.decode_small = lambda *arguments, **options: time.sleep(0.001) or real(*arguments, **options)
 cache._CHUNK_ROWS = 5
 dataset = read_dataset(Path(sys.argv[1]))
 print("ready", flush=True)
@@ -353,7 +353,7 @@ def test_processes_that_build_the_same_cache_do_not_harm_it(
     answers = [builder.communicate("go\n", timeout=60)[0] for builder in builders]
     expected = expected_cache(dataset, 16)
     assert answers == [f"{expected.sum(dtype='int64')}\n"] * 3
-    monkeypatch.setattr(cache, "decode", lambda *_, **__: pytest.fail("the cache is not sound"))
+    monkeypatch.setattr(cache, "decode_small", lambda *_, **__: pytest.fail("the cache is not sound"))
     np.testing.assert_array_equal(open_cache(dataset, 16), expected)
     assert files(dataset) == [".json", ".npy", ".sums"]
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from lmd.data.images import decode, open_file, resize
+from lmd.data.images import decode_small, open_file
 from lmd.data.parallel import Progress, in_threads, quiet
 from lmd.errors import DataError
 from lmd.runtime import atomic_write
@@ -52,7 +52,7 @@ def open_cache(
     array = _Array(dataset.folder / "cache" / f"{size}-{crop}-{key}.npy", (len(hashes), 3, size, size))
 
     def pixels(path: Path) -> np.ndarray:
-        return resize(decode(path, least=2 * size, frame=frame), size, crop).transpose(2, 0, 1)
+        return decode_small(path, size, crop, frame)
 
     for _ in range(2):
         cache = _read(array)

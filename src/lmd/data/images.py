@@ -7,6 +7,7 @@ import os
 import stat
 import threading
 import warnings
+from collections.abc import Callable
 from contextlib import nullcontext
 from io import BufferedReader
 from pathlib import Path
@@ -78,7 +79,10 @@ def printable(path: Path | str) -> str:
     >>> printable("a\nb.png")
     'a\\nb.png'
     """
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(path))
+    name = str(path)
+    if name.isprintable():  # Nearly always; this is asked for each image.
+        return name
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in name)
 
 
 def decode(path: Path, least: int | None = None, frame: int | None = None) -> np.ndarray:
@@ -91,14 +95,36 @@ def decode(path: Path, least: int | None = None, frame: int | None = None) -> np
         DataError: the file is missing, unreadable, truncated or too large, or has several frames and `frame`
             does not choose one.
     """
+    return _read(path, least, frame, np.asarray)
+
+
+def decode_small(path: Path, size: int, crop: str = "none", frame: int | None = None) -> np.ndarray:
+    """Returns an image as a network takes it: RGB uint8 [3, size, size], decoded no finer than that needs.
+
+    The same pixels as `resize(decode(path, 2 * size, frame), size, crop)`, without the array in between.
+
+    Raises:
+        DataError: as for `decode`.
+    """
+
+    def small(picture: Image.Image) -> np.ndarray:
+        return np.asarray(_resized(picture, size, crop))
+
+    return _read(path, 2 * size, frame, small).transpose(2, 0, 1)
+
+
+def _read(
+    path: Path, least: int | None, frame: int | None, pixels: Callable[[Image.Image], np.ndarray]
+) -> np.ndarray:
+    """What `pixels` makes of the image in a file."""
     name, head = printable(path), b""
     try:
         with open_file(path) as file:
             head = file.read(512)
             file.seek(0)
             if dicom.is_dicom(head):
-                return dicom.read(path, name, frame, MAX_PIXELS)
-            return _decode_picture(file, name, least, frame)
+                return pixels(Image.fromarray(dicom.read(path, name, frame, MAX_PIXELS)))
+            return _read_picture(file, name, least, frame, pixels)
     except DataError:
         raise
     except UnidentifiedImageError as error:
@@ -137,7 +163,13 @@ def _what_else(head: bytes) -> str:
     return "is not an image in a known format"
 
 
-def _decode_picture(file: BinaryIO, name: str, least: int | None, frame: int | None) -> np.ndarray:
+def _read_picture(
+    file: BinaryIO,
+    name: str,
+    least: int | None,
+    frame: int | None,
+    pixels: Callable[[Image.Image], np.ndarray],
+) -> np.ndarray:
     with Image.open(file, formats=_FORMATS) as image:
         _seek(image, name, frame)
         if image.width * image.height > MAX_PIXELS:
@@ -146,7 +178,7 @@ def _decode_picture(file: BinaryIO, name: str, least: int | None, frame: int | N
             image.draft("RGB", (least, least))
         with _LARGE if image.width * image.height > _LARGE_PIXELS else nullcontext():
             image.load()
-            return np.asarray(_to_rgb(_upright(image)))
+            return pixels(_to_rgb(_upright(image)))
 
 
 def _seek(image: Image.Image, name: str, frame: int | None) -> None:
@@ -204,12 +236,15 @@ def _squeezed(values: np.ndarray) -> np.ndarray:
 
 def resize(image: np.ndarray, size: int, crop: str = "none") -> np.ndarray:
     """Returns [size, size, 3]: squashed as in the paper ("none"), or cut to its middle square ("center")."""
-    picture = Image.fromarray(image)
+    return np.asarray(_resized(Image.fromarray(image), size, crop))
+
+
+def _resized(picture: Image.Image, size: int, crop: str) -> Image.Image:
     if crop == "center":
         side = min(picture.size)
         left, top = (picture.width - side) // 2, (picture.height - side) // 2
         picture = picture.crop((left, top, left + side, top + side))
-    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
+    return picture.resize((size, size), Image.Resampling.BILINEAR)
 
 
 def verify(paths: list[Path], progress: Progress = quiet, frame: int | None = None) -> dict[Path, str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -51,3 +52,23 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
         while (item := coming.result()) is not None:
             coming = pool.submit(next, items, None)
             yield item
+
+
+def streamed(function: Callable[[Any], Any], items: Iterable[Any], window: int) -> Generator[Any, None, None]:
+    """Yields the function of each item, in order; threads work on the next `window` items meanwhile.
+
+    No more results than that are ever kept. An error reaches the caller in the place of its item; after it,
+    or once the caller closes the generator, what has not begun is not begun.
+    """
+    coming: deque[Future[Any]] = deque()
+    with ThreadPoolExecutor(num_cores()) as pool:
+        try:
+            for item in items:
+                coming.append(pool.submit(function, item))
+                if len(coming) > window:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+        finally:
+            for future in coming:
+                future.cancel()

@@ -1,0 +1,162 @@
+"""Predictions of files: decoded meanwhile, batch by batch, and the same as one image after the other."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from lmd.data.augment import clean
+from lmd.data.cache import open_cache
+from lmd.data.images import decode, resize
+from lmd.data.loader import image_set
+from lmd.errors import DataError
+from lmd.evaluation import predict
+from lmd.evaluation.predict import Model, predict_files, predict_split
+from lmd.models.classifier import build_classifier
+from lmd.models.encoder import build_encoder, num_features
+from lmd.models.inference import encode
+from lmd.models.network import Network, batch_norms
+from lmd.runtime import Runtime
+from tests import toy
+
+BATCH = 4
+
+
+def model_of(precision: str = "fp32", crop: str = "none") -> Model:
+    torch.manual_seed(0)
+    encoder = build_encoder("test_resnet")
+    for layer in batch_norms(encoder):
+        torch.nn.init.uniform_(layer.running_var, 0.5, 2)  # type: ignore[arg-type]
+    network = Network(encoder, build_classifier("linear", num_features(encoder), 3, seed=0))
+    with torch.no_grad():
+        network.classifier.weight.mul_(50)  # type: ignore[union-attr, operator]
+    card = {"classes": toy.CLASSES, "preprocessing": {"size": 16, "crop": crop}}
+    return Model(network.eval(), card, Runtime(precision, "cpu"))
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Eleven pictures: two batches and a rest."""
+    monkeypatch.setattr(predict, "batch_for", lambda device: BATCH)
+    paths = [tmp_path / f"{number:02d}.jpg" for number in range(11)]
+    for number, path in enumerate(paths):
+        Image.fromarray(toy.draw(number % 3, number, 90)[:60]).save(path)
+    return paths
+
+
+def one_by_one(model: Model, paths: list[Path]) -> np.ndarray:
+    """The probabilities as the trained network gives them for each file by itself."""
+    size, crop = model.card["preprocessing"]["size"], model.card["preprocessing"]["crop"]
+    rows: list[torch.Tensor] = []
+    for path in paths:
+        pixels = resize(decode(path, least=2 * size), size, crop).transpose(2, 0, 1)
+        with torch.inference_mode(), model.runtime.autocast():
+            rows.append(model.network(clean(torch.from_numpy(pixels.copy())[None])).logits.float())
+    return torch.cat(rows).double().softmax(1).numpy()
+
+
+def probabilities(answers: pd.DataFrame) -> np.ndarray:
+    return answers.filter(like="p_").to_numpy()
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("bf16", 2e-3)])
+@pytest.mark.parametrize("crop", ["none", "center"])
+def test_files_are_answered_as_one_by_one(
+    files: list[Path], precision: str, tolerance: float, crop: str
+) -> None:
+    model = model_of(precision, crop)
+    answers, skipped = predict_files(model, files)
+    assert answers["id"].tolist() == [str(path) for path in files]
+    assert skipped == {}
+    expected = one_by_one(model, files)
+    assert np.ptp(expected, axis=0).min() > 20 * tolerance  # The images differ by more than is allowed.
+    np.testing.assert_allclose(probabilities(answers), expected, atol=tolerance)
+
+
+def test_files_that_are_left_out_change_nothing_for_the_rest(files: list[Path]) -> None:
+    model = model_of()
+    expected, _ = predict_files(model, files)
+    bad = [files[0].with_name(f"bad{number}.jpg") for number in range(3)]
+    bad[0].write_bytes(b"no image")
+    bad[1].write_bytes(files[0].read_bytes()[:200])
+    mixed = [bad[0], *files[:4], bad[1], *files[4:], bad[2]]
+    told: list[tuple[int, int]] = []
+    answers, skipped = predict_files(
+        model, mixed, skip_bad=True, progress=lambda *so_far: told.append(so_far)
+    )
+    pd.testing.assert_frame_equal(answers, expected)
+    assert list(skipped) == [str(path) for path in bad]
+    assert "bad0.jpg is not an image" in skipped[str(bad[0])]
+    assert "no image" in skipped[str(bad[2])]
+    assert told == [(5, 14), (10, 14), (14, 14)]
+
+
+def test_the_first_bad_file_is_named_though_a_later_one_fails_sooner(
+    files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(path: Path, *arguments: object) -> np.ndarray:
+        time.sleep(0.05 if path == files[1] else 0)
+        if path in files[1:]:
+            raise DataError(f"cannot read {path.name}")
+        return np.zeros((3, 16, 16), np.uint8)
+
+    monkeypatch.setattr(predict, "decode_small", fails)
+    before = threading.active_count()
+    with pytest.raises(DataError, match=r"cannot read 01\.jpg"):
+        predict_files(model_of(), files)
+    assert threading.active_count() == before
+
+
+def test_no_readable_file_is_said(files: list[Path], tmp_path: Path) -> None:
+    model = model_of()
+    with pytest.raises(DataError, match="none of the 2 images can be read"):
+        predict_files(model, [tmp_path / "a.jpg", tmp_path / "b.jpg"], skip_bad=True)
+    with pytest.raises(DataError, match="none of the 0 images can be read"):
+        predict_files(model, [])
+
+
+def test_the_next_files_are_decoded_while_the_network_works_and_not_all_of_them(
+    files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first batch is not answered before a file of the next one is decoded."""
+    decoded: list[Path] = []
+    fifth = threading.Event()
+    at_first_batch: list[int] = []
+
+    def noted(path: Path, *arguments: object) -> np.ndarray:
+        decoded.append(path)
+        if path == many[BATCH]:
+            fifth.set()
+        return np.zeros((3, 16, 16), np.uint8)
+
+    def waits(*arguments: object) -> None:
+        assert fifth.wait(timeout=10)
+        at_first_batch.append(len(decoded))
+
+    many, model = files * 10, model_of()
+    monkeypatch.setattr(predict, "decode_small", noted)
+    model.at_rest.register_forward_pre_hook(waits)
+    predict_files(model, many)
+    assert len(decoded) == len(many)
+    assert at_first_batch[0] <= 3 * BATCH  # Two batches wait beside the one that is worked on.
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-6), ("bf16", 0.0)])
+def test_a_split_is_answered_as_the_trained_network_does(
+    precision: str, tolerance: float, tmp_path: Path
+) -> None:
+    """To rounding where BatchNorm is folded; bit for bit in bf16."""
+    dataset, model = toy.make_dataset(tmp_path), model_of(precision)
+    told: list[tuple[int, int]] = []
+    answers = predict_split(model, dataset, "train", lambda *so_far: told.append(so_far))
+    images = image_set(dataset, "train", open_cache(dataset, 16))
+    expected = encode(model.network, images, model.runtime).logits.double().softmax(1).numpy()
+    np.testing.assert_allclose(probabilities(answers), expected, rtol=0, atol=tolerance)
+    assert told == [(57, 57)]
