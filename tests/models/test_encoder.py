@@ -19,9 +19,11 @@ def weights() -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in build_encoder("resnet18").state_dict().items()}
 
 
-def test_an_encoder_gives_features_of_its_channels() -> None:
-    encoder = build_encoder("resnet18").eval()
-    assert encoder(torch.randn(2, 3, 64, 64)).shape == (2, num_features(encoder)) == (2, 512)
+@pytest.mark.parametrize(("name", "channels"), [("resnet18", 512), ("mobilenetv3_small_050", 1024)])
+def test_an_encoder_gives_features_of_its_channels(name: str, channels: int) -> None:
+    """Also where a wider layer follows the pooling, as in MobileNetV3 (288 channels before it)."""
+    encoder = build_encoder(name).eval()
+    assert encoder(torch.randn(2, 3, 64, 64)).shape == (2, num_features(encoder)) == (2, channels)
 
 
 def test_whole_weights_are_loaded_exactly(tmp_path: Path, weights: dict[str, torch.Tensor]) -> None:

@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 def build_encoder(
     name: str, *, pretrained: bool = False, weights: str | None = None, partial_weights: bool = False
 ) -> nn.Module:
-    """Returns an encoder g: images [B, 3, H, W] -> features [B, C], C = `encoder.num_features`.
+    """Returns an encoder g: images [B, 3, H, W] -> features [B, C], C = `num_features(encoder)`.
 
     Args:
         name: a name that timm knows, such as "resnet18".
@@ -103,5 +103,6 @@ def _shorten(names: list[str]) -> str:
 
 
 def num_features(encoder: nn.Module) -> int:
-    """Returns C, the number of channels of the encoder's features."""
-    return cast("int", cast("Any", encoder).num_features)
+    """Returns C, the number of channels of the encoder's features: of what it gives, behind a wider head too."""
+    known = cast("Any", encoder)
+    return cast("int", getattr(known, "head_hidden_size", None) or known.num_features)
