@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmarks.problem import Size
 from lmd.losses.gaussian import ClassGaussians
-from lmd.losses.virtual import CHUNK
+from lmd.losses.virtual import BLOCKS, CHUNK
 
 
 def sampled_m_step(size: Size, gaussians: ClassGaussians) -> Callable[[], None]:
@@ -30,13 +30,18 @@ def sampled_m_step(size: Size, gaussians: ClassGaussians) -> Callable[[], None]:
     gradient = torch.empty(num_classes, channels, device=device)
     batch = chunk.view(-1, channels)[: size.head_batch]
     product = torch.empty(rows, channels, device=device)
+    width = -(-channels // BLOCKS)
 
     def run() -> None:
         for _ in range(-(-size.virtual_per_class // rows)):
             chunk.normal_()
             for k, factor in enumerate(factors):
-                full = len(factor) == channels
-                torch.mm(chunk[k] if full else tails[k].normal_(), factor, out=product)
+                if len(factor) < channels:
+                    torch.mm(tails[k].normal_(), factor, out=product)
+                else:  # A triangle, in the blocks in which it costs least.
+                    for first in range(0, channels, width):
+                        used, block = first + width, slice(first, first + width)
+                        torch.mm(chunk[k][:, :used], factor[:used, block], out=product[:, block])
         for _ in range(-(-size.virtual_per_class * num_classes // len(batch))):
             torch.mm(batch, weight.T, out=logits[: len(batch)])
             torch.mm(logits[: len(batch)].T, batch, out=gradient)

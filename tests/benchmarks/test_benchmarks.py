@@ -26,7 +26,7 @@ from benchmarks.problem import (
 )
 from lmd.losses.distance import prepare_metric
 from lmd.losses.distribution import distribution_consistency
-from lmd.losses.virtual import VirtualFeatures
+from lmd.losses.virtual import Chunk, VirtualFeatures
 from lmd.methods.base import Supervised
 
 
@@ -36,7 +36,7 @@ def test_the_reference_draws_what_virtual_features_draw() -> None:
     listed = reference.draw(gaussians.mean.numpy(), gaussians.covariance.numpy(), draws, seed=0)
     assert len(listed) == 4 * draws
     source = VirtualFeatures(gaussians, torch.float64)
-    fast = source.draw(0, 4 * draws, torch.Generator().manual_seed(0))
+    fast = source.draw(Chunk(0, 4 * draws, 0))
     for k in range(4):
         slow = torch.stack([row for row, label in listed if label == k])
         sigma = gaussians.matrix(k)

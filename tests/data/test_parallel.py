@@ -1,14 +1,15 @@
-"""Work in threads: in order, ahead of its use, and honest about errors."""
+"""Results that threads make ahead of their use: in order, never too many, and honest about errors."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
 
 import pytest
+import torch
 
 from lmd.data import parallel
-from lmd.data.parallel import ahead
+from lmd.data.parallel import one_core_each, streamed
 
 
 @pytest.fixture(autouse=True)
@@ -16,43 +17,93 @@ def _cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "num_cores", lambda: 2)
 
 
-def test_items_come_in_order() -> None:
-    assert list(ahead(iter(range(1, 50)))) == list(range(1, 50))
-    assert list(ahead(iter(()))) == []
+def test_results_come_in_the_order_of_the_items() -> None:
+    def slow_first(number: int) -> int:
+        time.sleep(0.02 if number == 0 else 0)
+        return -number
+
+    for window in (0, 3, 100):
+        assert list(streamed(slow_first, range(20), window)) == [-number for number in range(20)]
+    assert list(streamed(abs, [], 3)) == []
 
 
-def test_the_next_item_is_made_while_the_present_one_is_used() -> None:
-    made = threading.Event()
+def test_what_comes_next_is_made_meanwhile_but_no_more_than_the_window() -> None:
+    begun: list[int] = []
+    third = threading.Event()
 
-    def items() -> Iterator[int]:
-        yield 1
-        made.set()
-        yield 2
+    def note(number: int) -> int:
+        begun.append(number)
+        if number == 3:
+            third.set()
+        return number
 
-    source = ahead(items())
+    source = streamed(note, range(100), 3)
+    assert next(source) == 0
+    assert third.wait(timeout=10)
+    time.sleep(0.05)
+    assert sorted(begun) == [0, 1, 2, 3]
     assert next(source) == 1
-    assert made.wait(timeout=10)  # Nobody has asked for the second item yet.
-    assert list(source) == [2]
+    source.close()
 
 
-def test_one_core_makes_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "num_cores", lambda: 1)
-    assert list(ahead(iter([threading.current_thread()]))) == [threading.main_thread()]
-    made_by = list(ahead(threading.current_thread() for _ in range(2)))
-    assert made_by == [threading.main_thread()] * 2
+def test_each_thread_is_prepared_first() -> None:
+    place = threading.local()
+
+    def prepare() -> None:
+        place.ready = True
+
+    assert list(streamed(lambda _: place.ready, range(5), 2, prepare)) == [True] * 5
 
 
-def test_an_error_comes_in_its_place_and_leaves_no_thread() -> None:
-    def items() -> Iterator[int]:
-        yield 1
-        raise ValueError("second")
+def test_an_error_comes_in_its_place_and_ends_it() -> None:
+    begun: list[int] = []
+
+    def fail(number: int) -> int:
+        begun.append(number)
+        time.sleep(0.01)
+        if number in (2, 3):
+            raise ValueError(f"number {number}")
+        return number
 
     before = threading.active_count()
-    source = ahead(items())
-    assert next(source) == 1
-    with pytest.raises(ValueError, match="second"):
+    source = streamed(fail, range(1000), 500)
+    assert [next(source), next(source)] == [0, 1]
+    with pytest.raises(ValueError, match="number 2"):
         next(source)
-    early = ahead(iter([1, 2, 3]))
-    assert next(early) == 1
-    early.close()
+    assert len(begun) < 100
     assert threading.active_count() == before
+
+
+def test_closed_it_begins_nothing_more() -> None:
+    begun: list[int] = []
+
+    def note(number: int) -> None:
+        begun.append(number)
+        time.sleep(0.01)
+
+    before = threading.active_count()
+    source = streamed(note, range(1000), 500)
+    next(source)
+    source.close()
+    assert len(begun) < 100
+    assert threading.active_count() == before
+
+
+def test_every_core_computes_by_itself_and_torch_is_as_before() -> None:
+    """Neither this thread nor threads made later keep the workers' one thread, also after an error."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert list(one_core_each(lambda _: torch.get_num_threads(), range(5))) == [1] * 5
+        with pytest.raises(ZeroDivisionError):
+            list(one_core_each(lambda number: 1 / number, [1, 0]))
+        stopped = one_core_each(abs, range(9))
+        assert next(stopped) == 0
+        stopped.close()
+        later: list[int] = []
+        thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        assert (torch.get_num_threads(), later) == (3, [3])
+    finally:
+        torch.set_num_threads(before)

@@ -10,7 +10,7 @@ from lmd.errors import SettingsError
 from lmd.losses import virtual
 from lmd.losses.covariance import shrink
 from lmd.losses.gaussian import ClassGaussians, class_statistics
-from lmd.losses.virtual import VirtualFeatures
+from lmd.losses.virtual import Chunk, VirtualFeatures
 from tests.losses.test_gaussian import sample
 
 
@@ -25,7 +25,7 @@ def test_equation_7_virtual_features_have_the_given_mean_and_covariance(count: i
     features, labels = sample([count, 60], channels=6)
     target = shrink(class_statistics(features, labels, 2), method, 0.01)  # type: ignore[arg-type]
     draws = 200_000
-    found = VirtualFeatures(target, torch.float64).draw(0, 2 * draws, generator(1))
+    found = VirtualFeatures(target, torch.float64).draw(Chunk(0, 2 * draws, 1))
     for k in range(2):
         cloud, sigma = found[k::2], target.matrix(k)
         variances = sigma.diagonal()
@@ -42,7 +42,7 @@ def test_the_root_of_a_small_class_and_its_matrix_have_one_distribution() -> Non
     assert len(root.spread[0]) == 3
     moments = []
     for seed, gaussians in enumerate((root, full)):
-        cloud = VirtualFeatures(gaussians, torch.float64).draw(0, 400_000, generator(seed))[::2]
+        cloud = VirtualFeatures(gaussians, torch.float64).draw(Chunk(0, 400_000, seed))[::2]
         direction = torch.linspace(-1, 1, 6).double()
         moments.append((((cloud - root.mean[0]) @ direction) ** 4).mean())
     torch.testing.assert_close(moments[0], moments[1], rtol=0.05, atol=0)

@@ -95,12 +95,12 @@ class _Draws:
 def normalise(images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
     """Returns (x - mean) / std per channel, for x in [0, 1]."""
     mean = images.new_tensor(MEAN).view(1, 3, 1, 1)
-    return (images - mean) / images.new_tensor(STD).view(1, 3, 1, 1)
+    return (images - mean).div_(images.new_tensor(STD).view(1, 3, 1, 1))
 
 
 def clean(images: UInt8[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
     """The image as it is, normalised."""
-    return normalise(images.float() / 255.0)
+    return normalise(images.float().div_(255.0))
 
 
 def weak(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lmd.data.manifest import Dataset
-from lmd.data.parallel import ahead
+from lmd.data.parallel import streamed
 from lmd.runtime import free_memory
 
 
@@ -61,12 +61,15 @@ def batches(
 ) -> Iterator[Batch]:
     """Yields the images of an order in batches; `drop_last` leaves out a last one that is not full.
 
-    Pixels that are not on the GPU are gathered, pinned and sent by a thread, a batch ahead of their use.
+    Pixels that are not on the GPU are gathered, pinned and sent by threads, two batches ahead of their use.
     """
     stop = len(order) // batch_size * batch_size if drop_last else len(order)
     parts = (order[start : min(start + batch_size, stop)] for start in range(0, stop, batch_size))
-    made = (_batch(images, torch.from_numpy(part), device) for part in parts)
-    return ahead(made) if images.pixels.device.type != device.type else made
+
+    def make(part: np.ndarray) -> Batch:
+        return _batch(images, torch.from_numpy(part), device)
+
+    return streamed(make, parts, window=2) if images.pixels.device.type != device.type else map(make, parts)
 
 
 def _batch(images: ImageSet, index: Tensor, device: torch.device) -> Batch:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
-Item = TypeVar("Item")
+import torch
+
 Progress = Callable[[int, int], None]
 
 
@@ -37,31 +39,20 @@ def in_threads(function: Callable[[Any], Any], items: Iterable[Any], progress: P
     return results
 
 
-def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """Yields the items in order; a thread makes the next one while the present one is used.
-
-    One thread makes them all, one after the other, so that what they draw from a generator is what they
-    would draw without it. An error reaches the caller in the place of the item that raised it. No item is
-    None. On a single core there is nothing to gain: no thread is made.
-    """
-    if num_cores() == 1:
-        yield from items
-        return
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = pool.submit(next, items, None)
-            yield item
-
-
-def streamed(function: Callable[[Any], Any], items: Iterable[Any], window: int) -> Generator[Any, None, None]:
+def streamed(
+    function: Callable[[Any], Any],
+    items: Iterable[Any],
+    window: int,
+    initializer: Callable[[], None] | None = None,
+) -> Generator[Any, None, None]:
     """Yields the function of each item, in order; threads work on the next `window` items meanwhile.
 
-    No more results than that are ever kept. An error reaches the caller in the place of its item; after it,
-    or once the caller closes the generator, what has not begun is not begun.
+    No more results than that are ever kept. Each thread calls the `initializer` first. An error reaches the
+    caller in the place of its item; after it, or once the caller closes the generator, what has not begun is
+    not begun.
     """
     coming: deque[Future[Any]] = deque()
-    with ThreadPoolExecutor(num_cores()) as pool:
+    with ThreadPoolExecutor(num_cores(), initializer=initializer) as pool:
         try:
             for item in items:
                 coming.append(pool.submit(function, item))
@@ -72,3 +63,17 @@ def streamed(function: Callable[[Any], Any], items: Iterable[Any], window: int) 
         finally:
             for future in coming:
                 future.cancel()
+
+
+def one_core_each(function: Callable[[Any], Any], items: Iterable[Any]) -> Generator[Any, None, None]:
+    """Yields the function of each item, in order; every core computes one item by itself.
+
+    Each has one thread of torch, and so has whoever uses the items: no core waits for another, as the
+    threads of one operation do. Two items for each core may wait.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield from streamed(function, items, 2 * num_cores(), initializer=partial(torch.set_num_threads, 1))
+    finally:
+        torch.set_num_threads(threads)

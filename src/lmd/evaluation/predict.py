@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+import math
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import islice
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,12 +19,12 @@ from lmd.data.cache import open_cache
 from lmd.data.images import decode_small
 from lmd.data.loader import image_set
 from lmd.data.manifest import Dataset
-from lmd.data.parallel import streamed
+from lmd.data.parallel import num_cores, one_core_each, streamed
 from lmd.errors import CheckpointError, DataError
 from lmd.models.classifier import build_classifier
 from lmd.models.encoder import build_encoder, num_features
 from lmd.models.folding import at_rest
-from lmd.models.inference import batch_for, clean_batches, outputs
+from lmd.models.inference import batch_for
 from lmd.models.network import Network
 from lmd.run import RunFolder, read_model_card
 from lmd.runtime import Runtime, atomic_write
@@ -100,12 +100,19 @@ def predict_split(
         raise DataError(f"split '{split}' of {dataset.folder} has no images")
     preprocessing = model.card["preprocessing"]
     pixels = open_cache(dataset, preprocessing["size"], preprocessing["crop"])
-    images, device = image_set(dataset, split, pixels), model.runtime.device
+    images = image_set(dataset, split, pixels)
     names = table[["id", "label", "group"]].reset_index(drop=True)
     # A group may be a patient: run folders hold a number in its place, which serves the bootstrap as well.
     names["group"] = [f"g{number}" for number in pd.factorize(names["group"])[0]]
-    parts = clean_batches(images, np.arange(len(names)), batch_for(device), model.runtime)
-    return _answers(model, _logits(model, parts, lambda done: progress(done, len(names))), names)
+    logits: list[torch.Tensor] = []
+    rows = _batches(range(len(names)), model)
+    with closing(
+        _answered(model, lambda part: _Images(images.pixels[part[0] : part[-1] + 1]), rows)
+    ) as parts:
+        for _, answer in parts:
+            logits.append(answer)
+            progress(sum(map(len, logits)), len(names))
+    return _answers(model, logits, names)
 
 
 def predict_files(
@@ -117,65 +124,83 @@ def predict_files(
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Returns the predictions on image files, and why files were skipped.
 
-    `frame` (from 1) chooses in files of several frames. Threads decode the files of the next two batches
-    while the network works on one; no more images than that are in memory.
+    `frame` (from 1) chooses in files of several frames. A few batches of images are in memory, never all.
 
     Raises:
         DataError: a file cannot be read (without `skip_bad`), or none can.
     """
     used: list[str] = []
     skipped: dict[str, str] = {}
-    size = batch_for(model.runtime.device)
-    with closing(_images(model, paths, frame, 2 * size, used, skipped if skip_bad else None)) as images:
-        parts = _in_batches(images, size, model.runtime.device)
-        logits = _logits(model, parts, lambda done: progress(done + len(skipped), len(paths)))
+    logits: list[torch.Tensor] = []
+    read = partial(_read, model.card["preprocessing"], frame, skip_bad)
+    with closing(_answered(model, read, _batches(paths, model))) as parts:
+        for images, answer in parts:
+            used += images.used
+            skipped |= images.bad
+            logits.append(answer)
+            progress(len(used) + len(skipped), len(paths))
     if not used:
         raise DataError(f"none of the {len(paths)} images can be read")
     return _answers(model, logits, pd.DataFrame({"id": used, "label": "", "group": ""})), skipped
 
 
-def _images(
-    model: Model,
-    paths: list[Path],
-    frame: int | None,
-    window: int,
-    used: list[str],
-    skipped: dict[str, str] | None,
-) -> Generator[np.ndarray, None, None]:
-    """Yields the images of the files, and notes which files were used and why others were skipped."""
-    size, crop = model.card["preprocessing"]["size"], model.card["preprocessing"]["crop"]
+class _Images(NamedTuple):
+    """Some images, uint8 [B, 3, S, S]; the files that they are from, and the files that could not be read."""
 
-    def read(path: Path) -> np.ndarray | DataError:
+    pixels: torch.Tensor
+    used: Sequence[str] = ()
+    bad: Mapping[str, str] = {}
+
+
+def _read(preprocessing: Tree, frame: int | None, skip_bad: bool, paths: Sequence[Path]) -> _Images:
+    """Reads some files; without `skip_bad` the first that cannot be read ends it."""
+    size, crop = preprocessing["size"], preprocessing["crop"]
+    pixels: list[np.ndarray] = [np.empty((0, 3, size, size), np.uint8)]
+    used: list[str] = []
+    bad: dict[str, str] = {}
+    for path in paths:
         try:
-            return decode_small(path, size, crop, frame)
+            pixels.append(decode_small(path, size, crop, frame)[None])
+            used.append(str(path))
         except DataError as error:
-            return error
-
-    with closing(streamed(read, paths, window)) as found:
-        for path, image in zip(paths, found, strict=True):
-            if not isinstance(image, DataError):
-                used.append(str(path))
-                yield image
-            elif skipped is not None:
-                skipped[str(path)] = str(image)
-            else:
-                raise image
+            if not skip_bad:
+                raise
+            bad[str(path)] = str(error)
+    return _Images(torch.from_numpy(np.concatenate(pixels)), used, bad)
 
 
-def _in_batches(images: Iterator[np.ndarray], size: int, device: torch.device) -> Iterator[torch.Tensor]:
-    while batch := list(islice(images, size)):
-        yield clean(torch.from_numpy(np.stack(batch)).to(device))
+def _batches(items: Sequence[Any], model: Model) -> list[Sequence[Any]]:
+    """The items in batches: as large as is quickest, and no fewer than can be worked on at once."""
+    size = max(1, min(batch_for(model.runtime.device), math.ceil(len(items) / num_cores())))
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def _logits(
-    model: Model, parts: Iterable[torch.Tensor], progress: Callable[[int], None]
-) -> list[torch.Tensor]:
-    """The logits of batches of normalised images."""
-    found: list[torch.Tensor] = []
-    for output in outputs(model.at_rest, parts, model.runtime):
-        found.append(output.logits)
-        progress(sum(map(len, found)))
-    return found
+def _answered(
+    model: Model, read: Callable[[Any], _Images], batches: list[Sequence[Any]]
+) -> Generator[tuple[_Images, torch.Tensor], None, None]:
+    """Yields the images that `read` makes of each batch, and their logits.
+
+    On a CPU every core reads a batch and then answers it, so that decoding and network overlap. On a GPU
+    threads read while it answers.
+    """
+    network = model.at_rest  # Made here, before several threads ask for it.
+    if model.runtime.device.type != "cpu":
+        for images in streamed(read, batches, window=2):
+            yield images, _logits(network, images, model.runtime)
+        return
+
+    def work(batch: Sequence[Any]) -> tuple[_Images, torch.Tensor]:
+        images = read(batch)
+        return images, _logits(network, images, model.runtime)
+
+    yield from one_core_each(work, batches)
+
+
+@torch.inference_mode()
+def _logits(network: Network, images: _Images, runtime: Runtime) -> torch.Tensor:
+    """The logits of images, in fp32."""
+    with runtime.autocast():
+        return network(clean(images.pixels.to(runtime.device))).logits.float()
 
 
 def _answers(model: Model, logits: list[torch.Tensor], names: pd.DataFrame) -> pd.DataFrame:

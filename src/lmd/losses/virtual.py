@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -12,7 +14,17 @@ from lmd.losses.covariance import factorise
 from lmd.losses.gaussian import ClassGaussians
 
 # Floats of one chunk of draws: it stays near the processor's cache, and holds many batches.
-CHUNK = 2**20
+CHUNK = 5 * 2**18
+# Blocks of columns in which a triangular factor is multiplied: 4 need 5/8 of the whole product.
+BLOCKS = 4
+
+
+class Chunk(NamedTuple):
+    """The features start ... stop-1 of a stream, and the seed that draws them."""
+
+    start: int
+    stop: int
+    seed: int
 
 
 class VirtualFeatures:
@@ -45,32 +57,44 @@ class VirtualFeatures:
     ) -> Iterator[Float[Tensor, "batch channels"]]:
         """Yields batches of `draws` features in all; their classes come in turn: 0, 1, ... K-1, 0, 1, ..."""
         for chunk in self.chunks(draws, batch, generator):
-            yield from chunk.split(batch)
+            yield from self.draw(chunk).split(batch)
 
-    def chunks(
-        self, draws: int, batch: int, generator: torch.Generator
-    ) -> Iterator[Float[Tensor, "chunk channels"]]:
-        """Yields the same features in chunks of whole batches, as many as are drawn at once."""
+    def chunks(self, draws: int, batch: int, generator: torch.Generator) -> list[Chunk]:
+        """Returns the chunks of whole batches that make up a stream; each may be drawn by another thread."""
         num_classes, channels = self.mean.shape
-        batches = max(CHUNK // (batch * channels), num_classes * 16 // batch, 1)
-        for start in range(0, draws, batches * batch):
-            yield self.draw(start, min(start + batches * batch, draws), generator)
+        size = batch * max(CHUNK // (batch * channels), num_classes * 16 // batch, 1)
+        starts = range(0, draws, size)
+        # Seeds of their own make a chunk independent of who draws it and when.
+        seeds = torch.randint(2**62, (len(starts),), generator=generator, device=generator.device).tolist()
+        return [Chunk(a, min(a + size, draws), seed) for a, seed in zip(starts, seeds, strict=True)]
 
-    def draw(self, start: int, stop: int, generator: torch.Generator) -> Float[Tensor, "draws channels"]:
+    def draw(self, chunk: Chunk) -> Float[Tensor, "draws channels"]:
         """Returns the features with the numbers start ... stop-1 of the stream; number t is of class t mod K.
 
-        The rows of a class are a strided slice of the noise, which becomes the features in place.
+        A class is drawn at once, into its rows: a strided slice.
         """
         num_classes, channels = self.mean.shape
-        features = self._normal((stop - start, channels), generator)
+        start, stop, seed = chunk
+        generator = torch.Generator(self.mean.device).manual_seed(seed)
+        features = self.mean.new_empty((stop - start, channels))
         for k in range(num_classes):
             rows = features[(k - start) % num_classes :: num_classes]
+            white = self._normal((len(rows), channels), generator)
             if self.is_root[k]:
                 tail = self._normal((len(rows), len(self.factors[k])), generator)
-                rows.mul_(self.floor[k]).add_(self.mean[k]).addmm_(tail, self.factors[k])
+                torch.addcmul(self.mean[k], white, self.floor[k], out=rows).addmm_(tail, self.factors[k])
             else:
-                rows.copy_(torch.addmm(self.mean[k], rows, self.factors[k]))
+                self._colour(k, white, rows)
         return features
+
+    def _colour(self, label: int, white: Tensor, rows: Tensor) -> None:
+        """Writes mu + L e into `rows`, in blocks of columns that leave the zeros above the triangle out."""
+        mean, factor = self.mean[label], self.factors[label]
+        width = math.ceil(len(mean) / BLOCKS)
+        for first in range(0, len(mean), width):
+            block = slice(first, first + width)
+            used = min(first + width, len(mean))
+            torch.addmm(mean[block], white[:, :used], factor[:used, block], out=rows[:, block])
 
     def _normal(self, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
         return torch.randn(shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lmd.data.augment import view
 from lmd.data.loader import Batch, batches
-from lmd.data.parallel import ahead
+from lmd.data.parallel import one_core_each
 from lmd.data.sampling import balanced_order, instance_order
 from lmd.losses.classification import cross_entropy, generalised_cross_entropy
 from lmd.losses.covariance import ledoit_wolf_coefficients, shrink
@@ -118,6 +118,8 @@ class Calibration:
         self.network = context.network
         self.labels = context.train.labels.numpy()
         self.channels = _channels(self.network)
+        numbers = torch.arange(self.stage.head_batch + self.num_classes, device=context.runtime.device)
+        self.cycle = numbers % self.num_classes
         averaged = self.epochs if self.stage.stats_decay > 0 else 1
         matrices = _makes_matrices(self.stage)
         check_memory(context.train.counts, self.channels, averaged, context.runtime.device, matrices)
@@ -295,18 +297,21 @@ class Calibration:
     def _cyclic_labels(self, step: int, total: int) -> Tensor:
         """The labels of one M-step batch: the classes in turn, so that each is drawn R times in all."""
         start = step * self.stage.head_batch
-        stop = min(start + self.stage.head_batch, total)
-        return torch.arange(start, stop, device=self.context.runtime.device) % self.num_classes
+        number = min(self.stage.head_batch, total - start)
+        first = start % self.num_classes
+        return self.cycle[first : first + number]
 
     def _sampled(self) -> ClassGaussians:
         """The Gaussians that the M-step draws from."""
         return self._shrunk(self.smoothed if self.stage.sample_from == "ema" else self.current)
 
     def _virtual_features(self, total: int, generator: torch.Generator) -> Iterator[Tensor]:
-        """Yields class-balanced batches of draws; the next ones are drawn while the classifier learns."""
-        batch = self.stage.head_batch
-        for chunk in ahead(VirtualFeatures(self._sampled()).chunks(total, batch, generator)):
-            yield from chunk.split(batch)
+        """Yields class-balanced batches of draws; on a CPU the next are drawn while the classifier learns."""
+        source, batch = VirtualFeatures(self._sampled()), self.stage.head_batch
+        chunks = source.chunks(total, batch, generator)
+        on_cpu = self.context.runtime.device.type == "cpu"
+        for features in one_core_each(source.draw, chunks) if on_cpu else map(source.draw, chunks):
+            yield from features.split(batch)
 
     def _real_features(self, total: int, generator: torch.Generator) -> Iterator[Tensor]:
         """Yields class-balanced batches of the images' own features, drawn with replacement."""

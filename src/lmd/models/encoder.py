@@ -103,6 +103,6 @@ def _shorten(names: list[str]) -> str:
 
 
 def num_features(encoder: nn.Module) -> int:
-    """Returns C, the number of channels of the encoder's features: of what it gives, behind a wider head too."""
+    """Returns C, the number of channels of what the encoder gives, also behind a head that widens it."""
     known = cast("Any", encoder)
     return cast("int", getattr(known, "head_hidden_size", None) or known.num_features)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -28,31 +28,19 @@ def clean_batches(images: ImageSet, rows: np.ndarray, size: int, runtime: Runtim
         yield clean(batch.images)
 
 
-def outputs(network: Network, batches: Iterable[Tensor], runtime: Runtime) -> Iterator[Output]:
-    """Yields features and logits of batches of normalised images, in fp32, BatchNorm at rest."""
-    with mode(network, training=False):
-        for batch in batches:
-            with torch.inference_mode(), runtime.autocast():
-                features, logits = network(batch)
-                output = Output(features.float(), logits.float())
-            yield output
-
-
 @torch.inference_mode()
-def encode(
-    network: Network,
-    images: ImageSet,
-    runtime: Runtime,
-    rows: np.ndarray | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Output:
+def encode(network: Network, images: ImageSet, runtime: Runtime, rows: np.ndarray | None = None) -> Output:
     """Returns features [N, C] and logits [N, K] of the rows (default: all), in fp32, BatchNorm at rest."""
     chosen = np.arange(len(images.labels)) if rows is None else rows
-    found: list[Output] = []
-    for output in outputs(network, clean_batches(images, chosen, BATCH, runtime), runtime):
-        found.append(output)
-        progress(sum(len(part.logits) for part in found), len(chosen))
-    return Output(torch.cat([part.features for part in found]), torch.cat([part.logits for part in found]))
+    features: list[Tensor] = []
+    logits: list[Tensor] = []
+    with mode(network, training=False):
+        for batch in clean_batches(images, chosen, BATCH, runtime):
+            with runtime.autocast():
+                output = network(batch)
+            features.append(output.features.float())
+            logits.append(output.logits.float())
+    return Output(torch.cat(features), torch.cat(logits))
 
 
 def recalibrate(network: Network, images: ImageSet, runtime: Runtime, order: np.ndarray, batch: int) -> None:
