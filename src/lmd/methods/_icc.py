@@ -33,7 +33,7 @@ from lmd.methods.base import (
     steps_per_epoch,
 )
 from lmd.models.classifier import build_classifier
-from lmd.models.network import Network, batch_norms
+from lmd.models.network import Network, encoder_training
 from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings, Count, Decay, Fraction, NonNegative, Optimisation, Positive, Settings
 
@@ -221,7 +221,7 @@ class Calibration:
         order = self._estep_order(iteration)
         steps = steps_per_epoch(len(order), self.common.batch)
         means = RunningMeans()
-        with _EncoderTraining(self.network, self.stage.estep_bn):
+        with encoder_training(self.network, self.stage.estep_bn):
             for number, batch in enumerate(self._estep_batches(order)):
                 moment = iteration + number / steps
                 set_rate(
@@ -363,24 +363,6 @@ class Calibration:
         if self.smoothed is None:
             return {}
         return self.smoothed.to(torch.float32).to("cpu").as_dict()
-
-
-class _EncoderTraining:
-    """The state of a network in the E-step: classifier frozen but differentiable, BatchNorm as set."""
-
-    def __init__(self, network: Network, batch_norm: str) -> None:
-        self.network = network
-        self.batch_norm = batch_norm
-
-    def __enter__(self) -> None:
-        self.network.classifier.requires_grad_(False)
-        self.network.train()
-        if self.batch_norm == "frozen":
-            for layer in batch_norms(self.network):
-                layer.eval()
-
-    def __exit__(self, *error: object) -> None:
-        self.network.classifier.requires_grad_(True)
 
 
 def _makes_matrices(stage: CalibrationSettings) -> str | None:

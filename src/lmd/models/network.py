@@ -50,6 +50,23 @@ def batch_norms(module: nn.Module) -> list[_BatchNorm]:
     return [part for part in module.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
 
 
+@contextmanager
+def encoder_training(network: Network, batch_norm: str) -> Iterator[None]:
+    """Trains the encoder through a classifier that is frozen, but differentiable, for a while.
+
+    With `batch_norm` "frozen", BatchNorm keeps its running statistics and uses them.
+    """
+    network.classifier.requires_grad_(False)
+    network.train()
+    if batch_norm == "frozen":
+        for layer in batch_norms(network):
+            layer.eval()
+    try:
+        yield
+    finally:
+        network.classifier.requires_grad_(True)
+
+
 @torch.no_grad()
 def recalibrate_batch_norm(encoder: nn.Module, batches: Iterable[Tensor]) -> None:
     """Re-estimates BatchNorm's running mean and variance on the given batches, weights untouched.
