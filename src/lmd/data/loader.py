@@ -64,7 +64,7 @@ def batches(
     Pixels that are not on the GPU are gathered, pinned and sent by threads, two batches ahead of their use.
     """
     stop = len(order) // batch_size * batch_size if drop_last else len(order)
-    parts = (order[start : min(start + batch_size, stop)] for start in range(0, stop, batch_size))
+    parts = (order[start : start + batch_size] for start in range(0, stop, batch_size))
 
     def make(part: np.ndarray) -> Batch:
         return _batch(images, torch.from_numpy(part), device)
