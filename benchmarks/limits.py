@@ -21,7 +21,7 @@ def sampled_m_step(size: Size, gaussians: ClassGaussians) -> Callable[[], None]:
     device, channels = gaussians.mean.device, size.channels
     num_classes = len(size.counts)
     rows = CHUNK // channels // num_classes
-    sizes = [min(len(spread), channels) for spread in gaussians.spread]
+    sizes = [len(spread) if 2 * len(spread) < channels else channels for spread in gaussians.spread]
     factors = [torch.randn(n, channels, device=device) for n in sizes]
     chunk = torch.empty(num_classes, rows, channels, device=device)
     tails = [torch.empty(rows, n, device=device) for n in sizes]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lmd.errors import SettingsError
-from lmd.losses.classification import cross_entropy, generalised_cross_entropy
+from lmd.losses.classification import cross_entropy, generalised_cross_entropy, linear_cross_entropy
 
 LOGITS = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 2, 1, 1, 0])
@@ -25,6 +25,19 @@ def probabilities() -> list[float]:
 def test_cross_entropy_of_equation_8() -> None:
     expected = -sum(math.log(p) for p in probabilities()) / 5
     assert float(cross_entropy(LOGITS, LABELS)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_gradient_of_a_linear_classifier_is_that_of_autograd() -> None:
+    random = torch.Generator().manual_seed(1)
+    features = torch.randn(5, 4, dtype=torch.float64, generator=random)
+    weight, bias = (torch.randn(*size, dtype=torch.float64, generator=random) for size in ((3, 4), (3,)))
+    weight.requires_grad_()
+    bias.requires_grad_()
+    value = cross_entropy(features @ weight.T + bias, LABELS)
+    expected = (value, *torch.autograd.grad(value, (weight, bias)))
+    found = linear_cross_entropy(features, LABELS, weight, bias)
+    assert not any(part.requires_grad for part in found)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("q", [0.1, 0.7, 1.0])

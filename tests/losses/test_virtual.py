@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -19,9 +21,12 @@ def generator(seed: int) -> torch.Generator:
 
 
 @pytest.mark.parametrize("method", ["ridge", "oas", "pooled", "diagonal"])
-@pytest.mark.parametrize("count", [3, 200])
+@pytest.mark.parametrize("count", [2, 5, 200])
 def test_equation_7_virtual_features_have_the_given_mean_and_covariance(count: int, method: str) -> None:
-    """Also where N_k < C, and the empirical covariance alone is singular. Tolerance: five standard errors."""
+    """Also where N_k < C, from rows or from a triangle, and the empirical covariance alone is singular.
+
+    Tolerance: five standard errors.
+    """
     features, labels = sample([count, 60], channels=6)
     target = shrink(class_statistics(features, labels, 2), method, 0.01)  # type: ignore[arg-type]
     draws = 200_000
@@ -34,12 +39,23 @@ def test_equation_7_virtual_features_have_the_given_mean_and_covariance(count: i
         assert bool(((torch.from_numpy(np.cov(cloud.numpy().T)) - sigma).abs() < 5 * spread).all())
 
 
+def test_rows_are_drawn_from_where_that_is_cheaper_or_the_only_way() -> None:
+    raw = class_statistics(*sample([2, 3, 5, 60], channels=6), 4)
+    assert set(VirtualFeatures(shrink(raw, "ridge", 0.01)).roots) == {0}
+    singular = replace(raw, spread=raw.spread[:3], mean=raw.mean[:3], floor=raw.floor[:3])
+    source = VirtualFeatures(singular, torch.float64)
+    assert set(source.roots) == {0, 1, 2}
+    cloud = source.draw(Chunk(0, 300, 0))[2::3] - singular.mean[2]
+    # Without a floor nothing lies outside the span of the five rows.
+    assert torch.linalg.matrix_rank(cloud) == torch.linalg.matrix_rank(singular.spread[2]) < 6
+
+
 def test_the_root_of_a_small_class_and_its_matrix_have_one_distribution() -> None:
     """The same Gaussian given as a root and as a matrix: drawn differently, equal in the fourth moments too."""
-    raw = class_statistics(*sample([3, 60], channels=6), 2)
+    raw = class_statistics(*sample([2, 60], channels=6), 2)
     root = shrink(raw, "ridge", 0.05)
     full = ClassGaussians(root.mean, tuple(root.covariance), root.counts, torch.zeros_like(root.floor))
-    assert len(root.spread[0]) == 3
+    assert len(root.spread[0]) == 2
     moments = []
     for seed, gaussians in enumerate((root, full)):
         cloud = VirtualFeatures(gaussians, torch.float64).draw(Chunk(0, 400_000, seed))[::2]

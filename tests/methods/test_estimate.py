@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from lmd.data.loader import ImageSet
+from lmd.errors import SettingsError
 from lmd.losses.gaussian import ClassGaussians
-from lmd.methods._estimate import stream_statistics
+from lmd.methods import _estimate
+from lmd.methods._estimate import check_memory, stream_statistics
 from lmd.methods.base import StageContext
 from lmd.models.classifier import build_classifier
 from lmd.models.encoder import build_encoder, num_features
@@ -64,6 +67,18 @@ def test_two_processes_give_the_statistics_of_one(tmp_path: Path) -> None:
         assert torch.equal(found.counts, expected.counts)
         torch.testing.assert_close(found.mean, expected.mean, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(found.covariance, expected.covariance, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("count", "needed"), [(40, 40 * 24 * 96), (48, (48 * 16 + 96 * 8) * 96)])
+def test_half_as_many_images_as_channels_need_a_factor(
+    count: int, needed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One class of 96 channels: its rows in double precision twice, and its rows or a matrix in fp32."""
+    monkeypatch.setattr(_estimate, "free_memory", lambda device: needed)
+    check_memory(np.array([count]), 96, 1, torch.device("cpu"))
+    monkeypatch.setattr(_estimate, "free_memory", lambda device: needed - 1)
+    with pytest.raises(SettingsError, match="1 classes with 96 channels"):
+        check_memory(np.array([count]), 96, 1, torch.device("cpu"))
 
 
 def test_the_free_memory_is_a_sensible_number() -> None:

@@ -109,14 +109,6 @@ class ExpectedCrossEntropy:
         grad_weight, grad_bias = grad_weight / len(weight), grad_bias / len(weight)
         return value, _undo(grad_weight) + self.l2 * weight, _undo(grad_bias)
 
-    def loss(
-        self, weight: Float[Tensor, "classes channels"], bias: Float[Tensor, " classes"]
-    ) -> Float[Tensor, ""]:
-        """Returns the value as a tensor that `backward` takes the gradients from."""
-        value, grad_weight, grad_bias = self(weight.detach(), bias.detach())
-        change = ((weight - weight.detach()) * grad_weight).sum() + ((bias - bias.detach()) * grad_bias).sum()
-        return value + change
-
     def _times_covariance(self, difference: Tensor, label: int) -> Tensor:
         """Returns V Sigma_k [K-1, C]."""
         spread, channels = self.spread[label], self.mean.shape[1]

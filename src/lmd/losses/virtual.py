@@ -27,30 +27,42 @@ class Chunk(NamedTuple):
     seed: int
 
 
+class _Block(NamedTuple):
+    """Some columns of a triangular factor, without the zeros below them, and the means of those columns."""
+
+    columns: slice
+    mean: Tensor
+    factor: Tensor
+
+
 class VirtualFeatures:
     """The class Gaussians, factorised once, from which any number of features can be drawn (eq. 7).
 
-        v = mu_k + L_k e,                      e ~ N(0, I_C)                       N_k >= C
-        v = mu_k + X_k^T u + sqrt(floor_k) e,  u ~ N(0, I_r), e ~ N(0, I_C)        N_k < C
+        v = mu_k + L_k e,                      e ~ N(0, I_C)                       N_k >= C / 2
+        v = mu_k + X_k^T u + sqrt(floor_k) e,  u ~ N(0, I_r), e ~ N(0, I_C)        N_k <  C / 2
 
     Both have covariance Sigma_k exactly. The second needs no factorisation, and where N_k is far below C
-    almost no arithmetic: X_k are the centred features themselves, divided by sqrt(n_k - 1).
+    almost no arithmetic: X_k are the centred features themselves, divided by sqrt(n_k - 1). From C / 2 rows
+    on its second normals cost more than the half of L_k that is not zero (docs/speed.md); a class without a
+    floor has no L_k there and is drawn from its rows all the same.
     """
 
     def __init__(self, gaussians: ClassGaussians, dtype: torch.dtype = torch.float32) -> None:
         """Takes what drawing needs from the Gaussians.
 
         Raises:
-            SettingsError: the covariance of a class with N_k >= C is not positive definite.
+            SettingsError: the covariance of a class that is to be factorised is not positive definite.
         """
         self.mean = gaussians.mean.to(dtype)
-        channels = self.mean.shape[1]
-        self.is_root = [len(spread) < channels for spread in gaussians.spread]
-        self.factors = [
-            spread.to(dtype) if is_root else factorise(gaussians, k).T.contiguous().to(dtype)
-            for k, (spread, is_root) in enumerate(zip(gaussians.spread, self.is_root, strict=True))
-        ]
         self.floor = gaussians.floor.sqrt().to(dtype)
+        self.roots: dict[int, Tensor] = {}
+        self.triangles: dict[int, list[_Block]] = {}
+        for k, spread in enumerate(gaussians.spread):
+            if _is_drawn_from_rows(spread, gaussians.floor[k]):
+                self.roots[k] = spread.to(dtype)
+            else:
+                upper = factorise(gaussians, k).T.contiguous().to(dtype)
+                self.triangles[k] = _blocks(self.mean[k], upper)
 
     def stream(
         self, draws: int, batch: int, generator: torch.Generator
@@ -80,21 +92,26 @@ class VirtualFeatures:
         for k in range(num_classes):
             rows = features[(k - start) % num_classes :: num_classes]
             white = self._normal((len(rows), channels), generator)
-            if self.is_root[k]:
-                tail = self._normal((len(rows), len(self.factors[k])), generator)
-                torch.addcmul(self.mean[k], white, self.floor[k], out=rows).addmm_(tail, self.factors[k])
-            else:
-                self._colour(k, white, rows)
+            if k in self.roots:
+                tail = self._normal((len(rows), len(self.roots[k])), generator)
+                torch.addcmul(self.mean[k], white, self.floor[k], out=rows).addmm_(tail, self.roots[k])
+                continue
+            for columns, mean, factor in self.triangles[k]:
+                torch.addmm(mean, white[:, : len(factor)], factor, out=rows[:, columns])
         return features
-
-    def _colour(self, label: int, white: Tensor, rows: Tensor) -> None:
-        """Writes mu + L e into `rows`, in blocks of columns that leave the zeros above the triangle out."""
-        mean, factor = self.mean[label], self.factors[label]
-        width = math.ceil(len(mean) / BLOCKS)
-        for first in range(0, len(mean), width):
-            block = slice(first, first + width)
-            used = min(first + width, len(mean))
-            torch.addmm(mean[block], white[:, :used], factor[:used, block], out=rows[:, block])
 
     def _normal(self, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
         return torch.randn(shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
+
+
+def _is_drawn_from_rows(spread: Tensor, floor: Tensor) -> bool:
+    rows, channels = spread.shape
+    return 2 * rows < channels or (rows < channels and not bool(floor.all()))
+
+
+def _blocks(mean: Tensor, upper: Tensor) -> list[_Block]:
+    """Cuts L^T, a matrix with zeros below its diagonal, into blocks of columns that leave most zeros out."""
+    channels = len(mean)
+    width = math.ceil(channels / BLOCKS)
+    parts = [slice(first, min(first + width, channels)) for first in range(0, channels, width)]
+    return [_Block(part, mean[part], upper[: part.stop, part]) for part in parts]

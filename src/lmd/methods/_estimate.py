@@ -61,15 +61,16 @@ def check_memory(
 ) -> None:
     """Refuses what would not fit: up to K matrices of C x C, in double precision and as fp32 factors.
 
-    The root of a small class has N_k rows, and N_k more for each of the `iterations` that are averaged.
-    `matrices` names the setting, if there is one, that makes a full matrix of every class.
+    The root of a small class has N_k rows, and N_k more for each of the `iterations` that are averaged; with
+    C / 2 rows and more it is factorised (`VirtualFeatures`). `matrices` names the setting, if there is one,
+    that makes a full matrix of every class.
 
     Raises:
         SettingsError: with the memory needed, the memory there is, and the way out.
     """
-    now = np.minimum(counts, channels).sum() if matrices is None else len(counts) * channels
-    averaged = np.minimum(counts * max(iterations, 1), channels).sum()
-    needed = float(8 * now + 16 * averaged) * channels
+    rows = np.minimum(counts * max(iterations, 1), channels)
+    factored = (2 * rows >= channels) | (matrices is not None)
+    needed = float(8 * np.where(factored, channels, rows).sum() + 16 * rows.sum()) * channels
     free = free_memory(device)
     if free is not None and needed > free:
         raise SettingsError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ from lmd.data.augment import view
 from lmd.data.loader import Batch, batches
 from lmd.data.parallel import one_core_each
 from lmd.data.sampling import balanced_order, instance_order
-from lmd.losses.classification import cross_entropy, generalised_cross_entropy
+from lmd.losses.classification import cross_entropy, generalised_cross_entropy, linear_cross_entropy
 from lmd.losses.covariance import ledoit_wolf_coefficients, shrink
 from lmd.losses.distance import ClassMetric, prepare_metric
 from lmd.losses.distribution import distribution_consistency
@@ -169,27 +169,34 @@ class Calibration:
         total = self.stage.virtual_per_class * self.num_classes
         steps = math.ceil(total / self.stage.head_batch)
         means = RunningMeans()
-        for step, loss in enumerate(self._head_losses(iteration, steps, total)):
+        for step, loss in enumerate(self._head_gradients(iteration, steps, total)):
             moment = iteration + step / steps
             set_rate(self.head_optimiser, self.stage.head_optimisation, self.common, moment, self.epochs)
-            self._step(self.head_optimiser, self.network.classifier, loss)
+            self._move(self.head_optimiser, self.network.classifier)
             means.add({"maximise": loss})
             self.context.on_step(step + 1, steps)
         return means.result()
 
-    def _head_losses(self, iteration: int, steps: int, total: int) -> Iterator[Tensor]:
-        """Yields the loss of each step at the classifier as it then is."""
+    def _head_gradients(self, iteration: int, steps: int, total: int) -> Iterator[Tensor]:
+        """Leaves the gradient of each step in the classifier as it then is, and yields the loss."""
         classifier = self.network.classifier
         if self.stage.m_step == "exact_sgd" and self.stage.virtual:
             # The paper's step has the optimiser's weight decay; `m_step_l2` belongs to the minimum alone.
             objective = self._objective(l2=0.0)
             for _ in range(steps):
-                yield objective.loss(*_linear(classifier))
+                value, *gradients = objective(*_linear(classifier))
+                yield _leave(classifier, torch.tensor(value), gradients)
             return
         generator = torch.Generator(self.context.runtime.device).manual_seed(self._seed("virtual", iteration))
         source = (self._virtual_features if self.stage.virtual else self._real_features)(total, generator)
         for step, features in enumerate(source):
-            yield cross_entropy(classifier(features), self._cyclic_labels(step, total))
+            labels = self._cyclic_labels(step, total)
+            if isinstance(classifier, nn.Linear):
+                value, *gradients = linear_cross_entropy(features, labels, *_linear(classifier))
+            else:
+                value = cross_entropy(classifier(features), labels)
+                gradients = torch.autograd.grad(value, list(classifier.parameters()))
+            yield _leave(classifier, value, gradients)
 
     def _solve(self) -> Losses:
         """Solves the M-step to its minimum, starting from the classifier of the iteration before."""
@@ -198,9 +205,8 @@ class Calibration:
         found = minimise(
             self._objective(stage.m_step_l2), weight, bias, stage.m_step_tolerance, stage.m_step_evaluations
         )
-        with torch.no_grad():
-            weight.copy_(found.weight)
-            bias.copy_(found.bias)
+        weight.copy_(found.weight)
+        bias.copy_(found.bias)
         self.context.on_step(1, 1)
         return {
             "maximise": found.value,
@@ -268,6 +274,9 @@ class Calibration:
             return
         optimiser.zero_grad(set_to_none=True)
         self.context.runtime.backward(loss)
+        self._move(optimiser, module)
+
+    def _move(self, optimiser: torch.optim.Optimizer, module: nn.Module) -> None:
         if self.stage.gradient_clip is not None:
             nn.utils.clip_grad_norm_(module.parameters(), self.stage.gradient_clip)
         optimiser.step()
@@ -372,10 +381,17 @@ def _makes_matrices(stage: CalibrationSettings) -> str | None:
     return "stage2.fdc_metric" if stage.fdc_metric == "covariance_literal" else None
 
 
+def _leave(classifier: nn.Module, loss: Tensor, gradients: Sequence[Tensor]) -> Tensor:
+    """Leaves the gradients in the classifier's parameters; returns the loss."""
+    for parameter, gradient in zip(classifier.parameters(), gradients, strict=True):
+        parameter.grad = gradient
+    return loss
+
+
 def _linear(classifier: nn.Module) -> tuple[Tensor, Tensor]:
-    """The W and b of a linear classifier."""
+    """The W and b of a linear classifier, to compute with and to write into without autograd."""
     assert isinstance(classifier, nn.Linear), "the settings ask for a linear classifier"
-    return classifier.weight, classifier.bias
+    return classifier.weight.detach(), classifier.bias.detach()
 
 
 def _channels(network: Network) -> int:
