@@ -261,6 +261,27 @@ def _convolve(images: Tensor, kernels: Tensor) -> Tensor:
 
 
 def _median_blur(images: Tensor, angle: Tensor) -> Tensor:
-    """The median over 3 x 3 pixels."""
+    """The median over 3 x 3 pixels.
+
+    Of three sorted columns it is the median of the greatest low, the median middle and the least high one:
+    exactly the median, and many times faster than to sort nine numbers for each pixel.
+    """
     padded = F.pad(images, (1, 1, 1, 1), mode="reflect")
-    return padded.unfold(2, 3, 1).unfold(3, 3, 1).flatten(4).median(-1).values
+    low, middle, high = (_shifted(part, 3) for part in _sorted(*_shifted(padded, 2)))
+    return _sorted(_sorted(*low)[2], _sorted(*middle)[1], _sorted(*high)[0])[1]
+
+
+def _shifted(images: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Each pixel but the first and last along an axis: the one before it, itself, the one after it."""
+    before, here, after = (images.narrow(axis, start, images.shape[axis] - 2) for start in range(3))
+    return before, here, after
+
+
+def _sorted(first: Tensor, second: Tensor, third: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Three tensors with their elements sorted: the least, the median, the greatest."""
+    less, more = torch.minimum(first, second), torch.maximum(first, second)
+    return (
+        torch.minimum(less, third),
+        torch.maximum(less, torch.minimum(more, third)),
+        torch.maximum(more, third),
+    )

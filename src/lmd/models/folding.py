@@ -29,11 +29,10 @@ def at_rest(network: Network, precision: str) -> Network:
     In fp32 its BatchNorm is folded. In bf16 it is not: the folded weights and biases would be rounded to
     bf16, which adds a third to the error of the probabilities and saves 3% of the time (docs/speed.md).
     There the weights of the convolutions are rounded once instead of for each batch: not a bit changes.
-    On a CPU convolutions of small maps are dense products in both.
+    In both, the matrices of the convolutions of small maps (`make_dense`) are made once.
     """
     result = _rounded(network) if precision == "bf16" else fold_batch_norm(network)
-    if next(result.parameters()).device.type == "cpu":
-        make_dense(result.encoder)
+    make_dense(result.encoder, fixed=True)
     return result
 
 
