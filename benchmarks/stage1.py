@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from benchmarks.measure import Row, side_by_side
+from benchmarks.plain import as_timm_computes
 from lmd import methods
 from lmd.data.loader import ImageSet, resident
 from lmd.methods.base import StageContext, Supervised
@@ -33,13 +34,18 @@ def rows(runs: int, device: str, quick: bool) -> Iterator[Row]:
         steps *= 10
     for method in ("ce", "lmd"):
         stage = stage_of(method, common, steps, device)
-        bare = bare_passes(stage)
         times = side_by_side(
-            device, runs, ours=lambda stage=stage: stage.run_epoch(0), bare=bare, fed=resident_batch(stage)
+            device,
+            runs,
+            ours=lambda stage=stage: stage.run_epoch(0),
+            bare=bare_passes(stage),
+            timm=bare_passes(as_timm_would(stage)),
+            fed=resident_batch(stage),
         )
         name = f"step of stage 1, {method}: {common['encoder']}, {common['batch']} x {common['size']}²"
-        ours, floor, fed = (times[key] / steps for key in ("ours", "bare", "fed"))
+        ours, floor, timm, fed = (times[key] / steps for key in ("ours", "bare", "timm", "fed"))
         yield Row(name, ours, floor, "the bare passes of its networks", "s", "at most", 1.15)
+        yield Row("the same", ours, timm, "those passes with timm's convolutions", "s", "at most", 1.15)
         yield Row(
             "the same", ours, fed, "the same loop fed with one resident batch", "s", "at most", 1 / 0.85
         )
@@ -88,6 +94,17 @@ def bare_passes(stage: Supervised) -> Callable[[], None]:
             step(seen)
 
     return run
+
+
+def as_timm_would(stage: Supervised) -> Supervised:
+    """Returns the stage with networks that compute as timm's do."""
+    plain = copy.copy(stage)
+    plain.network = as_timm_computes(stage.network)
+    if hasattr(stage, "teacher"):
+        teacher: Any = copy.copy(stage.teacher)
+        teacher.network = as_timm_computes(teacher.network)
+        cast("Any", plain).teacher = teacher
+    return plain
 
 
 def resident_batch(stage: Supervised) -> Callable[[], Any]:

@@ -141,7 +141,7 @@ def test_the_benchmark_runs_and_writes_its_results(
     assert {curve["quantity"] for curve in results["growth"]} == {"N", "R", "K", "C"}
     assert (tmp_path / "growth-cpu.png").stat().st_size > 1000
     out = capsys.readouterr().out
-    for part, rows in (("icc", 14), ("stage1", 4)):
+    for part, rows in (("icc", 14), ("stage1", 6)):
         assert len(json.loads((tmp_path / f"{part}-cpu.json").read_text())["rows"]) == rows
         assert (tmp_path / f"{part}-cpu.md").read_text() in out
 
@@ -155,6 +155,9 @@ def test_the_bare_passes_leave_a_gradient_of_every_parameter_and_move_none() -> 
     other = stage.teacher.network.register_forward_hook(lambda *_: passes.append("teacher"))
     stage1.bare_passes(stage)()
     assert passes == ["student", "student", "teacher"] * 2
+    copies = stage1.as_timm_would(stage)
+    assert copies.network is not stage.network
+    assert copies.teacher.network is not stage.teacher.network
     hook.remove()
     other.remove()
     for parameter, old in zip(stage.network.parameters(), before, strict=True):
