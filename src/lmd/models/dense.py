@@ -79,7 +79,7 @@ class _Dense:
         return result.unflatten(1, (*geometry.new, -1)).permute(0, 3, 1, 2)
 
     def _matrix(self, geometry: _Geometry) -> Tensor:
-        if self.fixed and geometry.old in self.matrices:
+        if geometry.old in self.matrices:
             return self.matrices[geometry.old]
         matrix = cast("Tensor", _Matrix.apply(self.convolution.weight, geometry))
         if self.fixed:
