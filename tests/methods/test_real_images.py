@@ -23,7 +23,8 @@ from tests.methods.test_contract import EXAMPLE, same, weights_of
 
 pytestmark = pytest.mark.slow
 REAL: dict[str, Any] = {"encoder": "resnet18", "size": 64, "batch": 32, "precision": "auto"}
-IMAGES = {"train": 24, "val": 6, "test": 6}
+# Of each class in validation and test, and in training of the first class; each further class has four less.
+FEW, MOST = 6, 36
 
 
 def command(*arguments: object) -> list[str]:
@@ -32,13 +33,14 @@ def command(*arguments: object) -> list[str]:
 
 @pytest.fixture(scope="module")
 def real(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """A few images of each class and split of ISIC 2019, lesions kept together."""
+    """A few images of each class and split of ISIC 2019, lesions kept together, fewer of each further class."""
     folder = tmp_path_factory.mktemp("isic")
     prepare = ("prepare", "isic2019", "--root", shared / "isic2019", "--allow-missing", "--split", "lesion")
     subprocess.run(command(*prepare, "--out", folder / "all"), check=True, capture_output=True)
     everything = read_dataset(folder / "all")
-    places = everything.table.groupby(["split", "label"]).cumcount()
-    few = everything.table[places < everything.table["split"].map(IMAGES)]
+    table = everything.table
+    kept = MOST - 4 * table["label"].map(everything.classes.index)
+    few = table[table.groupby(["split", "label"]).cumcount() < kept.where(table["split"] == "train", FEW)]
     return write_dataset(folder / "few", few.reset_index(drop=True), everything.info)
 
 
