@@ -338,8 +338,13 @@ def test_two_classes_of_grey_images(name: str, two_grey_classes: Dataset, tmp_pa
 def test_a_class_of_one_image_absent_from_most_batches(
     name: str, one_image_class: Dataset, tmp_path: Path
 ) -> None:
-    """Batches of two images have two of the three classes at most."""
-    folder = train(one_image_class, name, settings_of(name, batch=2, **slow_encoder(name)), tmp_path / "run")
+    """Batches of two images have two of the three classes at most.
+
+    BatchNorm over two images is a sign and its gradient may be large: at ten times this rate one seed in
+    twenty diverges.
+    """
+    changes = merge(slow_encoder(name), {"batch": 2, "stage1": {"optimisation": {"lr": 0.001}}})
+    folder = train(one_image_class, name, settings_of(name, **changes), tmp_path / "run")
     assert finite(folder)
 
 
