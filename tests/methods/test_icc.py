@@ -334,10 +334,9 @@ def test_a_cosine_classifier_learns_through_autograd(images: ImageSet) -> None:
     """The gradient of a linear one is written out; this one's is not."""
     stage = stage_of(images, head="cosine", virtual_per_class=500)
     stage.estimate(0)
-    before = stage.network.classifier.weight.detach().clone()
     first = stage.maximise(0)["maximise"]
-    assert not torch.equal(stage.network.classifier.weight, before)
-    assert stage.maximise(0)["maximise"] < first
+    # On the same draws; weight decay alone would leave the loss where it is.
+    assert stage.maximise(0)["maximise"] < 0.95 * first
 
 
 def test_more_classes_than_memory_holds_are_refused(
