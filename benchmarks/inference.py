@@ -110,7 +110,7 @@ def small(path: Path) -> np.ndarray:
 def resident_batches(model: Model, files: list[Path]) -> list[Tensor]:
     """Returns normalised images on the device, in batches as large as those of `predict`."""
     pixels = torch.from_numpy(np.stack(in_threads(small, files[:RESIDENT]))).to(model.runtime.device)
-    return list(clean(pixels).split(batch_for(model.runtime.device)))
+    return list(clean(pixels).split(batch_for(model.runtime.device, SIZE)))
 
 
 def bare_passes(model: Model, network: Network, batches: list[Tensor], count: int) -> Callable[[], None]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,9 +14,10 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from lmd import runtime
 from lmd.errors import CheckpointError
 from lmd.losses.relation import channel_consistency, probability_consistency, sample_consistency
-from lmd.runtime import atomic_write, derive_seed, gather, load_tree, save_tree
+from lmd.runtime import Runtime, atomic_write, derive_seed, gather, load_tree, save_tree
 
 
 def test_seeds_depend_on_every_key_and_fit_a_generator() -> None:
@@ -35,6 +39,38 @@ def test_a_tree_comes_back_as_it_was(tmp_path: Path) -> None:
     assert back["a"][1] == {"b": None, 3: 1.5}
     assert torch.equal(back["c"], tree["c"])
     assert (back["empty"], back["text"]) == ({}, "x")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
+@pytest.mark.parametrize("chosen", [{}, {"MALLOC_TRIM_THRESHOLD_": "131072"}])
+def test_memory_that_a_layer_frees_is_kept_for_the_next(chosen: dict[str, str]) -> None:
+    """Counts the pages that the system hands out; a user's own choice stays."""
+    code = """if True:
+        import resource
+        from lmd.runtime import _keep_freed_memory
+        _keep_freed_memory()
+        faults = []
+        for _ in range(6):
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            b"x" * (48 * 2**20)
+            faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+        print(faults[0], min(faults))
+    """
+    clean = {name: value for name, value in os.environ.items() if name not in runtime._CHOSEN_BY_USER}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=clean | chosen, capture_output=True, text=True, check=True
+    )
+    first, least = map(int, done.stdout.split())
+    pages = 48 * 2**20 // os.sysconf("SC_PAGE_SIZE")
+    assert first > pages // 2
+    assert least > pages // 2 if chosen else least < pages // 100
+
+
+def test_a_run_on_a_cpu_keeps_what_it_frees(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(runtime, "_keep_freed_memory", lambda: asked.append(True))
+    Runtime("fp32", "cpu")
+    assert asked == [True]
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"\x10\x00\x00\x00\x00\x00\x00\x00{}"])

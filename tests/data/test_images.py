@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 import zlib
 from pathlib import Path
@@ -14,7 +13,6 @@ from PIL import Image, ImageOps
 
 from lmd.data import images
 from lmd.data.images import decode, list_images, printable, resize, verify
-from lmd.data.parallel import in_threads
 from lmd.errors import DataError
 
 RED = (200, 30, 40)
@@ -212,26 +210,6 @@ def test_no_format_that_starts_a_program_is_tried(tmp_path: Path) -> None:
     path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
     with pytest.raises(DataError, match="is not an image in a known format"):
         decode(path)
-
-
-def test_threads_stop_at_the_first_error() -> None:
-    begun: list[int] = []
-
-    def fails(number: int) -> None:
-        begun.append(number)
-        time.sleep(0.002)
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        in_threads(fails, range(1000))
-    assert len(begun) < 100
-    assert threading.active_count() < 100
-
-
-def test_progress_counts_every_item() -> None:
-    seen: list[tuple[int, int]] = []
-    assert in_threads(abs, range(-130, 0), lambda done, total: seen.append((done, total)))[0] == 130
-    assert seen == [(64, 130), (128, 130), (130, 130)]
 
 
 def test_crops(tmp_path: Path) -> None:

@@ -9,12 +9,67 @@ import pytest
 import torch
 
 from lmd.data import parallel
-from lmd.data.parallel import one_core_each, streamed
+from lmd.data.parallel import in_threads, one_core_each, streamed
 
 
 @pytest.fixture(autouse=True)
 def _cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "num_cores", lambda: 2)
+
+
+def test_the_results_of_all_are_in_the_order_of_the_items() -> None:
+    def slow_first(number: int) -> int:
+        time.sleep(0.02 if number == 0 else 0)
+        return -number
+
+    assert in_threads(slow_first, range(200)) == [-number for number in range(200)]
+    assert in_threads(abs, []) == []
+
+
+def test_every_core_works_on_an_item() -> None:
+    both = threading.Barrier(2, timeout=10)
+    in_threads(lambda _: both.wait(), range(4))
+
+
+def test_threads_stop_at_an_interrupt() -> None:
+    begun: list[int] = []
+
+    def fails(number: int) -> None:
+        begun.append(number)
+        time.sleep(0.002)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        in_threads(fails, range(1000))
+    assert len(begun) < 100
+    assert threading.active_count() < 100
+
+
+def test_the_first_error_in_order_is_the_one_that_is_raised() -> None:
+    """Not the first in time: which file is named must not depend on how quick it was to read."""
+    begun: list[int] = []
+    second = threading.Event()
+
+    def fails(number: int) -> None:
+        begun.append(number)
+        if number == 0:
+            assert second.wait(timeout=10)
+            time.sleep(0.02)
+        second.set()
+        raise ValueError(f"number {number}")
+
+    with pytest.raises(ValueError, match="number 0"):
+        in_threads(fails, range(1000))
+    assert sorted(begun) == [0, 1]
+
+
+def test_progress_is_shown_meanwhile_and_ends_with_every_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "_SHOWN_EVERY", 0.001)
+    seen: list[tuple[int, int]] = []
+    in_threads(lambda _: time.sleep(0.002), range(20), lambda done, total: seen.append((done, total)))
+    assert seen == sorted(seen)
+    assert len(set(seen)) > 3
+    assert seen[-1] == (20, 20)
 
 
 def test_results_come_in_the_order_of_the_items() -> None:

@@ -22,7 +22,8 @@ from lmd.evaluation import predict
 from lmd.evaluation.predict import Model, predict_files, predict_split
 from lmd.models.classifier import build_classifier
 from lmd.models.encoder import build_encoder, num_features
-from lmd.models.inference import encode
+from lmd.models.inference import BATCH as BATCH_TRAINED
+from lmd.models.inference import batch_for, encode
 from lmd.models.network import Network, batch_norms
 from lmd.runtime import Runtime
 from tests import toy
@@ -45,7 +46,7 @@ def model_of(precision: str = "fp32", crop: str = "none") -> Model:
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Eleven pictures, two batches and a rest, for two cores."""
-    monkeypatch.setattr(predict, "batch_for", lambda device: BATCH)
+    monkeypatch.setattr(predict, "batch_for", lambda device, size: BATCH)
     for module in (parallel, predict):
         monkeypatch.setattr(module, "num_cores", lambda: 2)
     paths = [tmp_path / f"{number:02d}.jpg" for number in range(11)]
@@ -63,6 +64,13 @@ def one_by_one(model: Model, paths: list[Path]) -> np.ndarray:
         with torch.inference_mode(), model.runtime.autocast():
             rows.append(model.network(clean(torch.from_numpy(pixels.copy())[None])).logits.float())
     return torch.cat(rows).double().softmax(1).numpy()
+
+
+def test_larger_images_are_answered_in_smaller_batches_on_a_cpu() -> None:
+    """Every core has a batch: its memory must not grow with the square of the image size."""
+    batches = {size: batch_for(torch.device("cpu"), size) for size in (32, 64, 224, 1024)}
+    assert batches == {32: 512, 64: 128, 224: 10, 1024: 8}
+    assert batch_for(torch.device("cuda"), 224) == BATCH_TRAINED
 
 
 def probabilities(answers: pd.DataFrame) -> np.ndarray:

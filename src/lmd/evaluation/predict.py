@@ -171,7 +171,8 @@ def _read(preprocessing: Tree, frame: int | None, skip_bad: bool, paths: Sequenc
 
 def _batches(items: Sequence[Any], model: Model) -> list[Sequence[Any]]:
     """The items in batches: as large as is quickest, and no fewer than can be worked on at once."""
-    size = max(1, min(batch_for(model.runtime.device), math.ceil(len(items) / num_cores())))
+    quickest = batch_for(model.runtime.device, model.card["preprocessing"]["size"])
+    size = max(1, min(quickest, math.ceil(len(items) / num_cores())))
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 

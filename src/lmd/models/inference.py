@@ -15,11 +15,16 @@ from lmd.runtime import Runtime
 
 # While training: fixed, because another size may round otherwise, and validation chooses the epoch.
 BATCH = 256
+CORE_PIXELS = 128 * 64**2
 
 
-def batch_for(device: torch.device) -> int:
-    """Returns how many images to answer at once: on a CPU so few that its caches hold a layer's results."""
-    return 64 if device.type == "cpu" else BATCH
+def batch_for(device: torch.device, size: int) -> int:
+    """Returns how many images of size x size pixels to answer at once.
+
+    On a CPU every core answers a batch of its own: as many pixels as are quickest, so that many cores need no
+    more memory at 224 pixels than at 64.
+    """
+    return max(8, CORE_PIXELS // size**2) if device.type == "cpu" else BATCH
 
 
 def clean_batches(images: ImageSet, rows: np.ndarray, size: int, runtime: Runtime) -> Iterator[Tensor]:
