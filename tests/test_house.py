@@ -55,6 +55,19 @@ def test_help_imports_nothing_heavy() -> None:
     assert not modules_after(code) & HEAVY
 
 
+def test_preparing_and_inspecting_do_without_torch(tmp_path: Path) -> None:
+    """It takes two seconds to load; each process that builds a cache would wait for it."""
+    make = ["prepare", "phantom", "--out", str(tmp_path / "data"), "--images", "40"]
+    few = ["--val-per-class", "1", "--test-per-class", "1", "--size", "32"]
+    code = (
+        "import sys\nfrom lmd.cli import main\n"
+        f"for words in {[[*make, *few], ['inspect', make[3]]]}:\n"
+        "    sys.argv = ['lmd', *words]\n"
+        "    try:\n        main()\n    except SystemExit as end:\n        assert not end.code, end.code"
+    )
+    assert not modules_after(code) & {"torch", "torchvision", "timm", "lightning_fabric"}
+
+
 def test_help_answers_in_half_a_second() -> None:
     """Processor time, not the clock: other processes on the machine do not count."""
 

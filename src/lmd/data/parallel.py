@@ -10,8 +10,6 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any
 
-import torch
-
 Progress = Callable[[int, int], None]
 _SHOWN_EVERY = 0.1  # Seconds between two calls that show progress.
 
@@ -91,6 +89,8 @@ def one_core_each(function: Callable[[Any], Any], items: Iterable[Any]) -> Gener
     Each has one thread of torch, and so has whoever uses the items: no core waits for another, as the
     threads of one operation do. Two items for each core may wait.
     """
+    import torch  # `prepare` and `inspect` need no torch, which takes two seconds to load.
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
