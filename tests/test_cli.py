@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from lmd.data.manifest import INFO, MANIFEST
 from lmd.models.encoder import build_encoder
 from tests import toy
 from tests.command import Command, refused
+from tests.processes import exit_code
 
 TINY = [
     "--set", "encoder=test_resnet", "--set", "pretrained=false", "--set", "size=16", "--set", "batch=8",
@@ -320,6 +323,17 @@ def test_resume_without_further_words_takes_the_saved_settings(lmd: Command, dat
     refused(lmd("train", data, "--out", run, "--resume", "--method", "ce", *TINY), "other settings", "method")
 
 
+def on_a_full_disk(limit: int, folder: Path, told: Path, arguments: list[str]) -> None:
+    """Runs the command in a folder, with no file larger than `limit` KiB; its errors go to the file `told`."""
+    from lmd import cli
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024 * limit, 1024 * limit))
+    os.chdir(folder)
+    os.dup2(os.open(told, os.O_WRONLY | os.O_CREAT), sys.stderr.fileno())
+    sys.argv = ["lmd", *arguments]
+    cli.main()
+
+
 @pytest.mark.parametrize(("size", "limit", "victim"), [(16, 64, "state.safetensors"), (24, 64, "cache")])
 def test_a_full_disk_while_saving_leaves_nothing_half_written(
     data: Path, run: Path, tmp_path: Path, size: int, limit: int, victim: str
@@ -329,14 +343,12 @@ def test_a_full_disk_while_saving_leaves_nothing_half_written(
     The run fixture has filled the cache of 16 pixels, so that at this size the checkpoint is what fails.
     """
     arguments = ["train", str(data), "--method", "ce", "--out", "run", *TINY, "--set", f"size={size}"]
-    limited = f"ulimit -f {limit}; exec {sys.executable} -m lmd {' '.join(arguments)}"
-    result = subprocess.run(
-        ["bash", "-c", limited], capture_output=True, text=True, cwd=tmp_path, check=False
-    )
-    assert result.returncode == 2, result.stderr
-    assert "Traceback" not in result.stderr
-    assert "cannot write" in result.stderr
-    assert victim in result.stderr
+    told = data.with_name(f"told-{victim}")
+    assert exit_code(on_a_full_disk, limit, tmp_path, told, arguments) == 2
+    errors = told.read_text()
+    assert "Traceback" not in errors
+    assert "cannot write" in errors
+    assert victim in errors
     left = [path.name for path in tmp_path.rglob("*") if path.is_file()]
     assert set(left) <= {"settings.yaml", "environment.json"}, left
     assert not [path for path in (data / "cache").iterdir() if path.name.startswith(".")]

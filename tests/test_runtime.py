@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from lmd import runtime
 from lmd.errors import CheckpointError
 from lmd.losses.relation import channel_consistency, probability_consistency, sample_consistency
 from lmd.runtime import Runtime, atomic_write, derive_seed, gather, load_tree, save_tree
+from tests.processes import on_two
 
 
 def test_seeds_depend_on_every_key_and_fit_a_generator() -> None:
@@ -120,7 +120,6 @@ def _data() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def _worker(rank: int, folder: str, legacy: bool) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/init", rank=rank, world_size=2)
     images, encoder, head = _data()
     encoder.requires_grad_()
     features = images[rank * 4 : rank * 4 + 4] @ encoder
@@ -130,12 +129,11 @@ def _worker(rank: int, folder: str, legacy: bool) -> None:
     encoder.grad /= 2  # What DDP does.
     if rank == 0:
         torch.save(encoder.grad, f"{folder}/gradient")
-    dist.destroy_process_group()
 
 
 @pytest.mark.parametrize(("legacy", "factor"), [(False, 1.0), (True, 0.5)])
 def test_two_processes_give_the_gradient_of_one(tmp_path: Path, legacy: bool, factor: float) -> None:
-    mp.spawn(_worker, args=(str(tmp_path), legacy), nprocs=2)  # pyright: ignore
+    on_two(_worker, str(tmp_path), legacy)
     images, encoder, head = _data()
     encoder.requires_grad_()
     features = images @ encoder

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +15,14 @@ from safetensors.torch import load_file
 from lmd import methods
 from lmd.data.manifest import Dataset, read_dataset
 from lmd.errors import CheckpointError, SettingsError
+from lmd.methods._icc import Calibration
+from lmd.methods._rrl import RelationLearning
 from lmd.run import RunFolder, load_checkpoint
 from lmd.runtime import save_tree
 from lmd.settings import CommonSettings, Tree, merge, resolve
 from lmd.train import Silent, _Trainer, train
 from tests import toy
+from tests.processes import exit_code
 
 
 @pytest.fixture(scope="module")
@@ -145,58 +146,37 @@ def test_the_test_split_is_not_touched(finished: RunFolder, dataset: Dataset, tm
     assert same(weights_of(finished), weights_of(run))
 
 
-# A child process that kills itself, as `kill -9` would, at the n-th call of one function.
-_CHILD = """
-import os, signal, sys
-from pathlib import Path
-from lmd import methods
-from lmd.data.manifest import read_dataset
-from lmd.methods import _icc, _rrl
-from lmd.settings import resolve
-from lmd.train import train
-from tests import toy
+def killed(data: Path, out: Path, owner: type, name: str, call: int) -> None:
+    """Trains LMD until this process kills itself, as `kill -9` would, at the n-th call of one function."""
+    original, calls = getattr(owner, name), []
 
-data, out, owner, name, call = sys.argv[1:]
-target = {"icc": _icc.Calibration, "rrl": _rrl.RelationLearning}[owner]
-original, calls = getattr(target, name), []
+    def deadly(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        calls.append(name)
+        if len(calls) == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(self, *arguments, **keywords)
 
-def deadly(self, *arguments, **keywords):
-    calls.append(name)
-    if len(calls) == int(call):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return original(self, *arguments, **keywords)
-
-setattr(target, name, deadly)
-settings = resolve(methods.load("lmd").Settings, toy.LMD)
-train(read_dataset(Path(data)), "lmd", settings, Path(out))
-"""
+    setattr(owner, name, deadly)
+    train(read_dataset(data), "lmd", settings_of("lmd"), out)
 
 
 @pytest.mark.parametrize(
     ("owner", "name", "call", "where"),
     [
-        ("rrl", "_train_step", 3, "stage 1, before the first checkpoint"),
-        ("rrl", "_train_step", 11, "stage 1, second epoch"),
-        ("icc", "estimate", 1, "between the stages"),
-        ("icc", "_cyclic_labels", 4, "first M-step"),
-        ("icc", "_cyclic_labels", 8, "second M-step, after an E-step"),
-        ("icc", "_expect_terms", 3, "first E-step"),
-        ("icc", "_expect_terms", 10, "second E-step"),
+        (RelationLearning, "_train_step", 3, "stage 1, before the first checkpoint"),
+        (RelationLearning, "_train_step", 11, "stage 1, second epoch"),
+        (Calibration, "estimate", 1, "between the stages"),
+        (Calibration, "_cyclic_labels", 4, "first M-step"),
+        (Calibration, "_cyclic_labels", 8, "second M-step, after an E-step"),
+        (Calibration, "_expect_terms", 3, "first E-step"),
+        (Calibration, "_expect_terms", 10, "second E-step"),
     ],
 )
 def test_killed_and_resumed_equals_uninterrupted(
-    owner: str, name: str, call: int, where: str, finished: RunFolder, dataset: Dataset, tmp_path: Path
+    owner: type, name: str, call: int, where: str, finished: RunFolder, dataset: Dataset, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    root = Path(__file__).parents[1]
-    child = subprocess.run(
-        [sys.executable, "-c", _CHILD, str(dataset.folder), str(out), owner, name, str(call)],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root / "src"), str(root)])},
-        capture_output=True,
-        check=False,
-    )
-    assert child.returncode == -signal.SIGKILL, (where, child.stderr.decode()[-2000:])
+    assert exit_code(killed, dataset.folder, out, owner, name, call) == -signal.SIGKILL, where
     folder = train(read_dataset(dataset.folder), "lmd", settings_of("lmd"), out, resume=True)
     assert same(weights_of(finished), weights_of(folder)), where
     timeless = [{**record, "seconds": 0} for record in records(folder)]

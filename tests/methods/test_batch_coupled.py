@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from lmd.methods import cc_sam, cicl, ldam_rs, seesaw
 from tests.methods.tiny import stage_of
+from tests.processes import on_two
 
 METHODS = {
     "cicl": (cicl, {}, ("first", "second")),
@@ -37,19 +37,17 @@ def gradient(name: str, rows: slice) -> torch.Tensor:
 
 
 def _worker(rank: int, folder: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/init", rank=rank, world_size=2)
     for name in METHODS:
         found = gradient(name, slice(rank * 4, rank * 4 + 4))
         dist.all_reduce(found)
         if rank == 0:
             torch.save(found / 2, f"{folder}/{name}")  # What DDP does.
-    dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("processes")
-    mp.spawn(_worker, args=(str(path),), nprocs=2)  # pyright: ignore
+    on_two(_worker, str(path))
     return path
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from lmd.data.loader import ImageSet
 from lmd.errors import SettingsError
@@ -20,6 +19,7 @@ from lmd.models.classifier import build_classifier
 from lmd.models.encoder import build_encoder, num_features
 from lmd.models.network import Network
 from lmd.runtime import Runtime, free_memory, load_tree, save_tree
+from tests.processes import on_two
 
 # The last class has one image, which one of two processes sees alone; the first has more than channels.
 COUNTS = [130, 30, 2, 1]
@@ -54,13 +54,11 @@ def statistics() -> ClassGaussians:
 
 def _worker(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/init", rank=rank, world_size=2)
     save_tree(Path(folder) / f"statistics{rank}", statistics().as_dict())
-    dist.destroy_process_group()
 
 
 def test_two_processes_give_the_statistics_of_one(tmp_path: Path) -> None:
-    mp.spawn(_worker, args=(str(tmp_path),), nprocs=2)  # pyright: ignore
+    on_two(_worker, str(tmp_path))
     expected = statistics()
     for rank in range(2):
         found = ClassGaussians.from_dict(load_tree(tmp_path / f"statistics{rank}"))

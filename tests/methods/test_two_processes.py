@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
 
 from lmd import methods, runtime
@@ -22,6 +21,7 @@ from lmd.models.network import Network
 from lmd.runtime import Runtime
 from lmd.settings import resolve
 from tests import toy
+from tests.processes import on_two
 
 ROWS, SIZE, CHANNELS = 8, 8, 6
 
@@ -104,7 +104,6 @@ def gradients(name: str, number: int, rows: Tensor) -> dict[str, Tensor]:
 
 def _worker(rank: int, folder: str, stages: list[tuple[str, int]]) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/init", rank=rank, world_size=2)
     for name, number in stages:
         half = torch.arange(ROWS).chunk(2)[rank]
         found = {key: gradient.clone() for key, gradient in gradients(name, number, half).items()}
@@ -113,14 +112,13 @@ def _worker(rank: int, folder: str, stages: list[tuple[str, int]]) -> None:
             gradient /= 2  # What DDP does.
         if rank == 0:
             torch.save(found, f"{folder}/{name}-{number}")
-    dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def on_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def averaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the averaged gradients of all such stages, from one pair of processes."""
     folder = tmp_path_factory.mktemp("gradients")
-    mp.spawn(_worker, args=(str(folder), coupled_stages()), nprocs=2)  # pyright: ignore
+    on_two(_worker, str(folder), coupled_stages())
     return folder
 
 
@@ -131,9 +129,9 @@ def test_the_losses_of_whole_batches_are_found() -> None:
 
 
 @pytest.mark.parametrize(("name", "number"), coupled_stages())
-def test_two_processes_give_the_gradient_of_one(name: str, number: int, on_two: Path) -> None:
+def test_two_processes_give_the_gradient_of_one(name: str, number: int, averaged: Path) -> None:
     alone = gradients(name, number, torch.arange(ROWS))
-    together = torch.load(on_two / f"{name}-{number}", weights_only=True)
+    together = torch.load(averaged / f"{name}-{number}", weights_only=True)
     assert alone.keys() == together.keys()
     legacy = getattr(stages_of(name)[number], "stage", None)
     if getattr(legacy, "legacy_gather_scale", False):
