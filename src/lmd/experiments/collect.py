@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from lmd import __version__
@@ -16,11 +17,15 @@ from lmd.experiments.runs import Run, applicable, sha256_of
 from lmd.run import read_identity
 from lmd.settings import Tree
 
+# By the folder of a run that took its first stage over: the run that trained it.
+Sources = dict[Path, Run]
+
 
 def collect(job: Job, runs: Sequence[Run], failures: dict[str, str]) -> Tree:
     """Returns all that the files of an experiment say, as one tree for JSON."""
     experiment = job.experiment
     tested = [run for run in runs if run.finished and run.folder.evaluation("test").is_file()]
+    sources = _sources(tested)
     points: Tree = {}
     blocks: list[Tree] = []
     for block in experiment.blocks:
@@ -28,7 +33,7 @@ def collect(job: Job, runs: Sequence[Run], failures: dict[str, str]) -> Tree:
         samples = {row.key: _samples(here, row) for row in job.rows}
         if experiment.points is not None and here:
             points = project(experiment, here, samples)
-        blocks.append(_block(job, block, here, samples, failures))
+        blocks.append(_block(job, block, here, samples, failures, sources))
     return {
         "format": 1,
         "lmd": __version__,
@@ -45,7 +50,7 @@ def collect(job: Job, runs: Sequence[Run], failures: dict[str, str]) -> Tree:
         "blocks": blocks,
         "points": points,
         "interval": _interval(tested),
-        "notes": [*_notes(job, tested), *experiment.notes],
+        "notes": [*_notes(job, tested, sources), *experiment.notes],
     }
 
 
@@ -59,12 +64,17 @@ def _samples(runs: Sequence[Run], row: Row) -> Samples:
 
 
 def _block(
-    job: Job, block: Block, runs: list[Run], samples: dict[str, Samples], failures: dict[str, str]
+    job: Job,
+    block: Block,
+    runs: list[Run],
+    samples: dict[str, Samples],
+    failures: dict[str, str],
+    sources: Sources,
 ) -> Tree:
     """One data set's columns: the rows, and the differences between them."""
     experiment, dataset = job.experiment, job.datasets.get(block.key)
     reference = next((row for row in job.rows if row.reference), None)
-    rows = [_row(job, block, row, runs, samples, failures) for row in job.rows]
+    rows = [_row(job, block, row, runs, samples, failures, sources) for row in job.rows]
     _order(rows, experiment.ranking)
     if reference is not None:
         for row, content in zip(job.rows, rows, strict=True):
@@ -86,6 +96,7 @@ def _row(
     runs: list[Run],
     samples: dict[str, Samples],
     failures: dict[str, str],
+    sources: Sources,
 ) -> Tree:
     experiment, mine = job.experiment, samples[row.key]
     failed = [text for name, text in failures.items() if name.startswith(f"{block.key}/{row.key}/")]
@@ -103,7 +114,8 @@ def _row(
         }
         for metric in experiment.metrics
     }
-    seconds = [seconds_of(run, runs) for run in own]
+    begun_by = [sources.get(run.folder.path) for run in own]
+    seconds = [_seconds(run, source) for run, source in zip(own, begun_by, strict=True)]
     return {
         "key": row.key,
         "title": row.title,
@@ -116,7 +128,7 @@ def _row(
         "seeds": sorted(mine),
         "cells": cells,
         "seconds": round(sum(seconds) / len(seconds), 3) if seconds else None,
-        "stage1_from": sorted({name for run in own if (name := _stage1_from(run, runs))}),
+        "stage1_from": sorted({source.row.key for source in begun_by if source is not None}),
     }
 
 
@@ -154,10 +166,9 @@ def _contrast(experiment: Experiment, contrast: Contrast, samples: dict[str, Sam
     return {**vars(contrast), "difference": answer}
 
 
-def seconds_of(run: Run, runs: Sequence[Run]) -> float:
-    """Returns what a run costs, both stages: a first stage taken over counts with what it cost there."""
+def _seconds(run: Run, source: Run | None) -> float:
+    """What a run costs, both stages: a first stage taken over counts with what it cost there."""
     spent = sum(record["seconds"] for record in _history(run))
-    source = _source(run, runs)
     if source is None:
         return spent
     history = _history(source)
@@ -169,18 +180,17 @@ def _history(run: Run) -> list[dict[str, Any]]:
     return [json.loads(line) for line in run.folder.metrics.read_text(encoding="utf-8").splitlines()]
 
 
-def _source(run: Run, runs: Sequence[Run]) -> Run | None:
-    """The run that trained the first stage which this one took over."""
-    sha256 = read_identity(run.folder)["from_sha256"]
-    if sha256 is None:
-        return None
-    trained = [other for other in runs if read_identity(other.folder)["from_sha256"] is None]
-    return next((other for other in trained if sha256_of(other.folder.stage1) == sha256), None)
-
-
-def _stage1_from(run: Run, runs: Sequence[Run]) -> str | None:
-    source = _source(run, runs)
-    return None if source is None else source.row.key
+def _sources(runs: Sequence[Run]) -> Sources:
+    """The runs that trained the first stages which others took over; each file is read once."""
+    began_with = {run.folder.path: read_identity(run.folder)["from_sha256"] for run in runs}
+    if not any(began_with.values()):
+        return {}
+    trained: dict[tuple[str, str], Run] = {}
+    for run in runs:
+        if began_with[run.folder.path] is None:
+            trained.setdefault((run.block, sha256_of(run.folder.stage1)), run)
+    wanted = {run.folder.path: (run.block, began_with[run.folder.path]) for run in runs}
+    return {path: trained[key] for path, key in wanted.items() if key in trained}
 
 
 def _data_words(job: Job, block: Block) -> Tree:
@@ -215,7 +225,7 @@ def _interval(runs: Sequence[Run]) -> Tree:
     }
 
 
-def _notes(job: Job, runs: Sequence[Run]) -> list[str]:
+def _notes(job: Job, runs: Sequence[Run], sources: Sources) -> list[str]:
     """What a reader has to know of these very numbers."""
     notes = [f"Budget '{job.request.budget}', seeds {', '.join(map(str, job.seeds))}."]
     if job.request.budget != "paper":
@@ -229,7 +239,7 @@ def _notes(job: Job, runs: Sequence[Run]) -> list[str]:
     notes += [note for block in job.experiment.blocks if (note := _block_note(job, block))]
     notes += _override_notes(job)
     notes += _hardware(runs)
-    notes += _sharing(runs)
+    notes += _sharing(runs, sources)
     return notes
 
 
@@ -268,14 +278,13 @@ def _hardware(runs: Sequence[Run]) -> list[str]:
     return [f"Trained on {machine}." for machine in machines]
 
 
-def _sharing(runs: Sequence[Run]) -> list[str]:
+def _sharing(runs: Sequence[Run], sources: Sources) -> list[str]:
     """Which rows took their first stage from which; seconds include it in all of them."""
     taken: dict[str, list[str]] = {}
     for run in runs:
-        same = [other for other in runs if other.block == run.block]
-        source = _stage1_from(run, same)
-        if source is not None and run.row.key not in taken.setdefault(source, []):
-            taken[source].append(run.row.key)
+        source = sources.get(run.folder.path)
+        if source is not None and run.row.key not in taken.setdefault(source.row.key, []):
+            taken[source.row.key].append(run.row.key)
     rule = (
         "stage 1 was trained once where it would come out the same (same stage, settings, data, seed and "
         "weights); seconds count it for every row that uses it"
