@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmarks.problem import Size
 from lmd.losses.gaussian import ClassGaussians
-from lmd.losses.virtual import BLOCKS, CHUNK
+from lmd.losses.virtual import BLOCKS, CHUNK, cheaper_from_rows
 
 
 def sampled_m_step(size: Size, gaussians: ClassGaussians) -> Callable[[], None]:
@@ -21,7 +21,8 @@ def sampled_m_step(size: Size, gaussians: ClassGaussians) -> Callable[[], None]:
     device, channels = gaussians.mean.device, size.channels
     num_classes = len(size.counts)
     rows = CHUNK // channels // num_classes
-    sizes = [len(spread) if 2 * len(spread) < channels else channels for spread in gaussians.spread]
+    rows_of = [len(spread) for spread in gaussians.spread]
+    sizes = [n if cheaper_from_rows(n, channels) else channels for n in rows_of]
     factors = [torch.randn(n, channels, device=device) for n in sizes]
     chunk = torch.empty(num_classes, rows, channels, device=device)
     tails = [torch.empty(rows, n, device=device) for n in sizes]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -104,9 +104,18 @@ class VirtualFeatures:
         return torch.randn(shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
 
 
+def cheaper_from_rows(rows: Any, channels: int) -> Any:
+    """Whether drawing from so many rows costs less than from a factor; `rows` may be an array.
+
+    >>> cheaper_from_rows(255, 512), cheaper_from_rows(256, 512)
+    (True, False)
+    """
+    return 2 * rows < channels
+
+
 def _is_drawn_from_rows(spread: Tensor, floor: Tensor) -> bool:
     rows, channels = spread.shape
-    return 2 * rows < channels or (rows < channels and not bool(floor.all()))
+    return cheaper_from_rows(rows, channels) or (rows < channels and not bool(floor.all()))
 
 
 def _blocks(mean: Tensor, upper: Tensor) -> list[_Block]:

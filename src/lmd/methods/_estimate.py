@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lmd.errors import SettingsError
 from lmd.losses.gaussian import ClassGaussians, ClassMoments, merge_statistics
+from lmd.losses.virtual import cheaper_from_rows
 from lmd.methods.base import StageContext
 from lmd.models.inference import BATCH, encode
 from lmd.runtime import free_memory, gather
@@ -69,7 +70,7 @@ def check_memory(
         SettingsError: with the memory needed, the memory there is, and the way out.
     """
     rows = np.minimum(counts * max(iterations, 1), channels)
-    factored = (2 * rows >= channels) | (matrices is not None)
+    factored = ~cheaper_from_rows(rows, channels) | (matrices is not None)
     needed = float(8 * np.where(factored, channels, rows).sum() + 16 * rows.sum()) * channels
     free = free_memory(device)
     if free is not None and needed > free:
