@@ -189,7 +189,7 @@ def _keep_freed_memory() -> None:
     """Lets this process keep up to 1 GiB of what it frees, for the next layer or batch of a network.
 
     glibc gives larger pieces back to the system, which fills each page with zeros when they are needed again:
-    5 to 10% of prediction and up to 4% of a training step (docs/speed.md). No number changes. Other C
+    a tenth of prediction and up to 4% of a training step (docs/speed.md). No number changes. Other C
     libraries, and a process whose user has chosen these settings, are left alone.
     """
     if platform.libc_ver()[0] == "glibc" and not any(name in os.environ for name in _CHOSEN_BY_USER):
