@@ -189,8 +189,8 @@ def _keep_freed_memory() -> None:
     """Lets this process keep up to 1 GiB of what it frees, for the next layer or batch of a network.
 
     glibc gives larger pieces back to the system, which fills each page with zeros when they are needed again:
-    a tenth of prediction and up to 4% of a training step (docs/speed.md). No number changes. Other C
-    libraries, and a process whose user has chosen these settings, are left alone.
+    a tenth of a network's pass where it was measured (docs/speed.md). No number changes. Other C libraries,
+    and a process whose user has chosen these settings, are left alone.
     """
     if platform.libc_ver()[0] == "glibc" and not any(name in os.environ for name in _CHOSEN_BY_USER):
         mallopt = ctypes.CDLL(None).mallopt

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lmd import __version__
 from lmd.evaluation.evaluate import DRAWS, LEVEL
@@ -21,6 +21,15 @@ from lmd.settings import Tree
 Sources = dict[Path, Run]
 
 
+class _Measured(NamedTuple):
+    """What there is of a block: its tested runs, what each row measured, and what failed."""
+
+    runs: list[Run]
+    samples: dict[str, Samples]
+    failures: dict[str, str]
+    sources: Sources
+
+
 def collect(job: Job, runs: Sequence[Run], failures: dict[str, str]) -> Tree:
     """Returns all that the files of an experiment say, as one tree for JSON."""
     experiment = job.experiment
@@ -33,7 +42,7 @@ def collect(job: Job, runs: Sequence[Run], failures: dict[str, str]) -> Tree:
         samples = {row.key: _samples(here, row) for row in job.rows}
         if experiment.points is not None and here:
             points = project(experiment, here, samples)
-        blocks.append(_block(job, block, here, samples, failures, sources))
+        blocks.append(_block(job, block, _Measured(here, samples, failures, sources)))
     return {
         "format": 1,
         "lmd": __version__,
@@ -63,18 +72,11 @@ def _samples(runs: Sequence[Run], row: Row) -> Samples:
     return found
 
 
-def _block(
-    job: Job,
-    block: Block,
-    runs: list[Run],
-    samples: dict[str, Samples],
-    failures: dict[str, str],
-    sources: Sources,
-) -> Tree:
+def _block(job: Job, block: Block, measured: _Measured) -> Tree:
     """One data set's columns: the rows, and the differences between them."""
-    experiment, dataset = job.experiment, job.datasets.get(block.key)
+    experiment, dataset, samples = job.experiment, job.datasets.get(block.key), measured.samples
     reference = next((row for row in job.rows if row.reference), None)
-    rows = [_row(job, block, row, runs, samples, failures, sources) for row in job.rows]
+    rows = [_row(job, block, row, measured) for row in job.rows]
     _order(rows, experiment.ranking)
     if reference is not None:
         for row, content in zip(job.rows, rows, strict=True):
@@ -89,24 +91,16 @@ def _block(
     }
 
 
-def _row(
-    job: Job,
-    block: Block,
-    row: Row,
-    runs: list[Run],
-    samples: dict[str, Samples],
-    failures: dict[str, str],
-    sources: Sources,
-) -> Tree:
-    experiment, mine = job.experiment, samples[row.key]
-    failed = [text for name, text in failures.items() if name.startswith(f"{block.key}/{row.key}/")]
+def _row(job: Job, block: Block, row: Row, measured: _Measured) -> Tree:
+    experiment, mine = job.experiment, measured.samples[row.key]
+    failed = [text for name, text in measured.failures.items() if name.startswith(f"{block.key}/{row.key}/")]
     if mine:
         status = "run"
     elif failed:
         status = f"failed: {failed[0]}"
     else:
         status = "not run"
-    own = [run for run in runs if run.row == row]
+    own = [run for run in measured.runs if run.row == row]
     cells = {
         metric.key: {
             "paper": experiment.values.cell(row, block.key, metric.key),
@@ -114,7 +108,7 @@ def _row(
         }
         for metric in experiment.metrics
     }
-    begun_by = [sources.get(run.folder.path) for run in own]
+    begun_by = [measured.sources.get(run.folder.path) for run in own]
     seconds = [_seconds(run, source) for run, source in zip(own, begun_by, strict=True)]
     return {
         "key": row.key,
