@@ -14,15 +14,15 @@ from torch import Tensor
 
 from benchmarks.measure import ROOT, Row, side_by_side
 from benchmarks.plain import as_timm_computes
-from lmd.data.augment import clean
-from lmd.data.images import decode_small, list_images
-from lmd.data.parallel import in_threads
-from lmd.data.sources.phantom import CLASSES, draw
+from lmd.data.dataset.sources.phantom import CLASSES, draw
+from lmd.data.decode.images import decode_small, list_images
+from lmd.data.feed.views import clean
 from lmd.evaluation.predict import Model, predict_files
 from lmd.models.classifier import build_classifier
 from lmd.models.encoder import build_encoder, num_features
 from lmd.models.inference import batch_for
 from lmd.models.network import Network
+from lmd.parallel import in_threads
 from lmd.runtime import Runtime
 
 ENCODER, SIZE = "resnet18", 64

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lmd.data.loader import ImageSet
+from lmd.data.feed.loader import ImageSet
 from lmd.losses.covariance import shrink
 from lmd.losses.gaussian import ClassGaussians, class_statistics
-from lmd.methods._icc import Calibration, CalibrationSettings
-from lmd.methods.base import StageContext
 from lmd.models.classifier import build_classifier
 from lmd.models.network import Network
 from lmd.runtime import Runtime
 from lmd.settings import CommonSettings
+from lmd.stages.base import StageContext
+from lmd.stages.calibration.algorithm import Calibration, CalibrationSettings
 
 # ISIC 2019, most frequent class first.
 ISIC2019 = (12875, 4522, 3323, 2624, 867, 628, 253, 239)

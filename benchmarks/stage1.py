@@ -12,14 +12,14 @@ from torch import Tensor
 from benchmarks.measure import Row, side_by_side
 from benchmarks.plain import as_timm_computes
 from lmd import methods
-from lmd.data.loader import ImageSet, resident
-from lmd.methods.base import StageContext, Supervised
+from lmd.data.feed.loader import ImageSet, resident
 from lmd.models.classifier import build_classifier
 from lmd.models.encoder import build_encoder, num_features
 from lmd.models.network import Network, Output
 from lmd.models.teacher import Teacher
 from lmd.runtime import Runtime
 from lmd.settings import Tree
+from lmd.stages.base import StageContext, Supervised
 
 CLASSES = 8
 # Settings, side of the images, steps of an epoch.

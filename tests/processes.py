@@ -10,7 +10,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 # What most of a child's time would go into.
-_LOADED = ["torchvision", "timm", "lightning_fabric", "sklearn.metrics", "pandas", "lmd.train"]
+_LOADED = ["torchvision", "timm", "lightning_fabric", "sklearn.metrics", "pandas", "lmd.training.loop"]
 multiprocessing.set_forkserver_preload(_LOADED)
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lmd.data.manifest import INFO, MANIFEST
+from lmd.data.dataset.manifest import INFO, MANIFEST
 from lmd.models.encoder import build_encoder
 from tests import toy
 from tests.command import Command, refused

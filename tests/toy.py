@@ -10,7 +10,7 @@ import pandas as pd
 from PIL import Image
 
 from lmd import methods
-from lmd.data.manifest import Dataset, DatasetInfo, write_dataset
+from lmd.data.dataset.manifest import Dataset, DatasetInfo, write_dataset
 from lmd.settings import merge
 
 CLASSES = ["common", "less", "rare"]

@@ -82,7 +82,7 @@ def demo(
     seed: Seed = None,
 ) -> None:
     """Trains CE and LMD on drawn phantom images and compares them; minutes, no download."""
-    from lmd.demo import run_demo
+    from lmd.demonstration import run_demo
     from lmd.terminal import TrainingProgress
 
     with TrainingProgress() as progress:
@@ -99,8 +99,8 @@ def prepare(
     out: Annotated[Path, typer.Option(help="the dataset folder to make")],
 ) -> None:
     """Makes a dataset folder. The source's own options (see 'lmd sources') follow as --name value."""
-    from lmd.data import sources
-    from lmd.data.audit import summary_lines
+    from lmd.data.audit.fingerprint import summary_lines
+    from lmd.data.dataset import sources
     from lmd.settings import resolve
     from lmd.terminal import bar
 
@@ -148,10 +148,10 @@ def inspect(
     seed: Seed = None,
 ) -> None:
     """Shows what to know before training: counts, leaks, copies, damaged files, test resolution."""
-    from lmd.data.audit import fingerprint
-    from lmd.data.audit_text import format_fingerprint
-    from lmd.data.manifest import read_dataset
-    from lmd.report.inspect_page import write_fingerprint, write_inspection
+    from lmd.data.audit.fingerprint import fingerprint
+    from lmd.data.audit.text import format_fingerprint
+    from lmd.data.dataset.manifest import read_dataset
+    from lmd.reporting.inspect_page import write_fingerprint, write_inspection
     from lmd.terminal import bar
 
     if quick and out is not None:
@@ -193,12 +193,12 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="go on with an interrupted run")] = False,
 ) -> None:
     """Trains a method on a dataset folder; shows each loss term and the time left."""
-    from lmd import train as training
-    from lmd.data.manifest import read_dataset
-    from lmd.report.card import write_card
-    from lmd.report.page import write_report
+    from lmd.data.dataset.manifest import read_dataset
+    from lmd.reporting.card import write_card
+    from lmd.reporting.page import write_report
     from lmd.run import RunFolder
     from lmd.terminal import TrainingProgress
+    from lmd.training import loop as training
 
     flags: dict[str, Any] = {"weights": weights, "partial_weights": partial_weights or None, "seed": seed}
     flags = {name: value for name, value in flags.items() if value is not None}
@@ -252,8 +252,8 @@ def evaluate(
 ) -> None:
     """Predicts a split, measures with intervals, writes evaluation-<split>.json and report.html."""
     from lmd.evaluation.judge import evaluate_run
-    from lmd.report.card import write_card
-    from lmd.report.page import comparison_lines, write_report
+    from lmd.reporting.card import write_card
+    from lmd.reporting.page import comparison_lines, write_report
     from lmd.run import RunFolder
     from lmd.terminal import bar
 
@@ -277,7 +277,7 @@ def predict(
     frame: Annotated[int | None, typer.Option(help="which frame of files that hold several, from 1")] = None,
 ) -> None:
     """Predicts image files: the class and a probability for each class."""
-    from lmd.data.images import list_images
+    from lmd.data.decode.images import list_images
     from lmd.evaluation.predict import load_model, predict_files, write_predictions
     from lmd.run import RunFolder
     from lmd.terminal import bar
@@ -350,7 +350,7 @@ def methods(
 @app.command()
 def sources() -> None:
     """Lists the data sources and their options."""
-    from lmd.data import sources as registry
+    from lmd.data.dataset import sources as registry
 
     for name in registry.names():
         module = registry.load(name)

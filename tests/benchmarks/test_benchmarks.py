@@ -27,7 +27,7 @@ from benchmarks.problem import (
 from lmd.losses.distance import prepare_metric
 from lmd.losses.distribution import distribution_consistency
 from lmd.losses.virtual import Chunk, VirtualFeatures
-from lmd.methods.base import Supervised
+from lmd.stages.base import Supervised
 
 
 def test_the_reference_draws_what_virtual_features_draw() -> None:

@@ -12,11 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
-from lmd.data import parallel
-from lmd.data.augment import clean
-from lmd.data.cache import open_cache
-from lmd.data.images import decode, resize
-from lmd.data.loader import image_set
+from lmd import parallel
+from lmd.data.decode.cache import open_cache
+from lmd.data.decode.images import decode, resize
+from lmd.data.feed.loader import image_set
+from lmd.data.feed.views import clean
 from lmd.errors import DataError
 from lmd.evaluation import predict
 from lmd.evaluation.predict import Model, predict_files, predict_split

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lmd.data.sources import phantom
+from lmd.data.dataset.sources import phantom
 from lmd.experiments.request import Request
 from lmd.settings import Tree
 

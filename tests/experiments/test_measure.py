@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import recall_score, roc_auc_score
 
-from lmd.data.manifest import Dataset
+from lmd.data.dataset.manifest import Dataset
 from lmd.errors import DataError
 from lmd.experiments.measure import Cases, Samples, difference, measure, read_cases, summary, verdict
 from tests import toy

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from lmd import cli
-from lmd.data.manifest import read_dataset
+from lmd.data.dataset.manifest import read_dataset
 from lmd.errors import CheckpointError, LmdError, SettingsError
 from lmd.experiments.engine import reproduce
 from lmd.experiments.request import check

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file
 
 from lmd import methods
-from lmd.data.manifest import Dataset
+from lmd.data.dataset.manifest import Dataset
 from lmd.experiments.runs import stage1_signature
 from lmd.settings import merge, resolve
-from lmd.train import train
+from lmd.training.loop import train
 from tests import toy
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lmd.data.augment import weak
+from lmd.data.feed.views import weak
 from lmd.errors import SettingsError
 from lmd.losses.classification import cross_entropy
 from lmd.methods import bal_mixup, ce

@@ -20,18 +20,18 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-import lmd.train
+import lmd.training.loop
 from lmd import methods
-from lmd.data.loader import ImageSet
-from lmd.data.loader import image_set as real_image_set
-from lmd.data.manifest import Dataset
+from lmd.data.dataset.manifest import Dataset
+from lmd.data.feed.loader import ImageSet
+from lmd.data.feed.loader import image_set as real_image_set
 from lmd.errors import DataError, LmdError, SettingsError
 from lmd.evaluation.judge import evaluate_run
 from lmd.evaluation.predict import load_model, predict_files
 from lmd.models.classifier import CosineHead, LinearHead
 from lmd.run import RunFolder, read_identity
 from lmd.settings import CommonSettings, Tree, merge, read_recipe, resolve, setting_names
-from lmd.train import Silent, train
+from lmd.training.loop import Silent, train
 from tests import toy
 
 ROOT = Path(__file__).parents[2]
@@ -260,7 +260,7 @@ def test_same_seed_same_weights_and_the_test_split_is_never_touched(
         assert split != "test"
         return real_image_set(dataset, split, pixels)
 
-    monkeypatch.setattr(lmd.train, "image_set", guarded)
+    monkeypatch.setattr(lmd.training.loop, "image_set", guarded)
     table = dataset.table.copy()
     table.loc[table["split"] == "test", "label"] = "common"
     again = train(Dataset(dataset.folder, table, dataset.info), name, settings_of(name), tmp_path / "again")

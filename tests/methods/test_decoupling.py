@@ -11,11 +11,10 @@ import torch
 from sklearn.neighbors import NearestCentroid
 from torch import Tensor
 
-from lmd.data.cache import open_cache
-from lmd.data.loader import ImageSet, image_set
+from lmd.data.decode.cache import open_cache
+from lmd.data.feed.loader import ImageSet, image_set
 from lmd.errors import SettingsError
 from lmd.methods import decoupling
-from lmd.methods.base import Stage, StageContext
 from lmd.methods.decoupling import ScaleLearning, tau_normalise
 from lmd.models.classifier import CosineHead, LinearHead, PrototypeHead, build_classifier
 from lmd.models.encoder import build_encoder, num_features
@@ -23,6 +22,7 @@ from lmd.models.inference import encode
 from lmd.models.network import Network
 from lmd.runtime import Runtime
 from lmd.settings import merge, resolve
+from lmd.stages.base import Stage, StageContext
 from tests import toy
 
 

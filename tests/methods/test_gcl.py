@@ -10,12 +10,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lmd.data.sampling import class_shares
+from lmd.data.feed.sampling import class_shares
 from lmd.errors import SettingsError
 from lmd.methods import ce, gcl
 from lmd.models.classifier import CosineHead, build_classifier
 from lmd.settings import resolve
-from lmd.train import train
+from lmd.training.loop import train
 from tests import toy
 from tests.methods.tiny import COUNTS, falls, resumed_equals_whole, stage_of, weights
 

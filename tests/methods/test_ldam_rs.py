@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lmd.data.sampling import effective_weights
+from lmd.data.feed.sampling import effective_weights
 from lmd.losses.margin import ldam_loss, ldam_margins
 from lmd.methods import ldam_rs
 from tests.methods.tiny import COUNTS, stage_of

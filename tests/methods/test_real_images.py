@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from lmd import methods
-from lmd.data.manifest import Dataset, read_dataset, write_dataset
+from lmd.data.dataset.manifest import Dataset, read_dataset, write_dataset
 from lmd.run import RunFolder
 from lmd.settings import merge
 from tests import toy

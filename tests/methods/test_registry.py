@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from lmd import methods
-from lmd.data.manifest import Dataset
+from lmd.data.dataset.manifest import Dataset
 from lmd.errors import SettingsError
 from lmd.settings import parse_override, resolve
 from tests import toy

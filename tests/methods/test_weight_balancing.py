@@ -10,9 +10,9 @@ import torch
 from lmd.errors import SettingsError
 from lmd.losses.classification import cross_entropy
 from lmd.methods import weight_balancing
-from lmd.methods.base import StageContext, new_classifier
 from lmd.methods.weight_balancing import bound_norms, norm_bound
 from lmd.settings import resolve
+from lmd.stages.base import StageContext, new_classifier
 from tests.methods.tiny import falls, resumed_equals_whole, stage_of, weights
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lmd.data.loader import ImageSet
-from lmd.methods.base import Stage, StageContext
+from lmd.data.feed.loader import ImageSet
 from lmd.models.classifier import build_classifier
 from lmd.models.encoder import build_encoder, num_features
 from lmd.models.network import Network, batch_norms
 from lmd.runtime import Runtime, load_tree, save_tree
 from lmd.settings import merge, resolve
+from lmd.stages.base import Stage, StageContext
 from tests.toy import COMMON
 
 # A class of one image, and a batch of 8 that cannot hold every class each time.

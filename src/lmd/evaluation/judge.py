@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from lmd.data.manifest import read_dataset
+from lmd.data.dataset.manifest import read_dataset
 from lmd.evaluation.evaluate import evaluate, write_evaluation
 from lmd.evaluation.predict import load_model, predict_split, write_predictions
 from lmd.run import RunFolder, read_identity

@@ -14,18 +14,18 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lmd.data.augment import clean
-from lmd.data.cache import open_cache
-from lmd.data.images import decode_small
-from lmd.data.loader import image_set
-from lmd.data.manifest import Dataset
-from lmd.data.parallel import num_cores, one_core_each, streamed
+from lmd.data.dataset.manifest import Dataset
+from lmd.data.decode.cache import open_cache
+from lmd.data.decode.images import decode_small
+from lmd.data.feed.loader import image_set
+from lmd.data.feed.views import clean
 from lmd.errors import CheckpointError, DataError
 from lmd.models.classifier import build_classifier
 from lmd.models.encoder import build_encoder, num_features
 from lmd.models.folding import at_rest
 from lmd.models.inference import batch_for
 from lmd.models.network import Network
+from lmd.parallel import num_cores, one_core_each, streamed
 from lmd.run import RunFolder, read_model_card
 from lmd.runtime import Runtime, atomic_write
 from lmd.settings import Tree

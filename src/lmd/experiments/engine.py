@@ -14,10 +14,10 @@ from lmd.experiments import state
 from lmd.experiments.collect import collect
 from lmd.experiments.request import Job, Request, check
 from lmd.experiments.runs import Run, all_runs, check_begun, start_of
-from lmd.report.experiment import write_experiment
+from lmd.reporting.experiment import write_experiment
 from lmd.settings import Tree
 from lmd.terminal import TrainingProgress, bar
-from lmd.train import train
+from lmd.training.loop import train
 
 Say = Callable[[str], None]
 

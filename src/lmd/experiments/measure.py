@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lmd.data.manifest import Dataset
+from lmd.data.dataset.manifest import Dataset
 from lmd.errors import DataError
 from lmd.evaluation.evaluate import DRAWS, LEVEL
 from lmd.evaluation.metrics import all_metrics, mean_over_classes

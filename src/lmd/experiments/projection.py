@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lmd.data.cache import open_cache
-from lmd.data.loader import image_set
+from lmd.data.decode.cache import open_cache
+from lmd.data.feed.loader import image_set
 from lmd.evaluation.evaluate import DRAWS
 from lmd.evaluation.predict import load_model
 from lmd.evaluation.uncertainty import bootstrap_weights

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lmd import methods
-from lmd.data.manifest import Dataset, read_dataset
+from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.errors import DataError, SettingsError, suggest
 from lmd.experiments import load
 from lmd.experiments.base import GROUPS, Experiment, Row

@@ -19,7 +19,7 @@ import torch
 from pydantic import BaseModel
 
 from lmd import methods
-from lmd.data.manifest import Dataset
+from lmd.data.dataset.manifest import Dataset
 from lmd.errors import CheckpointError, SettingsError, suggest
 from lmd.experiments.base import Row
 from lmd.experiments.request import Job, leaves

@@ -16,9 +16,9 @@ import numpy as np
 import yaml
 
 from lmd.errors import LmdError, SettingsError, suggest
-from lmd.methods.base import Stage
 from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings, resolve
+from lmd.stages.base import Stage
 
 BUDGETS = ("smoke", "short", "paper")
 

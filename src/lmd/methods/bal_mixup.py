@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lmd.data.loader import Batch, batches
-from lmd.data.sampling import sampling_order
+from lmd.data.feed.loader import Batch, batches
+from lmd.data.feed.sampling import sampling_order
 from lmd.losses.mixup import mixed_labels, soft_cross_entropy
-from lmd.methods._cross_entropy import CrossEntropy, CrossEntropySettings
-from lmd.methods.base import Stage, budgets
 from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings, Positive
+from lmd.stages.base import Stage, budgets
+from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Galdran, Carneiro and Gonzalez Ballester, MICCAI 2021, arXiv 2109.09850"
 STATUS = "baseline of the paper"

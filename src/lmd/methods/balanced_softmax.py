@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from lmd.losses.prior import prior_cross_entropy
-from lmd.methods._cross_entropy import CrossEntropy, CrossEntropySettings
-from lmd.methods.base import Stage, budgets
 from lmd.settings import CommonSettings
+from lmd.stages.base import Stage, budgets
+from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Ren et al., NeurIPS 2020, arXiv 2007.10740"
 STATUS = "beyond the paper"

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lmd.data.sampling import instance_order
-from lmd.methods._cross_entropy import CrossEntropy, CrossEntropySettings
-from lmd.methods._heads import Adjustment
-from lmd.methods.base import Losses, Stage, budgets
+from lmd.data.feed.sampling import instance_order
 from lmd.models.inference import recalibrate
 from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings
+from lmd.stages.base import Losses, Stage, budgets
+from lmd.stages.classifier_training import Adjustment
+from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "ours: a control for the E-step of the authors' code"
 STATUS = "control"

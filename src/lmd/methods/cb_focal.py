@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from lmd.data.sampling import effective_weights
-from lmd.methods._focal import FocalSettings, FocalTraining
-from lmd.methods.base import Stage, budgets
+from lmd.data.feed.sampling import effective_weights
 from lmd.settings import CommonSettings, NonNegative
+from lmd.stages.base import Stage, budgets
+from lmd.stages.focal import FocalSettings, FocalTraining
 
 PAPER = "Cui et al., CVPR 2019, arXiv 1901.05555"
 STATUS = "baseline of the paper"

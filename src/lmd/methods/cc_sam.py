@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lmd.data.sampling import Sampling
+from lmd.data.feed.sampling import Sampling
 from lmd.losses.class_balanced import weighted_cross_entropy
 from lmd.losses.classification import cross_entropy
 from lmd.losses.mixup import mixed_labels, soft_cross_entropy
@@ -33,12 +33,12 @@ from lmd.losses.perturbation import (
     feature_noise,
     shifted_logits,
 )
-from lmd.methods._cross_entropy import CrossEntropy, CrossEntropySettings
-from lmd.methods._heads import HeadSettings, HeadTraining, linear_classifier
-from lmd.methods.base import Stage, budgets
 from lmd.models.network import Output
 from lmd.runtime import gather
 from lmd.settings import CommonSettings, Count, Fraction, NonNegative, Optimisation, Positive
+from lmd.stages.base import Stage, budgets
+from lmd.stages.classifier_training import HeadSettings, HeadTraining, linear_classifier
+from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Zhou, Li, Zhao, Heng and Gong, CVPR 2023"
 STATUS = "baseline of the paper"

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmd.methods._cross_entropy import CrossEntropy, CrossEntropySettings
-from lmd.methods.base import Stage, budgets
 from lmd.settings import CommonSettings
+from lmd.stages.base import Stage, budgets
+from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "row CE of tables 1-3 of arXiv 2502.03238"
 STATUS = "baseline of the paper"

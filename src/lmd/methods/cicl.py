@@ -18,16 +18,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lmd.data.augment import view
-from lmd.data.loader import Batch
-from lmd.data.sampling import Sampling
+from lmd.data.feed.loader import Batch
+from lmd.data.feed.sampling import Sampling
+from lmd.data.feed.views import view
 from lmd.losses.contrastive import supervised_contrastive
-from lmd.methods._heads import HeadSettings, HeadTraining
-from lmd.methods.base import Stage, StageContext, Supervised, SupervisedSettings, budgets, steps_per_epoch
 from lmd.models.classifier import LinearHead
 from lmd.models.encoder import num_features
 from lmd.runtime import derive_seed, gather
 from lmd.settings import CommonSettings, Count, Optimisation, Positive
+from lmd.stages.base import Stage, StageContext, Supervised, SupervisedSettings, budgets, steps_per_epoch
+from lmd.stages.classifier_training import HeadSettings, HeadTraining
 
 PAPER = "Marrakchi, Makansi and Brox, MICCAI 2021"
 STATUS = "baseline of the paper"

@@ -21,12 +21,18 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lmd.losses.classification import cross_entropy
-from lmd.methods._cross_entropy import CrossEntropy, CrossEntropySettings
-from lmd.methods._heads import Adjustment, HeadSettings, HeadTraining, choose_tau, linear_classifier
-from lmd.methods.base import Losses, Stage, StageContext, budgets, new_classifier
 from lmd.models.classifier import LinearHead, PrototypeHead
 from lmd.models.inference import encode
 from lmd.settings import CommonSettings
+from lmd.stages.base import Losses, Stage, StageContext, budgets, new_classifier
+from lmd.stages.classifier_training import (
+    Adjustment,
+    HeadSettings,
+    HeadTraining,
+    choose_tau,
+    linear_classifier,
+)
+from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Kang et al., ICLR 2020, arXiv 1910.09217"
 STATUS = "baseline of the paper"

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmd.methods._focal import FocalSettings, FocalTraining
-from lmd.methods.base import Stage, budgets
 from lmd.settings import CommonSettings
+from lmd.stages.base import Stage, budgets
+from lmd.stages.focal import FocalSettings, FocalTraining
 
 PAPER = "Lin et al., ICCV 2017, arXiv 1708.02002"
 STATUS = "baseline of the paper"

@@ -27,11 +27,11 @@ from torch import Tensor
 from lmd.errors import SettingsError
 from lmd.losses.classification import cross_entropy
 from lmd.losses.disagreement import disagreement
-from lmd.methods._cross_entropy import CrossEntropy, CrossEntropySettings
-from lmd.methods.base import Losses, Stage, StageContext, budgets
 from lmd.models.inference import encode
 from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings, Count, Fraction
+from lmd.stages.base import Losses, Stage, StageContext, budgets
+from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Ju et al., MICCAI 2022, arXiv 2204.03161"
 STATUS = "reconstruction"

@@ -24,11 +24,11 @@ from lmd.errors import SettingsError
 from lmd.losses.classification import cross_entropy
 from lmd.losses.cloud import angular_clouded_logits, clipped_noise, cloud_sizes, clouded_logits
 from lmd.losses.focal import focal_loss
-from lmd.methods._cross_entropy import CrossEntropy, CrossEntropySettings
-from lmd.methods._heads import HeadSettings, HeadTraining
-from lmd.methods.base import Stage, StageContext, budgets
 from lmd.models.classifier import CosineHead
 from lmd.settings import CommonSettings, Count, NonNegative, Optimisation, Positive
+from lmd.stages.base import Stage, StageContext, budgets
+from lmd.stages.classifier_training import HeadSettings, HeadTraining
+from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Li, Cheung, Lu, CVPR 2022, arXiv 2305.11733; Li et al., IEEE TAI 2024"
 STATUS = "baseline of the paper"

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lmd.data.sampling import Sampling, effective_weights
+from lmd.data.feed.sampling import Sampling, effective_weights
 from lmd.losses.margin import ldam_loss, ldam_margins
-from lmd.methods._cross_entropy import CrossEntropy, CrossEntropySettings
-from lmd.methods.base import Stage, budgets
 from lmd.runtime import gather
 from lmd.settings import CommonSettings, Fraction, NonNegative, Positive
+from lmd.stages.base import Stage, budgets
+from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Cao et al., NeurIPS 2019, arXiv 1906.07413"
 STATUS = "baseline of the paper"

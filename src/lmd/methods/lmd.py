@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from lmd.methods._cross_entropy import CrossEntropy, CrossEntropySettings
-from lmd.methods._icc import Calibration, CalibrationSettings
-from lmd.methods._rrl import SHORT_STAGE1, SMOKE_STAGE1, RelationLearning, RelationSettings
-from lmd.methods.base import Stage, budgets
 from lmd.settings import CommonSettings
+from lmd.stages.base import Stage, budgets
+from lmd.stages.calibration.algorithm import Calibration, CalibrationSettings
+from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
+from lmd.stages.relation import SHORT_STAGE1, SMOKE_STAGE1, RelationLearning, RelationSettings
 
 
 class Settings(CommonSettings):

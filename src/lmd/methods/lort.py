@@ -16,12 +16,12 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
-from lmd.data.sampling import Sampling
+from lmd.data.feed.sampling import Sampling
 from lmd.losses.smoothing import smoothed_cross_entropy
-from lmd.methods._cross_entropy import CrossEntropy, CrossEntropySettings
-from lmd.methods._heads import HeadSettings, HeadTraining
-from lmd.methods.base import Stage, budgets
 from lmd.settings import CommonSettings, Count, Decay, Optimisation
+from lmd.stages.base import Stage, budgets
+from lmd.stages.classifier_training import HeadSettings, HeadTraining
+from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Sun et al., ICLR 2025, arXiv 2403.00250"
 STATUS = "beyond the paper"

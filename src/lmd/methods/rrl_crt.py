@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmd.methods._heads import HeadSettings, HeadTraining
-from lmd.methods._rrl import SHORT_STAGE1, SMOKE_STAGE1, RelationLearning, RelationSettings
-from lmd.methods.base import Stage, budgets
 from lmd.settings import CommonSettings
+from lmd.stages.base import Stage, budgets
+from lmd.stages.classifier_training import HeadSettings, HeadTraining
+from lmd.stages.relation import SHORT_STAGE1, SMOKE_STAGE1, RelationLearning, RelationSettings
 
 PAPER = "RRL of arXiv 2502.03238 with cRT of Kang et al., ICLR 2020"
 STATUS = "beyond the paper"

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmd.methods._heads import LogitAdjustment
-from lmd.methods._rrl import SHORT_STAGE1, SMOKE_STAGE1, RelationLearning, RelationSettings
-from lmd.methods.base import Stage, budgets
 from lmd.settings import CommonSettings, NonNegative
+from lmd.stages.base import Stage, budgets
+from lmd.stages.classifier_training import LogitAdjustment
+from lmd.stages.relation import SHORT_STAGE1, SMOKE_STAGE1, RelationLearning, RelationSettings
 
 PAPER = "RRL of arXiv 2502.03238 with Menon et al., ICLR 2021, arXiv 2007.07314"
 STATUS = "beyond the paper"

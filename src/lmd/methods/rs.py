@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmd.data.sampling import Sampling
-from lmd.methods._cross_entropy import CrossEntropy, CrossEntropySettings
-from lmd.methods.base import Stage, budgets
+from lmd.data.feed.sampling import Sampling
 from lmd.settings import CommonSettings
+from lmd.stages.base import Stage, budgets
+from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Zhang et al., AAAI 2021; Kang et al., ICLR 2020, arXiv 1910.09217"
 STATUS = "baseline of the paper"

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from lmd.losses.seesaw import seesaw_loss
-from lmd.methods._cross_entropy import CrossEntropy, CrossEntropySettings
-from lmd.methods.base import Stage, StageContext, budgets
 from lmd.runtime import gather
 from lmd.settings import CommonSettings, NonNegative, Positive
+from lmd.stages.base import Stage, StageContext, budgets
+from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Wang et al., CVPR 2021, arXiv 2008.10032"
 STATUS = "baseline of the paper"

@@ -19,12 +19,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lmd.data.sampling import Sampling, effective_weights
+from lmd.data.feed.sampling import Sampling, effective_weights
 from lmd.losses.class_balanced import weighted_binary_cross_entropy, weighted_cross_entropy
-from lmd.methods._cross_entropy import CrossEntropy, CrossEntropySettings
-from lmd.methods._heads import HeadSettings, HeadTraining, linear_classifier
-from lmd.methods.base import Stage, StageContext, budgets
 from lmd.settings import CommonSettings, Count, Fraction, Optimisation
+from lmd.stages.base import Stage, StageContext, budgets
+from lmd.stages.classifier_training import HeadSettings, HeadTraining, linear_classifier
+from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Alshammari, Wang, Ramanan and Kong, CVPR 2022, arXiv 2203.14197"
 STATUS = "baseline of the paper"

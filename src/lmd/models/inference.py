@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lmd.data.augment import clean
-from lmd.data.loader import ImageSet, batches
+from lmd.data.feed.loader import ImageSet, batches
+from lmd.data.feed.views import clean
 from lmd.models.network import Network, Output, mode, recalibrate_batch_norm
 from lmd.runtime import Runtime
 

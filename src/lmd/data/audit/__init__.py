@@ -1,0 +1,1 @@
+"""What to know of a data set before training on it."""

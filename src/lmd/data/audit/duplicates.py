@@ -1,0 +1,102 @@
+"""Copies of an image: the same bytes, or nearly the same picture.
+
+Two pictures count as near duplicates when their perceptual hashes (the signs of the 256 lowest frequencies,
+library imagehash) differ in few bits and their small grey pixels correlate. The limits were chosen on the
+10,015 HAM10000 images, where the lesion tells what belongs together: docs/inspect.md.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmd.data.audit.looks import BITS, NUM_TURNS, turned
+
+NEAR_BITS = 36  # Of 256 may differ. Pictures that have nothing in common differ in 128.
+TURNED_BITS = 24  # For copies that were turned or mirrored: they are exact, and chance has eight tries.
+LEAST_AGREEMENT = 0.7  # Correlation of the pixels: pictures without structure have a hash of noise.
+_FLAT = 2.0  # Grey levels of deviation below which a picture has nothing to correlate.
+_MOST_PAIRS = 100_000  # Of a folder of blank pictures each pair is near; so many say enough.
+_BLOCK = 2**23  # Products held at once.
+
+
+@dataclass(frozen=True, order=True)
+class Pair:
+    """Two rows whose pictures are nearly the same; `turn` is how the second has to be turned to fit."""
+
+    bits: int
+    first: int
+    second: int
+    turn: int
+    agreement: float
+
+
+_WORST = Pair(BITS + 1, 0, 0, 0, 0.0)
+
+
+def identical_rows(records: np.ndarray) -> list[list[int]]:
+    """Returns the rows of each set of byte-identical images; rows without a file are in none."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for row, digest in enumerate(records["sha256"]):
+        if digest:
+            found[digest].append(row)
+    return [rows for rows in found.values() if len(rows) > 1]
+
+
+def near_pairs(records: np.ndarray, most_bits: int = NEAR_BITS) -> tuple[list[Pair], bool]:
+    """Returns the pairs of nearly the same picture, nearest first, and whether these are all.
+
+    Of byte-identical images the first stands for the rest. Turned and mirrored copies count.
+    """
+    _, rows = np.unique(records["sha256"], return_index=True)
+    rows = np.sort(rows[records["sha256"][rows] != ""])
+    signs = _signs(records["hashes"][rows, 0])
+    best: dict[tuple[int, int], Pair] = {}
+    for turn in range(NUM_TURNS):
+        other = signs if turn == 0 else _signs(records["hashes"][rows, turn])
+        allowed = most_bits if turn == 0 else min(most_bits, TURNED_BITS)
+        for first, second, bits in _close(signs, other, allowed):
+            agreement = _agreement(
+                records["pixels"][rows[first]], turned(records["pixels"][rows[second]], turn)
+            )
+            for i, j, count, value in zip(rows[first], rows[second], bits, agreement, strict=True):
+                pair = Pair(int(count), int(i), int(j), turn, round(float(value), 4))
+                if value >= LEAST_AGREEMENT and pair < best.get((pair.first, pair.second), _WORST):
+                    best[pair.first, pair.second] = pair
+            if len(best) > _MOST_PAIRS:
+                return sorted(best.values()), False
+    return sorted(best.values()), True
+
+
+def _signs(hashes: np.ndarray) -> np.ndarray:
+    """The bits as -1 and 1: a product of two is 256 less twice the bits that differ, exactly."""
+    return np.unpackbits(hashes, axis=1).astype(np.float32) * 2 - 1
+
+
+def _close(
+    signs: np.ndarray, other: np.ndarray, most_bits: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The pairs first < second whose hashes differ in few bits, block by block."""
+    step = max(1, _BLOCK // max(1, len(signs)))
+    for start in range(0, len(signs), step):
+        products = signs[start : start + step] @ other[start:].T
+        first, second = np.nonzero(products >= BITS - 2 * most_bits)
+        upper = second > first
+        first, second = first[upper], second[upper]
+        if len(first):
+            bits = ((BITS - products[first, second]) / 2).astype(int)
+            yield first + start, second + start, bits
+
+
+def _agreement(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The correlation of pictures [P, H, W]; of two without structure, whether they are equally bright."""
+    a, b = (x.reshape(len(x), -1).astype(np.float64) for x in (a, b))
+    equal = np.abs(a.mean(1) - b.mean(1)) <= _FLAT
+    a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
+    size = np.stack([a.std(1), b.std(1)])
+    correlation = (a * b).mean(1) / np.maximum(size.prod(0), 1e-9)
+    flat = size < _FLAT
+    return np.where(flat.all(0), equal, np.where(flat.any(0), 0.0, correlation))

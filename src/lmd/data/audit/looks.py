@@ -1,0 +1,156 @@
+"""A look at every image file: what it is, whether it can be read, and hashes that tell its copies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lmd.data.dataset.manifest import Dataset
+from lmd.data.decode.cache import file_hashes
+from lmd.data.decode.images import decode, open_file
+from lmd.errors import DataError
+from lmd.parallel import Progress, in_threads, quiet
+from lmd.runtime import atomic_path
+
+_VERSION = 1  # Part of the file's name: raise it when a record changes.
+_SIDE = 64  # Of the grey picture that is hashed.
+_PIXELS = 32  # Of the grey picture that is kept, to check what the hashes say.
+_HASH_SIDE = 16  # The lowest frequencies of the cosine transform, in both directions: 256 bits.
+BITS = _HASH_SIDE**2
+NUM_TURNS = 8  # Four quarter turns, and the same of the mirror image.
+_LOOK = np.dtype([
+    ("sha256", "U64"),
+    ("format", "U16"),
+    ("mode", "U16"),
+    ("width", np.int32),
+    ("height", np.int32),
+    ("hashes", np.uint8, (NUM_TURNS, BITS // 8)),
+    ("pixels", np.uint8, (_PIXELS, _PIXELS)),
+])  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What a look at the files of a data set showed."""
+
+    records: np.ndarray  # One for each image, in table order; empty where there is no readable file.
+    missing: list[int]  # The rows whose file is not there,
+    broken: dict[int, str]  # and those whose file cannot be read, with the reason.
+
+    def good(self) -> list[int]:
+        """Returns the rows whose image was read."""
+        return [row for row, record in enumerate(self.records["sha256"]) if record]
+
+
+def look_at(dataset: Dataset, progress: Progress = quiet) -> Looks:
+    """Returns what every image file is; a file that was looked at before, by its hash, is not decoded again.
+
+    Raises:
+        LmdError: what was seen cannot be kept under DATA/cache.
+    """
+    paths = [dataset.root / file for file in dataset.table["file"]]
+    missing = [row for row, path in enumerate(paths) if not path.exists()]
+    absent = set(missing)
+    broken = {row: why for row, path in enumerate(paths) if row not in absent and (why := _unopened(path))}
+    rows = [row for row in range(len(paths)) if row not in absent and row not in broken]
+    hashes = file_hashes(_only(dataset, rows), progress)
+    records = np.zeros(len(paths), dtype=_LOOK)
+    broken |= _fill(records, dict(zip(rows, hashes, strict=True)), dataset, progress)
+    return Looks(records, missing, dict(sorted(broken.items())))
+
+
+def _unopened(path: Path) -> str | None:
+    """Why a file cannot be opened; None where it can."""
+    try:
+        open_file(path).close()
+    except DataError as error:
+        return str(error)
+    return None
+
+
+def _only(dataset: Dataset, rows: list[int]) -> Dataset:
+    return Dataset(dataset.folder, dataset.table.iloc[rows], dataset.info)
+
+
+def _fill(
+    records: np.ndarray, hashes: dict[int, str], dataset: Dataset, progress: Progress
+) -> dict[int, str]:
+    """Fills the records of the files with these hashes; returns the rows that cannot be decoded."""
+    kept_file = dataset.folder / "cache" / f"looks-{_VERSION}.npy"
+    kept = _read_kept(kept_file)
+    known = {str(name): number for number, name in enumerate(kept["sha256"])}
+    frame = dataset.info.recipe.get("frame")
+    files = dataset.table["file"].tolist()
+    new = [row for row, name in hashes.items() if name not in known]
+    for row, name in hashes.items():
+        if name in known:
+            records[row] = kept[known[name]]
+    seen = in_threads(lambda row: _look(dataset.root / files[row], hashes[row], frame), new, progress)
+    broken = {row: look for row, look in zip(new, seen, strict=True) if isinstance(look, str)}
+    for row, look in zip(new, seen, strict=True):
+        if row not in broken:
+            records[row] = look
+    if len(broken) < len(new):
+        _keep(kept_file, records[list(hashes)])
+    return broken
+
+
+def _read_kept(path: Path) -> np.ndarray:
+    """The records of an earlier look; a damaged file counts as none."""
+    try:
+        kept = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return np.zeros(0, dtype=_LOOK)
+    return kept if kept.dtype == _LOOK and kept.ndim == 1 else np.zeros(0, dtype=_LOOK)
+
+
+def _keep(path: Path, records: np.ndarray) -> None:
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, records[records["sha256"] != ""], allow_pickle=False)
+
+
+def _look(path: Path, sha256: str, frame: int | None) -> Any:
+    """The record of a file, or why it cannot be read."""
+    try:
+        image = decode(path, least=_SIDE, frame=frame)
+    except DataError as error:
+        return str(error)
+    kind, mode, width, height = _header(path, image)
+    hashes, pixels = signature(image)
+    return (sha256, kind, mode, width, height, hashes, pixels)
+
+
+def _header(path: Path, image: np.ndarray) -> tuple[str, str, int, int]:
+    """Format, mode and size as stored, upright; of what Pillow does not know, the decoded image tells."""
+    height, width = image.shape[:2]
+    try:
+        with Image.open(path) as head:
+            sides = sorted(head.size)
+            width, height = sides if height > width else sides[::-1]
+            return head.format or "", head.mode, width, height
+    except OSError:  # DICOM
+        return path.suffix[1:].upper() or "unknown", "", width, height
+
+
+def signature(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the perceptual hashes of an RGB image in its eight positions, and its grey 32 x 32 pixels."""
+    from imagehash import phash
+
+    grey = Image.fromarray(image).convert("L").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
+    values = np.asarray(grey)
+    pictures = [Image.fromarray(np.ascontiguousarray(turned(values, turn))) for turn in range(NUM_TURNS)]
+    hashes = np.stack([np.packbits(phash(picture, hash_size=_HASH_SIDE).hash) for picture in pictures])
+    return hashes, np.asarray(grey.resize((_PIXELS, _PIXELS), Image.Resampling.BOX))
+
+
+def turned(images: np.ndarray, turn: int) -> np.ndarray:
+    """Returns images [..., H, W] in one of eight positions; from the fifth on they are mirrored.
+
+    >>> turned(np.array([[1, 2], [3, 4]]), 1).tolist(), turned(np.array([[1, 2], [3, 4]]), 4).tolist()
+    ([[2, 4], [1, 3]], [[2, 1], [4, 3]])
+    """
+    return np.rot90(images[..., ::-1] if turn >= 4 else images, turn % 4, axes=(-2, -1))

@@ -1,0 +1,228 @@
+"""A data set becomes an array of decoded pixels on disk: built once, in pieces, and never wrong.
+
+An array grows in `.<name>.part`, chunk by chunk; `<name>.sums` says which chunks are written, with a checksum
+of each. A build that was killed keeps the chunks that are as their checksums say and decodes the rest; an
+array is complete when it bears its name and every checksum fits. Nothing is locked: processes that build the
+same array at once write the same bytes to the same places, and the first to finish gives the array its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from lmd.data.decode.images import decode_small, open_file
+from lmd.errors import DataError
+from lmd.parallel import Progress, in_threads, quiet
+from lmd.runtime import atomic_write
+
+if TYPE_CHECKING:
+    from lmd.data.dataset.manifest import Dataset
+
+_VERSION = 2  # Part of the cache's key: raise it when decoding, resizing or the chunks change.
+_CHUNK_ROWS, _CHUNK_BYTES = 256, 2**26  # What is lost at most when a build is killed.
+_HASHED_AT_ONCE = 8192
+
+
+def open_cache(
+    dataset: Dataset, size: int, crop: str = "none", progress: Progress | None = None
+) -> np.ndarray:
+    """Returns the decoded images, uint8 [N, 3, size, size] in table order, memory-mapped and read-only.
+
+    They are decoded once, under DATA/cache, keyed by the files' hashes, the size, the crop and the frame.
+    A changed image gives another key; a cache that is not finished, or damaged, is never taken for one.
+
+    Raises:
+        DataError: an image cannot be read, the disk is full, or it does not keep what is written.
+    """
+    progress = progress or quiet
+    hashes = file_hashes(dataset, progress)
+    frame = dataset.info.recipe.get("frame")
+    text = json.dumps([_VERSION, size, crop, frame, list(zip(dataset.table["file"], hashes, strict=True))])
+    key = hashlib.sha256(text.encode()).hexdigest()[:16]
+    array = _Array(dataset.folder / "cache" / f"{size}-{crop}-{key}.npy", (len(hashes), 3, size, size))
+
+    def pixels(path: Path) -> np.ndarray:
+        return decode_small(path, size, crop, frame)
+
+    for _ in range(2):
+        cache = _read(array)
+        if cache is not None:
+            return cache
+        _build(array, dataset.paths(), pixels, progress)
+    cache = _read(array)
+    if cache is None:
+        raise DataError(f"cannot keep {array.target}: the disk does not give back what was written")
+    return cache
+
+
+@dataclass(frozen=True)
+class _Array:
+    """An array of images on disk, finished or not."""
+
+    target: Path
+    shape: tuple[int, int, int, int]
+
+    @property
+    def partial(self) -> Path:
+        """Where it grows."""
+        return self.target.with_name(f".{self.target.name}.part")
+
+    @property
+    def sums_file(self) -> Path:
+        """The checksums of the chunks that are written."""
+        return self.target.with_suffix(".sums")
+
+    @property
+    def row_bytes(self) -> int:
+        """The bytes of an image."""
+        return self.shape[1] * self.shape[2] * self.shape[3]
+
+    def chunks(self) -> list[tuple[int, int]]:
+        """The first row and the row after the last of each chunk."""
+        rows = max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // self.row_bytes))
+        return [(start, min(start + rows, self.shape[0])) for start in range(0, self.shape[0], rows)]
+
+    def sums(self) -> dict[int, int]:
+        """The checksum of each chunk that was written; a line cut off by a crash counts as none."""
+        found: dict[int, int] = {}
+        try:
+            lines = self.sums_file.read_text(encoding="ascii", errors="replace").splitlines()
+        except OSError:
+            return {}
+        for line in lines:
+            with suppress(ValueError):
+                start, checksum = line.split()
+                found[int(start)] = int(checksum, 16)
+        return found
+
+
+def _read(array: _Array) -> np.ndarray | None:
+    """The finished array, or None where there is none or a damaged one."""
+    try:
+        cache = np.load(array.target, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    if cache.shape != array.shape or cache.dtype != np.uint8:
+        return None
+    sums = array.sums()
+
+    def fits(chunk: tuple[int, int]) -> bool:
+        return sums.get(chunk[0]) == zlib.crc32(cache[slice(*chunk)])
+
+    return cache if all(in_threads(fits, array.chunks())) else None
+
+
+def _build(
+    array: _Array, paths: list[Path], pixels: Callable[[Path], np.ndarray], progress: Progress
+) -> None:
+    """Decodes the chunks that are not there yet, and gives the array its name."""
+    try:
+        array.target.parent.mkdir(parents=True, exist_ok=True)
+        array.partial.touch()
+        with array.partial.open("r+b") as file:
+            offset = _lay_out(file, array)
+            sums = array.sums()
+            for start, stop in array.chunks():
+                place = offset + start * array.row_bytes
+                if sums.get(start) != _checksum(file, place, (stop - start) * array.row_bytes):
+                    rows = in_threads(pixels, paths[start:stop])
+                    _write(file, place, np.stack(rows).tobytes(), start, array)
+                progress(stop, len(paths))
+        with suppress(FileNotFoundError):  # Another process was faster: its array is this one.
+            array.partial.replace(array.target)
+    except OSError as error:
+        raise DataError(f"cannot write {array.target}: {error.strerror}") from error
+
+
+def _lay_out(file: BinaryIO, array: _Array) -> int:
+    """Writes the header and claims the room of all the rest; returns where the images begin."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": array.shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    offset = file.tell()
+    file.flush()
+    size = offset + array.shape[0] * array.row_bytes
+    if os.fstat(file.fileno()).st_size < size:
+        try:
+            _reserve(file, size)
+        except OSError:
+            array.partial.unlink(missing_ok=True)
+            raise
+    return offset
+
+
+def _reserve(file: BinaryIO, size: int) -> None:
+    """Claims the room of a file, so that a full disk shows before an hour of decoding."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+    else:
+        file.truncate(size)
+
+
+def _checksum(file: BinaryIO, place: int, length: int) -> int:
+    file.seek(place)
+    return zlib.crc32(file.read(length))
+
+
+def _write(file: BinaryIO, place: int, data: bytes, start: int, array: _Array) -> None:
+    """Writes a chunk, and then that it is written."""
+    file.seek(place)
+    file.write(data)
+    file.flush()
+    with array.sums_file.open("a", encoding="ascii") as sums:
+        sums.write(f"\n{start} {zlib.crc32(data):08x}\n")  # On a line of its own, whatever a crash left.
+
+
+def file_hashes(dataset: Dataset, progress: Progress = quiet) -> list[str]:
+    """Returns the sha256 of each image file; a file whose size and time are unchanged is not read again.
+
+    Raises:
+        DataError: an image cannot be read.
+        CheckpointError: the disk is full.
+    """
+    known_file = dataset.folder / "cache" / "hashes.json"
+    known = _read_known(known_file)
+    paths = dataset.paths()
+    now: dict[str, list[Any]] = {}
+    for start in range(0, len(paths), _HASHED_AT_ONCE):  # What is known is kept, should it end here.
+        block = paths[start : start + _HASHED_AT_ONCE]
+        entries = in_threads(lambda path: _entry(path, known.get(str(path))), block)
+        new = {str(path): entry for path, entry in zip(block, entries, strict=True)}
+        now |= new
+        if any(known.get(name) != entry for name, entry in new.items()):
+            progress(len(now), len(paths))
+            atomic_write(known_file, json.dumps({**known, **now}))
+    return [now[str(path)][2] for path in paths]
+
+
+def _entry(path: Path, old: list[Any] | None) -> list[Any]:
+    """The size, time and sha256 of a file."""
+    if old is not None:
+        with suppress(OSError):
+            status = path.stat()
+            if old[:2] == [status.st_size, status.st_mtime_ns]:
+                return old
+    with open_file(path) as file:
+        status = os.fstat(file.fileno())
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return [status.st_size, status.st_mtime_ns, digest]
+
+
+def _read_known(path: Path) -> dict[str, list[Any]]:
+    """The hashes known so far; what is damaged counts as not known."""
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(known, dict):
+        return {}
+    return {name: entry for name, entry in known.items() if isinstance(entry, list) and len(entry) == 3}

@@ -1,0 +1,204 @@
+"""A DICOM file becomes RGB uint8, as a viewer would show it. Needs the extra `dicom`.
+
+Of all the tags in a file only those in `_TAGS` are read: they say how its pixels are to be shown. Names,
+numbers and dates of patients are passed over, and messages quote nothing of what a file says but how many
+pixels and frames it has, and how it is compressed.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lmd.data.decode.dicom_worker import decode_apart
+from lmd.errors import DataError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset as Header
+    from pydicom.uid import UID
+
+_COLOURS = ("Red", "Green", "Blue")
+_TAGS = [
+    "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation",
+    "BitsStored", "PixelRepresentation", "PixelPaddingValue",
+    "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence",
+    "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    *(f"{colour}PaletteColorLookupTable{part}" for colour in _COLOURS for part in ("Descriptor", "Data")),
+    *(f"Segmented{colour}PaletteColorLookupTableData" for colour in _COLOURS),
+]  # fmt: skip
+_OF_A_FRAME = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
+_PLUGINS = ("pylibjpeg", "pillow", "pydicom")  # Whichever comes first; gdcm where none of them will do.
+_INSTALL = "pip install 'lmd[dicom]'"
+
+
+def is_dicom(head: bytes) -> bool:
+    """Whether a file that begins so is DICOM."""
+    return head[128:132] == b"DICM"
+
+
+def choose_frame(count: int, name: str, frame: int | None) -> int:
+    """Returns the position of the chosen frame, from 0; a file with a single one needs no choice.
+
+    Raises:
+        DataError: there are several and none is chosen, or not so many.
+    """
+    if count == 1:
+        return 0
+    if frame is None:
+        raise DataError(f"image {name} has {count} frames, and one is needed: choose it with --frame N")
+    if not 1 <= frame <= count:
+        raise DataError(f"image {name} has {count} frames; there is no frame {frame}")
+    return frame - 1
+
+
+def read(path: Path, name: str, frame: int | None, max_pixels: int) -> np.ndarray:
+    """Returns the image of a DICOM file as uint8 [H, W, 3]; `name` is the file's in messages.
+
+    Raises:
+        DataError: the file is damaged, holds no image or several, or needs what is not installed.
+    """
+    _require(name)
+    try:
+        header = _header(path, name)
+        width, height = int(header.get("Columns", 0)), int(header.get("Rows", 0))
+        if not width * height:
+            raise DataError(f"image {name} is a DICOM file without an image in it")
+        if width * height > max_pixels:
+            raise DataError(f"image {name} is too large: {width} x {height} pixels")
+        position = choose_frame(int(header.get("NumberOfFrames") or 1), name, frame)
+        _add_frame(header, position)
+        return _shown(_stored(path, position, header.file_meta.TransferSyntaxUID), header)
+    except DataError:
+        raise
+    except Exception as error:  # Its text may quote the file, and so a patient: only its kind is told.
+        raise DataError(f"image {name} cannot be read: damaged DICOM ({type(error).__name__})") from None
+
+
+def _require(name: str) -> None:
+    try:
+        _set_up()
+    except ImportError as error:
+        raise DataError(f"image {name} is DICOM, which needs more to be installed: {_INSTALL}") from error
+
+
+@cache
+def _set_up() -> None:
+    """Keeps decoders from telling what is odd in a file: they quote it, and so perhaps a patient."""
+    import pydicom
+
+    for name in ("pydicom", "pylibjpeg", "openjpeg"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module="pydicom")
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+
+
+def _header(path: Path, name: str) -> Header:
+    """The tags of `_TAGS`, once it is sure that the pixels can be decoded."""
+    from pydicom import dcmread, uid
+    from pydicom.filereader import read_file_meta_info
+    from pydicom.pixels import get_decoder
+
+    syntax = uid.UID(read_file_meta_info(path).get("TransferSyntaxUID", uid.ImplicitVRLittleEndian))
+    if syntax == uid.DeflatedExplicitVRLittleEndian:  # It is inflated whole: a bomb could not be refused.
+        raise DataError(f"image {name} is a deflated DICOM file; save it uncompressed or as JPEG 2000")
+    try:
+        ready = get_decoder(syntax).is_available
+    except NotImplementedError as error:
+        raise DataError(f"image {name} is compressed in a way that is not supported ({syntax})") from error
+    if not ready:
+        raise DataError(f"image {name} is compressed and needs more to be installed: {_INSTALL}")
+    return dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+
+
+def _add_frame(header: Header, position: int) -> None:
+    """Lays what an enhanced file says of all frames, and of this one, over the rest of the header."""
+    shared = list(header.get("SharedFunctionalGroupsSequence") or [])[:1]
+    own = list(header.get("PerFrameFunctionalGroupsSequence") or [])[position : position + 1]
+    for groups in [*shared, *own]:
+        for part in _OF_A_FRAME:
+            for item in list(groups.get(part) or [])[:1]:
+                header.update(item)
+
+
+def _stored(path: Path, position: int, syntax: UID) -> np.ndarray:
+    """The pixels of a frame as they are stored, YBR colour as RGB."""
+    from pydicom.pixels import get_decoder, pixel_array
+
+    plugins = get_decoder(syntax).available_plugins
+    if plugins == ("gdcm",):
+        return decode_apart(path, position)
+    plugin = next((name for name in _PLUGINS if name in plugins), "")
+    return pixel_array(path, index=position, decoding_plugin=plugin)
+
+
+def _shown(stored: np.ndarray, header: Header) -> np.ndarray:
+    if header.PhotometricInterpretation == "PALETTE COLOR":
+        return _painted(stored, header)
+    if stored.ndim == 3:
+        return np.ascontiguousarray(stored[..., :3] >> max(header.BitsStored - 8, 0)).astype(np.uint8)
+    grey = _windowed(stored, header)
+    if header.PhotometricInterpretation == "MONOCHROME1":  # Its lowest value is white.
+        grey = 1 - grey
+    return np.repeat((grey * 255 + 0.5).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _painted(stored: np.ndarray, header: Header) -> np.ndarray:
+    """The colours that the file's palette gives to its pixels."""
+    from pydicom.pixels import apply_color_lut
+
+    colours = apply_color_lut(stored, header)[..., :3]
+    deep = colours.dtype.itemsize > 1 and header.RedPaletteColorLookupTableDescriptor[2] > 8
+    return (colours >> 8 if deep else colours).astype(np.uint8)
+
+
+def _windowed(stored: np.ndarray, header: Header) -> np.ndarray:
+    """Grey values from 0 to 1, through the file's modality and VOI tables.
+
+    A file without a window is shown from its lowest to its highest value, and one of 8 bits as it is.
+    """
+    from pydicom.pixels import apply_modality_lut, apply_voi
+
+    values = apply_modality_lut(stored, header)
+    if header.get("VOILUTSequence"):
+        bits = header.VOILUTSequence[0].LUTDescriptor[2]
+        return apply_voi(values, header) / (2.0**bits - 1)
+    window = _window(header)
+    if window is not None:
+        return _through_window(values.astype(np.float64), *window)
+    if header.BitsStored <= 8 and header.PixelRepresentation == 0 and np.array_equal(values, stored):
+        return values / (2.0**header.BitsStored - 1)
+    inside = values[stored != header.PixelPaddingValue] if "PixelPaddingValue" in header else values
+    low, high = (inside if inside.size else values).min(), (inside if inside.size else values).max()
+    return ((values - low) / max(float(high) - float(low), 1e-12)).clip(0, 1)
+
+
+def _window(header: Header) -> tuple[float, float, str] | None:
+    """The centre, width and form of the file's (first) window; None where there is none that can be used."""
+    centre, width = _first(header.get("WindowCenter")), _first(header.get("WindowWidth"))
+    if centre is None or width is None:
+        return None
+    form = str(header.get("VOILUTFunction") or "LINEAR").upper()
+    least = 1.0 if form == "LINEAR" else 0.0
+    return (float(centre), float(width), form) if float(width) >= least and float(width) > 0 else None
+
+
+def _first(value: Any) -> Any:
+    """The first of several values; None for none."""
+    if value is None or isinstance(value, int | float):
+        return value
+    return next(iter(value), None) if hasattr(value, "__iter__") and not isinstance(value, str) else value
+
+
+def _through_window(values: np.ndarray, centre: float, width: float, form: str) -> np.ndarray:
+    """DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3, scaled to 0 and 1."""
+    if form == "SIGMOID":
+        return 1 / (1 + np.exp((-4 * (values - centre) / width).clip(-700, 700)))
+    if form == "LINEAR":
+        centre, width = centre - 0.5, width - 1
+    return ((values - centre) / max(width, 1e-12) + 0.5).clip(0, 1)

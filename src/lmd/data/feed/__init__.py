@@ -1,0 +1,1 @@
+"""From pixels to batches: orders, random draws, views."""

@@ -1,0 +1,100 @@
+"""MODEL_CARD.md: what a person must know before using a trained model (Mitchell et al., FAT* 2019)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lmd.reporting.page import METRICS, cell, read_evaluations
+from lmd.run import RunFolder, read_model_card
+from lmd.runtime import atomic_write
+from lmd.settings import Tree
+
+
+def write_card(path: Path) -> Path:
+    """Writes RUN/MODEL_CARD.md from what lies in the run folder, and returns its path.
+
+    Raises:
+        CheckpointError: the run has no finished model.
+    """
+    card = read_model_card(RunFolder(path))
+    parts = [_head(card), _training(card), _classes(card)]
+    parts += [_measured(split, result) for split, result in read_evaluations(path).items()]
+    text = "\n\n".join("\n".join(lines) for lines in [*parts, _limits(card)])
+    atomic_write(path / "MODEL_CARD.md", text + "\n")
+    return path / "MODEL_CARD.md"
+
+
+def _head(card: Tree) -> list[str]:
+    data = card["dataset"]
+    return [
+        f"# Model card: {card['method']} on {_text(data['title'])}",
+        "",
+        "For research. Not a medical device: it must not decide about a patient.",
+    ]
+
+
+def _training(card: Tree) -> list[str]:
+    data, image = card["dataset"], card["preprocessing"]
+    score = card["validation_bacc"]
+    chosen = "last epoch" if score is None else f"validation balanced accuracy ({score:.3f})"
+    return [
+        "## How it was made",
+        "",
+        f"- network: {card['encoder']} with a {card['head']} classifier; images squashed to "
+        f"{image['size']} x {image['size']} pixels, crop {image['crop']}",
+        f"- method: {card['method']}; chosen by {chosen}; {card['training_seconds']:.0f} s of training",
+        f"- data: {_text(data['title'])} (source {data['source']}, licence {_text(data['licence'])}, "
+        f"manifest sha256 {data['manifest_sha256'][:16]})",
+    ]
+
+
+def _classes(card: Tree) -> list[str]:
+    group = {name: group for group, names in card["groups"].items() for name in names}
+    rows = zip(card["classes"], card["training_counts"], strict=True)
+    return [
+        "## Classes",
+        "",
+        f"{card['groups_rule']}.",
+        "",
+        "| class | group | training images |",
+        "|---|---|---|",
+        *(f"| {_text(name)} | {group.get(name, '')} | {count} |" for name, count in rows),
+    ]
+
+
+def _measured(split: str, result: Tree) -> list[str]:
+    rows = [
+        f"| {title} | {result['n']} | {cell(result['metrics'][name])} |" for name, title in METRICS.items()
+    ]
+    rows += [
+        f"| {name} recall | {entry['n']} | {cell(entry['recall'])} |"
+        for name, entry in result["groups"].items()
+    ]
+    rows += [
+        f"| recall of {_text(entry['name'])} | {entry['n']} | {cell(_recall(entry))} |"
+        for entry in result["classes"]
+    ]
+    return [f"## Measured on the {split} split", "", "| | n | value, 95% interval |", "|---|---|---|", *rows]
+
+
+def _recall(entry: Tree) -> Tree:
+    return {"value": entry["recall"], "low": entry["recall_low"], "high": entry["recall_high"]}
+
+
+def _limits(card: Tree) -> list[str]:
+    counts = card["training_counts"]
+    rarest = counts.index(min(counts))
+    return [
+        "## Limits",
+        "",
+        f"- It answers with one of {len(counts)} classes, also where none of them is right.",
+        f"- Its rarest class, {_text(card['classes'][rarest])}, was learned from {counts[rarest]} images.",
+        "- Other cameras, clinics and patients than those of its data may give other results: measure first.",
+        "- Probabilities belong to the mix of classes that its method aims at, not to that of a clinic.",
+    ]
+
+
+def _text(value: str) -> str:
+    """A name that cannot break a table or become markup."""
+    plain = " ".join(str(value).split()).replace("|", "\\|")
+    return plain.replace("<", "&lt;").replace(">", "&gt;")

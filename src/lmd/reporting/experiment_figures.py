@@ -1,0 +1,121 @@
+"""The pictures of a reproduced experiment: values with intervals, sweeps, and projections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lmd.reporting.figures import BLUE, GREY, GROUP_COLOURS, ORANGE, drawing
+from lmd.settings import Tree
+
+# The rest of Okabe and Ito's palette, for pictures with more than three colours.
+CLASS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7f7f7f", "#000000")
+MARKERS = "os^Dv<>P"
+
+
+def figures(content: Tree) -> dict[str, str]:
+    """Returns the pictures of an experiment by file name, as SVG."""
+    found: dict[str, str] = {}
+    for block in content["blocks"]:
+        rows = [row for row in block["rows"] if row["status"] == "run"]
+        if not rows:
+            continue
+        suffix = "" if len(content["blocks"]) == 1 else f"-{block['key']}"
+        if content["axis"] is None:
+            found[f"figure{suffix}.svg"] = values(content, block)
+        else:
+            found[f"figure{suffix}.svg"] = sweep(content, rows)
+    if content["points"]:
+        found["projection.svg"] = projection(content["points"])
+    return found
+
+
+def values(content: Tree, block: Tree) -> str:
+    """Each row's value in the ranking metric with its interval, and the paper's where it is known."""
+    metric = content["ranking"]
+    rows = block["rows"][::-1]
+    title = next(m["title"] for m in content["metrics"] if m["key"] == metric)
+    with drawing(7, 1.2 + 0.26 * len(rows)) as picture:
+        axes = picture.axes
+        for place, row in enumerate(rows):
+            cell = row["cells"][metric]
+            if cell["paper"]["value"] is not None:
+                axes.plot(cell["paper"]["value"], place, marker="x", color=GREY, linestyle="none")
+            if cell["ours"] is not None and cell["ours"]["value"] is not None:
+                _bar(axes, cell["ours"], place)
+        axes.plot([], [], marker="o", color=BLUE, label="ours, 95% interval")
+        axes.plot([], [], marker="x", color=GREY, linestyle="none", label="paper")
+        axes.set_yticks(range(len(rows)), [row["title"] for row in rows])
+        axes.set(xlabel=f"{title} (%), {block['title']}, budget {content['budget']}")
+        axes.legend(fontsize=7)
+    return picture.svg
+
+
+def _bar(axes: Any, entry: Tree, place: float) -> None:
+    error = [[max(entry["value"] - entry["low"], 0)], [max(entry["high"] - entry["value"], 0)]]
+    axes.errorbar(entry["value"], place, xerr=error, marker="o", color=BLUE, capsize=2)
+
+
+def sweep(content: Tree, rows: list[Tree]) -> str:
+    """The ranking metric over the value that is swept, and over the compute time where that is asked for."""
+    axis, metric = content["axis"], content["ranking"]
+    title = next(m["title"] for m in content["metrics"] if m["key"] == metric)
+    panels = [("place", axis["title"], axis["logarithmic"])]
+    panels += [("seconds", "compute time, both stages (s)", False)] if axis["seconds"] else []
+    with drawing(5 * len(panels), 3.4, columns=len(panels)) as picture:
+        for axes, (key, name, logarithmic) in zip(np.atleast_1d(picture.axes), panels, strict=True):
+            _curve(axes, rows, key, metric)
+            if logarithmic:
+                axes.set_xscale("log")
+            axes.set(xlabel=name, ylabel=f"{title} (%), 95% interval")
+    return picture.svg
+
+
+def _curve(axes: Any, rows: list[Tree], key: str, metric: str) -> None:
+    ordered = sorted(rows, key=lambda row: row[key])
+    ours = [row["cells"][metric]["ours"] for row in ordered]
+    middle = np.array([entry["value"] for entry in ours], dtype=float)
+    low = np.array([entry["low"] for entry in ours], dtype=float)
+    high = np.array([entry["high"] for entry in ours], dtype=float)
+    error = np.clip([middle - low, high - middle], 0, None)
+    axes.errorbar([row[key] for row in ordered], middle, yerr=error, marker="o", color=BLUE, capsize=2)
+    known = [(row[key], paper) for row in ordered if (paper := row["cells"][metric]["paper"]["value"])]
+    if known:
+        axes.plot(*zip(*known, strict=True), marker="x", color=ORANGE, linestyle="none", label="paper")
+        axes.legend(fontsize=7)
+
+
+def projection(points: Tree) -> str:
+    """One panel for each row: the images in the plane, a colour and a mark for each class."""
+    labels = np.array(points["labels"])
+    panels = list(points["panels"].values())
+    with drawing(3.6 * len(panels), 3.8, columns=len(panels)) as picture:
+        for axes, panel in zip(np.atleast_1d(picture.axes), panels, strict=True):
+            places = np.array(panel["places"])
+            for number, name in enumerate(points["classes"]):
+                here = places[labels == name]
+                axes.scatter(
+                    here[:, 0],
+                    here[:, 1],
+                    s=12,
+                    color=_colour(points, number),
+                    marker=MARKERS[number % len(MARKERS)],
+                    label=f"{_group_of(points, name)}: {name}".replace("$", r"\$"),
+                )
+            axes.set(title=panel["title"], xticks=[], yticks=[])
+        handles, names = np.atleast_1d(picture.axes)[0].get_legend_handles_labels()
+        picture.figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize=7)
+    return picture.svg
+
+
+def _group_of(points: Tree, name: str) -> str:
+    return next((group for group, members in points["groups"].items() if name in members), "no group")
+
+
+def _colour(points: Tree, number: int) -> str:
+    """A group's own colour where each class is of another group, else a colour for each class."""
+    groups = [_group_of(points, name) for name in points["classes"]]
+    if len(set(groups)) == len(groups) and groups[number] in GROUP_COLOURS:
+        return GROUP_COLOURS[groups[number]]
+    return CLASS_COLOURS[number % len(CLASS_COLOURS)]

@@ -1,0 +1,142 @@
+"""Pages: a run's report, and methods side by side; each one self-contained HTML file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lmd.reporting.figures import class_recalls, confusion_matrix, learning_curves
+from lmd.run import RunFolder, read_identity, read_model_card
+from lmd.runtime import atomic_write
+from lmd.settings import Tree
+
+METRICS = {
+    "bacc": "balanced accuracy",
+    "auc": "macro AUC",
+    "f1": "macro F1",
+    "kappa": "kappa (quadratic)",
+    "kappa_unweighted": "kappa",
+    "precision": "macro precision",
+    "recall": "macro recall",
+}
+
+
+def write_report(path: Path) -> Path:
+    """Writes RUN/report.html from what lies in the run folder, and returns its path.
+
+    Raises:
+        CheckpointError: the run has no finished model.
+    """
+    folder = RunFolder(path)
+    card = read_model_card(folder)
+    history = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    evaluations = read_evaluations(path)
+    content: Tree = {
+        "title": f"{card['method']} on {card['dataset']['title']}",
+        "phantom": _is_phantom(card),
+        "card": card,
+        "settings": _flatten(read_identity(folder)["settings"]),
+        "environment": json.loads((path / "environment.json").read_text()),
+        "curves": learning_curves(history) if history else "",
+        "evaluations": {split: _split_content(split, result) for split, result in evaluations.items()},
+    }
+    return render("run.html", path / "report.html", content)
+
+
+def read_evaluations(path: Path) -> dict[str, Tree]:
+    """Returns the evaluations that lie in a run folder, by split."""
+    files = sorted(path.glob("evaluation-*.json"))
+    return {file.stem.removeprefix("evaluation-"): json.loads(file.read_text()) for file in files}
+
+
+def write_comparison(path: Path, runs: dict[str, Tree], title: str, note: str, phantom: bool = False) -> Path:
+    """Writes a page with several evaluations side by side, and returns its path."""
+    content: Tree = {
+        "title": title,
+        "note": note,
+        "phantom": phantom,
+        "rows": comparison_table(runs),
+        "names": list(runs),
+        "recalls": class_recalls(runs),
+        "interval": _interval_words(next(iter(runs.values()))),
+    }
+    return render("comparison.html", path, content)
+
+
+def comparison_table(runs: dict[str, Tree]) -> list[list[str]]:
+    """Returns the rows metric, n, then one cell for each run: overall metrics, then recall of each group."""
+    first = next(iter(runs.values()))
+    rows = [
+        [title, str(first["n"]), *(cell(run["metrics"][name]) for run in runs.values())]
+        for name, title in METRICS.items()
+    ]
+    for group, entry in first["groups"].items():
+        cells = [cell(run["groups"][group]["recall"]) for run in runs.values()]
+        rows.append([f"{group} recall", str(entry["n"]), *cells])
+    return rows
+
+
+def comparison_lines(runs: dict[str, Tree]) -> list[str]:
+    """Returns that table as lines of text, with a line that says what the brackets are."""
+    table = [["", "n", *runs], *comparison_table(runs)]
+    widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]
+    lines = ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)) for row in table]
+    return [*(line.rstrip() for line in lines), _interval_words(next(iter(runs.values())))]
+
+
+def cell(entry: Tree) -> str:
+    """Returns a metric as text.
+
+    >>> cell({"value": 0.5, "low": 0.25, "high": 0.75}), cell({"value": None, "low": None, "high": None})
+    ('0.500 [0.250, 0.750]', 'undefined')
+    """
+    if entry["value"] is None:
+        return "undefined"
+    return f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"
+
+
+def _interval_words(evaluation: Tree) -> str:
+    made = evaluation["interval"]
+    by = f"by {made['clusters']} groups" if made["clustered"] else "by image"
+    split = evaluation["split"]
+    return f"brackets: {made['level']:.0%} {made['method']}, {by}, {made['draws']} draws; split {split}"
+
+
+def _split_content(split: str, result: Tree) -> Tree:
+    classes = [entry["name"] for entry in result["classes"]]
+    return {
+        "n": result["n"],
+        "metrics": [(title, cell(result["metrics"][name])) for name, title in METRICS.items()],
+        "groups": result["groups"],
+        "classes": result["classes"],
+        "reasons": result["reasons"],
+        "interval": _interval_words(result),
+        "confusion": confusion_matrix(result["confusion"], classes),
+        "recalls": class_recalls({split: result}),
+    }
+
+
+def _is_phantom(card: Tree) -> bool:
+    return card["dataset"]["source"] == "phantom"
+
+
+def _flatten(tree: Tree, prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for name, value in tree.items():
+        inner = _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else [(prefix + name, value)]
+        rows += inner
+    return rows
+
+
+def render(template: str, path: Path, content: Tree) -> Path:
+    """Writes a page made of a template, whole or not at all, and returns its path."""
+    from jinja2 import Environment, PackageLoader
+    from markupsafe import Markup
+
+    environment = Environment(loader=PackageLoader("lmd.reporting"), autoescape=True, trim_blocks=True)
+    environment.filters["svg"] = Markup  # Our own figures; every other value is escaped.
+    environment.filters["number"] = lambda value: "undefined" if value is None else f"{value:.3f}"
+    environment.filters["cell"] = cell
+    atomic_write(path, environment.get_template(template).render(content))
+    return path

@@ -1,0 +1,1 @@
+"""The stages that methods are made of: which steps, in which order."""

@@ -1,0 +1,102 @@
+"""Pages: self-contained, escaped, and with the numbers in them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lmd.evaluation.evaluate import evaluate, write_evaluation
+from lmd.reporting.page import comparison_lines, comparison_table, write_comparison, write_report
+from lmd.settings import Tree
+
+CLASSES = ["common", "<script>alert(1)</script>", "rare $x$"]
+GROUPS = {"head": [CLASSES[0]], "medium": [CLASSES[1]], "tail": [CLASSES[2]]}
+
+
+def evaluation(seed: int = 0) -> Tree:
+    random = np.random.default_rng(seed)
+    labels = np.r_[[0, 1, 2], random.choice(3, 80, p=[0.7, 0.2, 0.1])]
+    scores = random.random((83, 3)) + np.eye(3)[labels]
+    frame = pd.DataFrame(scores / scores.sum(1, keepdims=True), columns=[f"p_{name}" for name in CLASSES])
+    frame["id"] = frame["group"] = [str(i) for i in range(83)]
+    frame["label"] = [CLASSES[k] for k in labels]
+    return evaluate(frame, CLASSES, GROUPS, "test", draws=50)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    card = {
+        "method": "lmd",
+        "encoder": "resnet18",
+        "classes": CLASSES,
+        "groups_rule": "by hand",
+        "preprocessing": {"size": 64},
+        "training_counts": [70, 20, 10],
+        "training_seconds": 90.0,
+        "dataset": {"title": "drawn things", "source": "phantom"},
+    }
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.json").write_text(json.dumps(card))
+    (tmp_path / "settings.yaml").write_text(
+        "method: lmd\ndata: d\nmanifest_sha256: x\nweights_sha256: null\nfrom_sha256: null\nsize: 64\nstage1:\n  epochs: 2\n"
+    )
+    (tmp_path / "environment.json").write_text('{"python": "3.11"}')
+    records = [
+        {"stage": "stage1", "epoch": 0, "losses": {"total": 2.0}, "validation": {"bacc": 0.4}, "seconds": 1},
+        {"stage": "stage1", "epoch": 1, "losses": {"total": 1.0}, "validation": {"bacc": 0.5}, "seconds": 1},
+        {"stage": "stage2", "epoch": 0, "losses": {"maximise": 0.7}, "validation": {}, "seconds": 1},
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    write_evaluation(tmp_path / "evaluation-test.json", evaluation())
+    return tmp_path
+
+
+def test_a_report_stands_alone_and_has_the_numbers(run: Path) -> None:
+    page = write_report(run).read_text()
+    result = evaluation()
+    assert f"{result['metrics']['bacc']['value']:.3f}" in page
+    assert f"{result['metrics']['bacc']['low']:.3f}" in page
+    for entry in result["classes"]:
+        assert f"{entry['recall']:.3f}" in page
+    assert "drawn images, not real patients" in page
+    assert "not a medical device" in page
+    assert "stage1.epochs" in page
+    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page)
+    assert page.count("<svg") == 3
+
+
+def test_class_names_are_escaped(run: Path) -> None:
+    page = write_report(run).read_text()
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert" in page
+
+
+def test_equal_runs_give_equal_pages(run: Path) -> None:
+    assert write_report(run).read_text() == write_report(run).read_text()
+
+
+def test_a_run_without_evaluation_has_a_page_too(run: Path) -> None:
+    (run / "evaluation-test.json").unlink()
+    assert "Not evaluated yet" in write_report(run).read_text()
+
+
+def test_methods_side_by_side(tmp_path: Path) -> None:
+    runs = {"CE": evaluation(0), "LMD": evaluation(1)}
+    rows = comparison_table(runs)
+    assert [row[0] for row in rows] == [
+        "balanced accuracy", "macro AUC", "macro F1", "kappa (quadratic)", "kappa", "macro precision",
+        "macro recall", "head recall", "medium recall", "tail recall",
+    ]  # fmt: skip
+    tail = runs["LMD"]["groups"]["tail"]
+    assert rows[-1][1] == str(runs["CE"]["groups"]["tail"]["n"])
+    assert f"{tail['recall']['value']:.3f}" in rows[-1][3]
+    page = write_comparison(tmp_path / "report.html", runs, "Title", "Note", phantom=True).read_text()
+    assert all(word in page for word in ("Title", "Note", "CE", "LMD", "not real patients"))
+    lines = comparison_lines(runs)
+    assert len(lines) == len(rows) + 2
+    assert "95%" in lines[-1]
