@@ -51,8 +51,11 @@ def hashes(only: list[str] | None, cases: list[str]) -> dict[str, str]:
 
 
 def trained(data: Path, out: Path, words: list[str]) -> str:
-    """Trains one run and returns the hash of its weights."""
-    run("train", str(data), "--out", str(out), *COMMON, *words)
+    """Trains one run and returns the hash of its weights, or why it ended without any."""
+    try:
+        run("train", str(data), "--out", str(out), *COMMON, *words)
+    except subprocess.CalledProcessError as error:
+        return f"exit code {error.returncode}"
     return hashlib.sha256((out / "model" / "model.safetensors").read_bytes()).hexdigest()
 
 

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lmd.settings import CommonSettings, Fraction
-from lmd.stages.base import Stage, Supervised, SupervisedSettings, budgets
+from lmd.settings import CommonSettings, Fraction, budgets
+from lmd.stages.base import Stage, Supervised, SupervisedSettings
 
 PAPER = "none: an example"
 STATUS = "example"

@@ -15,8 +15,9 @@ import torch.distributed as dist
 
 from lmd import runtime
 from lmd.errors import CheckpointError
+from lmd.files import atomic_write, load_tree, save_tree
 from lmd.losses.relation import channel_consistency, probability_consistency, sample_consistency
-from lmd.runtime import Runtime, atomic_write, derive_seed, gather, load_tree, save_tree
+from lmd.runtime import Runtime, derive_seed, gather
 from tests.processes import on_two
 
 

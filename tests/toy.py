@@ -26,13 +26,9 @@ COMMON: dict[str, Any] = {
 LMD: dict[str, Any] = {
     **COMMON,
     "stage1": {"epochs": 3, "consistency_weight": 1.0},
-    "stage2": {
-        "iterations": 2,
-        "virtual_per_class": 40,
-        "head_batch": 20,
-        "head_optimisation": {"lr": 0.05},
-        "encoder_optimisation": {"lr": 1e-3},
-    },
+    "iterations": 2,
+    "m_step": {"virtual_per_class": 40, "batch": 20, "optimisation": {"lr": 0.05}},
+    "e_step": {"optimisation": {"lr": 1e-3}},
 }
 # Raw Gram matrices are of the order of 1,000: at weight 1 they diverge within three steps.
 LITERAL: dict[str, Any] = {**LMD, "stage1": {"epochs": 3, "consistency_weight": 1e-5}}

@@ -198,7 +198,7 @@ def train(
     from lmd.reporting.page import write_report
     from lmd.run import RunFolder
     from lmd.terminal import TrainingProgress
-    from lmd.training import loop as training
+    from lmd.training.start import train as start_training
 
     flags: dict[str, Any] = {"weights": weights, "partial_weights": partial_weights or None, "seed": seed}
     flags = {name: value for name, value in flags.items() if value is not None}
@@ -210,7 +210,7 @@ def train(
     dataset = read_dataset(data)
     first = None if start is None else RunFolder(start)
     with TrainingProgress() as progress:
-        folder = training.train(dataset, name, resolved, out, start=first, resume=resume, progress=progress)
+        folder = start_training(dataset, name, resolved, out, start=first, resume=resume, progress=progress)
     write_report(folder.path)
     typer.echo(f"run: {folder.path} ({write_card(folder.path).name}, report.html)")
 

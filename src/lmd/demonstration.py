@@ -13,7 +13,7 @@ from lmd.reporting.page import comparison_lines, write_comparison, write_report
 from lmd.run import RunFolder
 from lmd.settings import Tree, resolve
 from lmd.terminal import TrainingProgress
-from lmd.training.loop import train
+from lmd.training.start import train
 
 TITLE = "CE and LMD on phantoms (drawn images, not real patients)"
 
@@ -27,16 +27,11 @@ RECIPES: dict[str, Tree] = {
         "stage1": {
             **STAGE1,
             "consistency_weight": 1.0,
-            "ramp": "linear",
             "ramp_epochs": 3,
             "teacher_decay": 0.99,
         },
-        "stage2": {
-            "iterations": 3,
-            "virtual_per_class": 5000,
-            "head_optimisation": {"lr": 0.01},
-            "encoder_optimisation": {"lr": 1e-6},
-        },
+        "iterations": 3,
+        "m_step": {"virtual_per_class": 5000, "optimisation": {"lr": 0.01}},
     },
 }
 

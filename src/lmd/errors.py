@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class LmdError(Exception):
@@ -20,6 +21,20 @@ class DataError(LmdError, ValueError):
 
 class CheckpointError(LmdError, RuntimeError):
     """A checkpoint, a weights file or a run folder that does not fit or cannot be written."""
+
+
+@contextmanager
+def advising(advice: str) -> Iterator[None]:
+    """Gives a computation's plain ValueError the way out, which names settings: it becomes a SettingsError.
+
+    `losses/` knows no setting; the stage that calls it does.
+    """
+    try:
+        yield
+    except LmdError:
+        raise
+    except ValueError as error:
+        raise SettingsError(f"{error}: {advice}") from error
 
 
 def suggest(name: str, allowed: Iterable[str]) -> str:

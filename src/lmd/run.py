@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import yaml
+from pydantic import ValidationError
 
 from lmd.errors import CheckpointError, DataError, SettingsError
-from lmd.runtime import atomic_path, atomic_write, load_tree, save_tree
+from lmd.files import atomic_path, atomic_write, load_tree, save_tree
+from lmd.model_card import ModelCard
 from lmd.settings import CommonSettings, Tree
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ _KINDS = {"manifest_sha256": "data", "method_sha256": "code: the method's file h
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The paths of a run's files (DESIGN section 5)."""
+    """The paths of a run's files."""
 
     path: Path
 
@@ -155,9 +157,9 @@ def write_metrics(run: RunFolder, history: list[Tree]) -> None:
     atomic_write(run.metrics, "".join(json.dumps(record) + "\n" for record in history))
 
 
-def write_stage1(run: RunFolder, weights: dict[str, Tensor], head: str) -> None:
+def write_stage1(run: RunFolder, weights: dict[str, Tensor], kind: str) -> None:
     """Writes the network that the first stage hands over, with the kind of its classifier."""
-    save_tree(run.stage1, {"head": head, "weights": weights})
+    save_tree(run.stage1, {"classifier": kind, "weights": weights})
 
 
 def read_stage1(
@@ -170,18 +172,21 @@ def read_stage1(
         DataError, SettingsError: it was trained on another data set, or with another encoder or image size.
     """
     card = read_model_card(run)
-    if card["dataset"]["manifest_sha256"] != manifest_sha256:
-        raise DataError(f"--from {run.path}: it was trained on another data set ({card['dataset']['title']})")
-    found = {"encoder": card["encoder"], **card["preprocessing"]}
+    if card.dataset.manifest_sha256 != manifest_sha256:
+        raise DataError(f"--from {run.path}: it was trained on another data set ({card.dataset.title})")
+    found = {"encoder": card.encoder, **card.preprocessing.model_dump()}
     for name in ("encoder", "size", "crop"):
         if found[name] != getattr(settings, name):
             wanted = getattr(settings, name)
             raise SettingsError(f"--from {run.path}: it has {name} = {found[name]}, this run wants {wanted}")
     tree = load_tree(run.stage1)
-    return tree["head"], tree["weights"]
+    kind = "classifier" if "classifier" in tree else "head"  # Version 0.1 wrote "head".
+    return tree[kind], tree["weights"]
 
 
-def write_model(run: RunFolder, weights: dict[str, Tensor], card: Tree, artefacts: dict[str, Tensor]) -> None:
+def write_model(
+    run: RunFolder, weights: dict[str, Tensor], card: ModelCard, artefacts: dict[str, Tensor]
+) -> None:
     """Writes the model folder; model.json comes last, so that its presence says the model is complete."""
     from safetensors.torch import save_file
 
@@ -190,20 +195,24 @@ def write_model(run: RunFolder, weights: dict[str, Tensor], card: Tree, artefact
     if artefacts:
         with atomic_path(run.gaussians) as temporary:
             save_file({name: value.contiguous() for name, value in artefacts.items()}, temporary)
-    atomic_write(run.model, json.dumps(card, indent=2) + "\n")
+    atomic_write(run.model, card.model_dump_json(indent=2) + "\n")
 
 
-def read_model_card(run: RunFolder) -> Tree:
+def read_model_card(run: RunFolder) -> ModelCard:
     """Returns model.json.
 
     Raises:
-        CheckpointError: the run has no finished model.
+        CheckpointError: the run has no finished model, or the file is damaged.
     """
     if not run.model.is_file():
         hint = "it has not finished; go on with --resume" if run.settings.is_file() else "no such run"
         raise CheckpointError(f"{run.path} has no trained model: {hint}")
     try:
-        return cast("Tree", json.loads(run.model.read_text(encoding="utf-8")))
+        return ModelCard.model_validate_json(run.model.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise CheckpointError(f"{run.model} is damaged: {place}: {first['msg']}") from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{run.model} is damaged: {error}") from error
 

@@ -1,28 +1,23 @@
-"""Device, processes, precision, seeds and atomic files: the only file that knows Fabric."""
+"""Device, processes, precision and seeds: the only file that knows Fabric."""
 
 from __future__ import annotations
 
 import ctypes
 import hashlib
-import json
 import logging
 import os
 import platform
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any, cast
 
 from lmd import __version__
-from lmd.errors import CheckpointError
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-_TREE = "lmd_tree"
 # mallopt's numbers of glibc's settings, and how much freed memory is kept, in one piece and in all.
 _MMAP_THRESHOLD, _KEPT_PIECE = -3, 2**26
 _TRIM_THRESHOLD, _KEPT = -1, 2**30
@@ -37,97 +32,6 @@ def derive_seed(*keys: int | str) -> int:
     """
     digest = hashlib.sha256(repr(keys).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path` that becomes `path` on success and vanishes on failure.
-
-    Raises:
-        CheckpointError: the disk is full or the folder cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as handle:
-            temporary = Path(handle.name)
-    except OSError as error:
-        raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
-    try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def atomic_write(path: Path, content: str | bytes) -> None:
-    """Writes a whole file or nothing of it; an interrupted write leaves the old file as it was."""
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-
-
-def save_tree(path: Path, tree: Any) -> None:
-    """Saves a nested tree of tensors and JSON values in one safetensors file, atomically.
-
-    Tensors are stored under numbered names; the tree that refers to them is JSON in the header.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    tensors: dict[str, Tensor] = {}
-    skeleton = json.dumps(_detach_tensors(tree, tensors))
-    with atomic_path(path) as temporary:
-        try:
-            save_file(tensors, temporary, metadata={_TREE: skeleton})
-        except SafetensorError as error:  # It reports a full disk as its own error.
-            raise OSError(str(error)) from error
-
-
-def load_tree(path: Path) -> Any:
-    """Returns the tree that `save_tree` stored.
-
-    Raises:
-        CheckpointError: the file is missing, damaged or of another kind.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            skeleton = json.loads((file.metadata() or {})[_TREE])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise CheckpointError(f"cannot read checkpoint {path}: {error}") from error
-    return _attach_tensors(skeleton, tensors)
-
-
-def _detach_tensors(tree: Any, tensors: dict[str, Tensor]) -> Any:
-    import torch
-
-    if isinstance(tree, torch.Tensor):
-        name = f"{len(tensors):06d}"
-        tensors[name] = tree.detach().cpu().contiguous().clone()
-        return {"tensor": name}
-    if isinstance(tree, dict):
-        pairs = cast("dict[Any, Any]", tree).items()
-        return {"dict": [[key, _detach_tensors(value, tensors)] for key, value in pairs]}
-    if isinstance(tree, list | tuple):
-        return {"list": [_detach_tensors(value, tensors) for value in cast("list[Any]", tree)]}
-    return {"value": tree}
-
-
-def _attach_tensors(skeleton: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
-    ((kind, content),) = skeleton.items()
-    if kind == "tensor":
-        return tensors[content]
-    if kind == "dict":
-        return {key: _attach_tensors(value, tensors) for key, value in content}
-    if kind == "list":
-        return [_attach_tensors(value, tensors) for value in content]
-    return content
 
 
 class Runtime:
@@ -229,19 +133,18 @@ def free_memory(device: torch.device) -> int | None:
         return None
 
 
-def gather(tensor: Tensor, legacy_scale: bool = False) -> Tensor:
+def gather(tensor: Tensor) -> Tensor:
     """Returns the rows of all processes, with a gradient that is right on any number of them.
 
     Every process evaluates the loss L on all rows; DDP then averages the parameters' gradients over
     the W processes. The backward pass therefore adds up the W (equal) gradients that reach a row, so
-    that the average is that of one process. With `legacy_scale` it keeps the local one alone, as the
-    authors' code does: the gradient is then 1/W of what it should be (methods.md 1.3, row 4).
+    that the average is that of one process.
     """
     import torch.distributed as dist
 
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return tensor
-    return cast("Tensor", _gather_function().apply(tensor, legacy_scale))
+    return cast("Tensor", _gather_function().apply(tensor))
 
 
 def _gather_function() -> Any:
@@ -250,18 +153,16 @@ def _gather_function() -> Any:
 
     class Gather(torch.autograd.Function):
         @staticmethod
-        def forward(ctx: Any, tensor: Tensor, legacy_scale: bool) -> Tensor:
-            ctx.legacy_scale = legacy_scale
+        def forward(ctx: Any, tensor: Tensor) -> Tensor:
             parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
             dist.all_gather(parts, tensor.contiguous())
             return torch.cat(parts)
 
         @staticmethod
-        def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        def backward(ctx: Any, *gradients: Tensor) -> Tensor:
             gradient = gradients[0].contiguous()
-            if not ctx.legacy_scale:
-                dist.all_reduce(gradient)
-            return gradient.chunk(dist.get_world_size())[dist.get_rank()].clone(), None
+            dist.all_reduce(gradient)
+            return gradient.chunk(dist.get_world_size())[dist.get_rank()].clone()
 
     return Gather
 

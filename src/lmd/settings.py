@@ -1,15 +1,16 @@
-"""Settings: frozen models filled from layers (defaults < budget < recipe < command line)."""
+"""Settings: frozen models filled from layers (defaults < preset < budget < recipe < flags < --set)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lmd.errors import SettingsError, suggest
+from lmd.fields import leaf_names, old_names_of, setting_names
 
 Tree = dict[str, Any]
 
@@ -26,36 +27,59 @@ MIN_BF16_SIZE = 32
 
 
 class Settings(BaseModel):
-    """A frozen group of settings; an unknown name or a value out of range is refused."""
+    """A frozen group of settings; an unknown name or a value out of range is refused.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    The text under a field describes it: one line with its unit and where the default is from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+    # Names of earlier versions and those of today, so that an old recipe is refused with the way out.
+    OLD_NAMES: ClassVar[Mapping[str, str]] = {}
 
 
 class Optimisation(Settings):
     """Stochastic gradient descent, as in section 4.2 of the paper."""
 
     lr: Positive = 0.01
+    """learning rate at its highest (paper, section 4.2)"""
     momentum: Decay = 0.9
+    """momentum of SGD (authors' code)"""
     weight_decay: NonNegative = 0.0
+    """weight decay of SGD (authors' code of stage 1: none)"""
     schedule: Literal["constant", "cosine"] = "constant"
+    """rate over the epochs: constant (authors' code), or half a cosine down to 0"""
     warmup_epochs: NonNegative = 0.0
+    """epochs over which the rate grows linearly from 0 (ours: none)"""
 
 
 class CommonSettings(Settings):
     """What every method shares, so that a comparison is never one of protocol."""
 
     encoder: str = "resnet18"
+    """network that makes features of images: any timm name (paper: ResNet-18)"""
     pretrained: bool = True
+    """start from downloaded ImageNet weights (paper)"""
     weights: str | None = None
+    """safetensors file with the encoder's weights, in place of a download"""
     partial_weights: bool = False
+    """accept a file of weights that lacks some tensors"""
     size: Annotated[int, Field(ge=8, le=2048)] = 224
+    """pixels of each side of an image (paper)"""
     crop: Literal["none", "center"] = "none"
+    """whole image squashed to a square (authors' code), or its central square"""
     batch: Annotated[int, Field(ge=2)] = 128
+    """images in a step (paper)"""
     lr_scale: Literal["none", "linear"] = "none"
+    """whether learning rates grow with batch / 128 (ours: they do not)"""
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    """arithmetic of the networks; auto: bf16 where the device multiplies it natively"""
     bn_recalibrate: bool = False
+    """re-estimate BatchNorm on clean training images after stage 1 (ours: off)"""
     select: Literal["val_bacc", "last"] = "val_bacc"
+    """which epoch of the last stage is kept: the best on validation (ours), or the last (authors' code)"""
     seed: Annotated[int, Field(ge=0)] = 42
+    """seed of every random draw (authors' code)"""
 
     @model_validator(mode="after")
     def _refuse_bf16_on_tiny_images(self) -> CommonSettings:
@@ -132,10 +156,21 @@ def resolve(model: type[S], *layers: Mapping[str, Any], overrides: Sequence[str]
     tree = _group_defaults(model)
     for layer in (*layers, *map(parse_override, overrides)):
         tree = merge(tree, layer)
+    _refuse_old_names(model, tree)
     try:
         return model.model_validate(tree)
     except ValidationError as error:
         raise SettingsError(_explain(model, error)) from error
+
+
+def _refuse_old_names(model: type[Settings], tree: Tree) -> None:
+    old_names, known = old_names_of(model), setting_names(model)
+    for name in leaf_names(tree):
+        old = next((old for old in old_names if f"{name}.".startswith(f"{old}.")), None)
+        if old is not None and name not in known:
+            new = old_names[old]
+            hint = f"it is now '{new}{name[len(old) :]}'" if new else "it is gone (see CHANGELOG.md)"
+            raise SettingsError(f"setting '{name}' is of an earlier version: {hint}")
 
 
 def _group_defaults(model: type[Settings]) -> Tree:
@@ -148,15 +183,15 @@ def _group_defaults(model: type[Settings]) -> Tree:
     return {name: value.model_dump() for name, value in fields.items() if isinstance(value, Settings)}
 
 
-def setting_names(model: type[Settings], prefix: str = "") -> list[str]:
-    """Returns the dotted names of all settings of a model, groups included."""
-    names: list[str] = []
-    for name, field in model.model_fields.items():
-        names.append(prefix + name)
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, Settings):
-            names += setting_names(inner, f"{prefix}{name}.")
-    return names
+def budgets(smoke: Tree | None = None, short: Tree | None = None) -> dict[str, Tree]:
+    """Returns what the budgets "smoke" and "short" lay over a method's defaults.
+
+    Every method has the same images, epochs and schedule in stage 1; `smoke` and `short` add what is its own.
+    """
+    cosine: Tree = {"schedule": "cosine"}
+    common_smoke: Tree = {"size": 32, "precision": "auto", "stage1": {"epochs": 2, "optimisation": cosine}}
+    common_short: Tree = {"size": 64, "precision": "auto", "stage1": {"epochs": 12, "optimisation": cosine}}
+    return {"smoke": merge(common_smoke, smoke or {}), "short": merge(common_short, short or {})}
 
 
 def _explain(model: type[Settings], error: ValidationError) -> str:

@@ -57,7 +57,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 def one_by_one(model: Model, paths: list[Path]) -> np.ndarray:
     """The probabilities as the trained network gives them for each file by itself."""
-    size, crop = model.card["preprocessing"]["size"], model.card["preprocessing"]["crop"]
+    size, crop = model.card.preprocessing.size, model.card.preprocessing.crop
     rows: list[torch.Tensor] = []
     for path in paths:
         pixels = resize(decode(path, least=2 * size), size, crop).transpose(2, 0, 1)

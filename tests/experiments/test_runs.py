@@ -13,7 +13,7 @@ from lmd import methods
 from lmd.data.dataset.manifest import Dataset
 from lmd.experiments.runs import stage1_signature
 from lmd.settings import merge, resolve
-from lmd.training.loop import train
+from lmd.training.start import train
 from tests import toy
 
 

@@ -28,10 +28,11 @@ from lmd.data.feed.loader import image_set as real_image_set
 from lmd.errors import DataError, LmdError, SettingsError
 from lmd.evaluation.judge import evaluate_run
 from lmd.evaluation.predict import load_model, predict_files
-from lmd.models.classifier import CosineHead, LinearHead
+from lmd.models.classifier import CosineClassifier, LinearClassifier
 from lmd.run import RunFolder, read_identity
 from lmd.settings import CommonSettings, Tree, merge, read_recipe, resolve, setting_names
-from lmd.training.loop import Silent, train
+from lmd.training.progress import Silent
+from lmd.training.start import train
 from tests import toy
 
 ROOT = Path(__file__).parents[2]
@@ -304,7 +305,7 @@ def test_it_evaluates_and_predicts(name: str, finished: RunFolder, dataset: Data
     for label in toy.CLASSES:
         assert float(row[f"p_{label}"]) == pytest.approx(float(answers[f"p_{label}"].iloc[0]), abs=1e-5)
     assert float(answers.filter(like="p_").sum(axis=1).iloc[0]) == pytest.approx(1.0)
-    assert isinstance(model.network.classifier, LinearHead | CosineHead)
+    assert isinstance(model.network.classifier, LinearClassifier | CosineClassifier)
     assert read_identity(finished)["method"] == name
 
 

@@ -16,7 +16,7 @@ from lmd.data.feed.loader import ImageSet, image_set
 from lmd.errors import SettingsError
 from lmd.methods import decoupling
 from lmd.methods.decoupling import ScaleLearning, tau_normalise
-from lmd.models.classifier import CosineHead, LinearHead, PrototypeHead, build_classifier
+from lmd.models.classifier import CosineClassifier, LinearClassifier, PrototypeClassifier, build_classifier
 from lmd.models.encoder import build_encoder, num_features
 from lmd.models.inference import encode
 from lmd.models.network import Network
@@ -39,7 +39,7 @@ def second_stage(sets: tuple[ImageSet, ImageSet], variant: str, **changes: Any) 
     torch.manual_seed(3)
     encoder = build_encoder("test_resnet")
     network = Network(encoder, build_classifier("linear", num_features(encoder), 3, 5))
-    head = cast("LinearHead", network.classifier)
+    head = cast("LinearClassifier", network.classifier)
     with torch.no_grad():
         head.weight.mul_(torch.tensor([3.0, 1.0, 0.5])[:, None])
         head.bias.copy_(torch.tensor([2.0, -1.0, 0.0]))
@@ -52,8 +52,8 @@ def logits_of(network: Network, images: ImageSet) -> Tensor:
     return encode(network, images, Runtime()).logits.clone()
 
 
-def head_of(network: Network) -> LinearHead:
-    return cast("LinearHead", network.classifier)
+def head_of(network: Network) -> LinearClassifier:
+    return cast("LinearClassifier", network.classifier)
 
 
 def test_tau_of_zero_is_the_old_classifier_without_its_bias(sets: tuple[ImageSet, ImageSet]) -> None:
@@ -124,8 +124,8 @@ def test_lws_learns_one_scale_for_each_class_and_nothing_else(sets: tuple[ImageS
 def test_lws_wants_the_linear_classifier_of_stage_1(sets: tuple[ImageSet, ImageSet]) -> None:
     for variant in ("lws", "tau_norm"):
         stage, network = second_stage(sets, variant)
-        network.classifier = CosineHead(num_features(network.encoder), 3, 0)
-        with pytest.raises(SettingsError, match="linear classifier in stage 1, found CosineHead"):
+        network.classifier = CosineClassifier(num_features(network.encoder), 3, 0)
+        with pytest.raises(SettingsError, match="linear classifier in stage 1, found CosineClassifier"):
             stage.prepare(StageContext(network, sets[0], Runtime(), lambda done, total: None, sets[1]))
 
 
@@ -142,7 +142,7 @@ def test_the_nearest_mean_is_scikit_learn_s(sets: tuple[ImageSet, ImageSet], how
     train, val = (encode(network, images, Runtime()) for images in sets)
     centre = train.features.mean(0)
     reference = NearestCentroid().fit(treated(train.features, centre, how), sets[0].labels.numpy())
-    head = cast("PrototypeHead", network.classifier)
+    head = cast("PrototypeClassifier", network.classifier)
     np.testing.assert_allclose(head.prototypes.numpy(), reference.centroids_, atol=1e-5)
     predicted = reference.predict(treated(val.features, centre, how))
     assert len(set(predicted)) > 1
@@ -152,8 +152,8 @@ def test_the_nearest_mean_is_scikit_learn_s(sets: tuple[ImageSet, ImageSet], how
 def test_crt_is_class_balanced_and_starts_anew(sets: tuple[ImageSet, ImageSet]) -> None:
     stage, network = second_stage(sets, "crt")
     assert not torch.allclose(head_of(network).bias.detach(), torch.tensor([2.0, -1.0, 0.0]))
-    order = cast("decoupling.HeadTraining", stage).order(0)
-    drawn = np.concatenate([cast("decoupling.HeadTraining", stage).order(epoch) for epoch in range(50)])
+    order = cast("decoupling.ClassifierTraining", stage).order(0)
+    drawn = np.concatenate([cast("decoupling.ClassifierTraining", stage).order(epoch) for epoch in range(50)])
     shares = np.bincount(sets[0].labels[torch.from_numpy(drawn)].numpy()) / len(drawn)
     assert len(order) == len(sets[0].labels)
     np.testing.assert_allclose(shares, 1 / 3, atol=0.05)

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from lmd.data.feed.sampling import class_shares
 from lmd.errors import SettingsError
 from lmd.methods import ce, gcl
-from lmd.models.classifier import CosineHead, build_classifier
+from lmd.models.classifier import CosineClassifier, build_classifier
 from lmd.settings import resolve
-from lmd.training.loop import train
+from lmd.training.start import train
 from tests import toy
 from tests.methods.tiny import COUNTS, falls, resumed_equals_whole, stage_of, weights
 
@@ -130,11 +130,13 @@ def test_a_linear_classifier_of_another_run_is_refused_unless_a_new_one_is_asked
     context = stage_of(gcl).context
     channels = context.network.classifier.weight.shape[1]
     context.network.classifier = build_classifier("linear", channels, 3, 0)
-    with pytest.raises(SettingsError, match="goes on with a cosine classifier, stage 1 left LinearHead"):
+    with pytest.raises(
+        SettingsError, match="goes on with a cosine classifier, stage 1 left LinearClassifier"
+    ):
         gcl.stages(resolve(gcl.Settings), np.array(COUNTS))[1].prepare(context)
     settings = resolve(gcl.Settings, {"stage2": {"classifier": "new"}})
     gcl.stages(settings, np.array(COUNTS))[1].prepare(context)
-    assert isinstance(context.network.classifier, CosineHead)
+    assert isinstance(context.network.classifier, CosineClassifier)
     assert float(context.network.classifier.scale) == 20
 
 

@@ -74,7 +74,7 @@ def test_a_loss_without_tau_is_refused() -> None:
 def test_a_classifier_without_a_bias_is_refused() -> None:
     stage = stage_of(logit_adjustment, 1)
     stage.context.network.classifier = build_classifier("cosine", 4, 3, 0)
-    with pytest.raises(SettingsError, match=r"needs a linear classifier .* found CosineHead"):
+    with pytest.raises(SettingsError, match=r"needs a linear classifier .* found CosineClassifier"):
         stage.prepare(stage.context)
 
 

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from lmd.data.feed.loader import ImageSet
+from lmd.files import load_tree, save_tree
 from lmd.models.classifier import build_classifier
 from lmd.models.encoder import build_encoder, num_features
 from lmd.models.network import Network, batch_norms
-from lmd.runtime import Runtime, load_tree, save_tree
+from lmd.runtime import Runtime
 from lmd.settings import merge, resolve
 from lmd.stages.base import Stage, StageContext
 from tests.toy import COMMON

@@ -6,9 +6,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lmd.models.classifier import HEADS, CosineHead, LinearHead, PrototypeHead, build_classifier, head_name
+from lmd.models.classifier import (
+    CLASSIFIERS,
+    CosineClassifier,
+    LinearClassifier,
+    PrototypeClassifier,
+    build_classifier,
+    classifier_kind,
+)
 
-KINDS = sorted(HEADS)
+KINDS = sorted(CLASSIFIERS)
 
 
 def features(count: int = 6, channels: int = 4) -> Tensor:
@@ -18,7 +25,7 @@ def features(count: int = 6, channels: int = 4) -> Tensor:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_kind_of_a_classifier_is_known_by_its_name(kind: str) -> None:
     head = build_classifier(kind, 4, 3, seed=0)
-    assert head_name(head) == kind
+    assert classifier_kind(head) == kind
     assert head(features()).shape == (6, 3)
 
 
@@ -47,7 +54,7 @@ def test_a_new_classifier_is_a_function_of_its_seed_alone(kind: str) -> None:
 
 def test_a_new_linear_classifier_is_drawn_as_torch_draws_one() -> None:
     """Uniform in +-1/sqrt(C): the bias as well, and independent of the weights."""
-    head = LinearHead(100, 50, seed=0)
+    head = LinearClassifier(100, 50, seed=0)
     for parameter in (head.weight, head.bias):
         assert float(parameter.detach().abs().max()) <= 0.1
     assert float(head.weight.detach().std()) == pytest.approx(0.1 / 3**0.5, rel=0.05)
@@ -56,14 +63,14 @@ def test_a_new_linear_classifier_is_drawn_as_torch_draws_one() -> None:
 
 
 def test_a_cosine_classifier_against_torch() -> None:
-    head = CosineHead(4, 3, seed=0, scale=20.0)
+    head = CosineClassifier(4, 3, seed=0, scale=20.0)
     expected = 20.0 * nn.functional.cosine_similarity(features()[:, None], head.weight[None], dim=2)
     torch.testing.assert_close(head(features()), expected)
     torch.testing.assert_close(head(100.0 * features()), expected)
 
 
 def test_cosines_are_in_full_precision_under_autocast() -> None:
-    head = CosineHead(512, 3, seed=0)
+    head = CosineClassifier(512, 3, seed=0)
     some = features(8, 512)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = head.cosines(some)
@@ -73,7 +80,7 @@ def test_cosines_are_in_full_precision_under_autocast() -> None:
 
 def test_a_feature_of_zeros_has_a_finite_gradient() -> None:
     zeros = torch.zeros(2, 4, requires_grad=True)
-    CosineHead(4, 3, seed=0)(zeros).sum().backward()
+    CosineClassifier(4, 3, seed=0)(zeros).sum().backward()
     assert zeros.grad is not None
     assert bool(torch.isfinite(zeros.grad).all())
 
@@ -81,7 +88,7 @@ def test_a_feature_of_zeros_has_a_finite_gradient() -> None:
 @pytest.mark.parametrize("unit", [0.0, 1.0])
 def test_prototypes_by_hand(unit: float) -> None:
     """-scale times the squared distance, of centred and (where `unit`) normalised features."""
-    head = PrototypeHead(4, 3, seed=0)
+    head = PrototypeClassifier(4, 3, seed=0)
     prototypes, centre = features(3), features(1)[0]
     head.load_state_dict(
         {"centre": centre, "unit": torch.tensor(unit), "scale": torch.tensor(2.0), "prototypes": prototypes}
@@ -96,10 +103,10 @@ def test_prototypes_by_hand(unit: float) -> None:
 
 
 def test_a_prototype_classifier_has_nothing_to_train() -> None:
-    assert list(PrototypeHead(4, 3, seed=0).parameters()) == []
+    assert list(PrototypeClassifier(4, 3, seed=0).parameters()) == []
 
 
 def test_a_prototype_itself_is_of_its_class() -> None:
-    head = PrototypeHead(4, 3, seed=0)
+    head = PrototypeClassifier(4, 3, seed=0)
     head.prototypes.copy_(features(3))
     assert head(features(3)).argmax(1).tolist() == [0, 1, 2]

@@ -13,6 +13,7 @@ from lmd import parallel
 from lmd.data.decode.cache import open_cache
 from lmd.data.feed.loader import ImageSet, image_set
 from lmd.errors import SettingsError
+from lmd.files import load_tree, save_tree
 from lmd.losses import virtual
 from lmd.losses.covariance import shrink
 from lmd.losses.exact import ExpectedCrossEntropy, quasi_normal
@@ -23,7 +24,7 @@ from lmd.models.classifier import build_classifier
 from lmd.models.encoder import build_encoder, num_features
 from lmd.models.inference import encode
 from lmd.models.network import Network, batch_norms
-from lmd.runtime import Runtime, load_tree, save_tree
+from lmd.runtime import Runtime
 from lmd.settings import merge, resolve
 from lmd.stages.base import StageContext
 from lmd.stages.calibration import statistics as _estimate

@@ -15,20 +15,16 @@ from lmd.data.decode.cache import open_cache
 from lmd.data.feed.loader import ImageSet, image_set
 from lmd.errors import SettingsError
 from lmd.methods import bn_control, rrl_crt, rrl_logit_adjustment
-from lmd.models.classifier import CosineHead, LinearHead, build_classifier
+from lmd.models.classifier import CosineClassifier, LinearClassifier, build_classifier
 from lmd.models.encoder import build_encoder, num_features
 from lmd.models.inference import encode
 from lmd.models.network import Network, batch_norms
 from lmd.runtime import Runtime
 from lmd.settings import CommonSettings, read_recipe, resolve
+from lmd.stages.adjustment import balanced_hits, choose_tau
 from lmd.stages.base import Stage, StageContext
-from lmd.stages.classifier_training import (
-    HeadSettings,
-    HeadTraining,
-    LogitAdjustment,
-    balanced_hits,
-    choose_tau,
-)
+from lmd.stages.classifier_training import ClassifierSettings, ClassifierTraining
+from lmd.stages.logit_adjustment import LogitAdjustment
 from tests import toy
 
 
@@ -66,7 +62,7 @@ def unchanged(before: dict[str, Tensor], module: torch.nn.Module) -> set[str]:
 @pytest.mark.parametrize("classifier", ["new", "kept"])
 def test_only_the_classifier_moves(sets: tuple[ImageSet, ImageSet], classifier: str) -> None:
     """Neither a weight of the encoder nor a running statistic."""
-    stage = HeadTraining(COMMON, HeadSettings.model_validate({"classifier": classifier}))
+    stage = ClassifierTraining(COMMON, ClassifierSettings.model_validate({"classifier": classifier}))
     network = prepared(stage, sets)
     encoder, head = copy_of(network.encoder), copy_of(network.classifier)
     stage.run_epoch(0)
@@ -79,7 +75,7 @@ def test_only_the_classifier_moves(sets: tuple[ImageSet, ImageSet], classifier: 
 def test_the_old_classifier_is_kept_only_where_asked(
     sets: tuple[ImageSet, ImageSet], classifier: str
 ) -> None:
-    stage = HeadTraining(COMMON, HeadSettings.model_validate({"classifier": classifier}))
+    stage = ClassifierTraining(COMMON, ClassifierSettings.model_validate({"classifier": classifier}))
     network = prepared(stage, sets)
     old = build_classifier("linear", num_features(network.encoder), 3, 0).state_dict()
     assert torch.equal(old["weight"], network.classifier.state_dict()["weight"]) == (classifier == "kept")
@@ -88,7 +84,7 @@ def test_the_old_classifier_is_kept_only_where_asked(
 def test_a_new_classifier_is_another_with_another_seed(sets: tuple[ImageSet, ImageSet]) -> None:
     heads = []
     for seed in (1, 1, 2):
-        stage = HeadTraining(COMMON.model_copy(update={"seed": seed}), HeadSettings())
+        stage = ClassifierTraining(COMMON.model_copy(update={"seed": seed}), ClassifierSettings())
         heads.append(copy_of(prepared(stage, sets).classifier)["weight"])
     assert torch.equal(heads[0], heads[1])
     assert not torch.equal(heads[0], heads[2])
@@ -97,7 +93,7 @@ def test_a_new_classifier_is_another_with_another_seed(sets: tuple[ImageSet, Ima
 def test_the_order_of_images_depends_on_seed_and_epoch(sets: tuple[ImageSet, ImageSet]) -> None:
     orders = []
     for seed, epoch in ((1, 0), (1, 0), (2, 0), (1, 1)):
-        stage = HeadTraining(COMMON.model_copy(update={"seed": seed}), HeadSettings())
+        stage = ClassifierTraining(COMMON.model_copy(update={"seed": seed}), ClassifierSettings())
         prepared(stage, sets)
         orders.append(stage.order(epoch).tolist())
     assert orders[0] == orders[1]
@@ -106,7 +102,7 @@ def test_the_order_of_images_depends_on_seed_and_epoch(sets: tuple[ImageSet, Ima
 
 def test_its_batches_are_the_features_of_clean_images(sets: tuple[ImageSet, ImageSet]) -> None:
     """In the order that was asked for, with the labels that belong to them, full batches alone."""
-    stage = HeadTraining(COMMON, HeadSettings())
+    stage = ClassifierTraining(COMMON, ClassifierSettings())
     network = prepared(stage, sets)
     stage.set_mode()
     order = np.array([5, 50, 3, 41, 56, 0, 7, 8, 9, 5])
@@ -127,7 +123,7 @@ def test_features_are_encoded_once(sets: tuple[ImageSet, ImageSet], monkeypatch:
         return encode(network, images, runtime)
 
     monkeypatch.setattr(_heads, "encode", counting)
-    stage = HeadTraining(COMMON, HeadSettings())
+    stage = ClassifierTraining(COMMON, ClassifierSettings())
     prepared(stage, sets)
     for epoch in range(3):
         stage.run_epoch(epoch)
@@ -138,19 +134,19 @@ def test_a_head_reaches_the_optimum_of_a_convex_problem(sets: tuple[ImageSet, Im
     """Against scikit-learn: multinomial regression on the same features, each image once."""
     from sklearn.linear_model import LogisticRegression
 
-    settings = HeadSettings.model_validate(
+    settings = ClassifierSettings.model_validate(
         {
             "epochs": 400,
             "sampling": "instance",
             "optimisation": {"lr": 0.5, "momentum": 0.9, "weight_decay": 0.1, "schedule": "cosine"},
         }
     )
-    stage = HeadTraining(COMMON.model_copy(update={"batch": 57}), settings)
+    stage = ClassifierTraining(COMMON.model_copy(update={"batch": 57}), settings)
     network = prepared(stage, sets)
     for epoch in range(400):
         stage.run_epoch(epoch)
     features = encode(network, sets[0], Runtime()).features.numpy()
-    weight = cast("LinearHead", network.classifier).weight.detach().numpy()
+    weight = cast("LinearClassifier", network.classifier).weight.detach().numpy()
     # Decay on the bias as well: a constant feature in its place.
     extended = np.hstack([features, np.ones((57, 1), np.float32)])
     reference = LogisticRegression(C=1 / (57 * 0.1), fit_intercept=False, tol=1e-8, max_iter=10_000)
@@ -183,7 +179,7 @@ def test_the_tau_of_the_adjustment_is_the_best_on_validation(sets: tuple[ImageSe
     stage = LogitAdjustment(COMMON, None)
     network = prepared(stage, sets)
     with torch.no_grad():
-        cast("LinearHead", network.classifier).bias.copy_(torch.tensor([1.0, 0.0, -1.0]))
+        cast("LinearClassifier", network.classifier).bias.copy_(torch.tensor([1.0, 0.0, -1.0]))
     logits = encode(network, sets[1], Runtime()).logits.clone()
     prior = torch.tensor([math.log(count / 57) for count in toy.COUNTS["train"]])
     scores = [balanced_hits(logits - step / 10 * prior, sets[1].labels) for step in range(31)]
@@ -198,7 +194,7 @@ def test_choosing_needs_validation_and_a_linear_classifier(sets: tuple[ImageSet,
     prepared(stage, sets, validation=False)
     with pytest.raises(SettingsError, match="validation, which has no images"):
         stage.run_epoch(0)
-    with pytest.raises(SettingsError, match="linear classifier in stage 1, found CosineHead"):
+    with pytest.raises(SettingsError, match="linear classifier in stage 1, found CosineClassifier"):
         prepared(LogitAdjustment(COMMON, 1.0), sets, "cosine")
 
 
@@ -269,7 +265,7 @@ def test_recipes_begin_as_the_run_that_they_are_compared_on(name: str) -> None:
 
 
 def test_the_cosine_classifier_is_kept_too(sets: tuple[ImageSet, ImageSet]) -> None:
-    stage = HeadTraining(COMMON, HeadSettings(classifier="kept"))
+    stage = ClassifierTraining(COMMON, ClassifierSettings(classifier="kept"))
     network = prepared(stage, sets, "cosine")
     stage.run_epoch(0)
-    assert isinstance(network.classifier, CosineHead)
+    assert isinstance(network.classifier, CosineClassifier)

@@ -11,11 +11,12 @@ import torch.distributed as dist
 
 from lmd.data.feed.loader import ImageSet
 from lmd.errors import SettingsError
+from lmd.files import load_tree, save_tree
 from lmd.losses.gaussian import ClassGaussians
 from lmd.models.classifier import build_classifier
 from lmd.models.encoder import build_encoder, num_features
 from lmd.models.network import Network
-from lmd.runtime import Runtime, free_memory, load_tree, save_tree
+from lmd.runtime import Runtime, free_memory
 from lmd.stages.base import StageContext
 from lmd.stages.calibration import statistics as _estimate
 from lmd.stages.calibration.statistics import check_memory, stream_statistics

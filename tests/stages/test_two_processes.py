@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lmd import methods, runtime
 from lmd.data.feed.loader import ImageSet
-from lmd.models.classifier import LinearHead
+from lmd.models.classifier import LinearClassifier
 from lmd.models.network import Network
 from lmd.runtime import Runtime
 from lmd.settings import resolve
@@ -83,7 +83,7 @@ def gradients(name: str, number: int, rows: Tensor) -> dict[str, Tensor]:
     """The gradient of a stage's loss on some rows, after one step that takes the teachers off the student."""
     stage, data = stages_of(name)[number], images()
     torch.manual_seed(1)
-    network = Network(Encoder(), LinearHead(CHANNELS, 3, seed=0))
+    network = Network(Encoder(), LinearClassifier(CHANNELS, 3, seed=0))
     stage.prepare(StageContext(network, data, Runtime(), lambda done, total: None, data))
     torch.manual_seed(2)
     with torch.no_grad():

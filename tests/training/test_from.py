@@ -17,7 +17,8 @@ from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.errors import CheckpointError, DataError, LmdError, SettingsError
 from lmd.run import RunFolder, read_identity
 from lmd.settings import CommonSettings, Tree, merge, resolve
-from lmd.training.loop import Silent, train
+from lmd.training.progress import Silent
+from lmd.training.start import train
 from tests import toy
 
 
@@ -236,7 +237,7 @@ def test_a_second_stage_that_cannot_use_the_classifier_says_so_before_it_begins(
     lmd.training.loop.run.write_stage1(RunFolder(cosine), weights, "cosine")
     for variant in ("lws", "tau_norm"):
         refused(
-            SettingsError, "needs a linear classifier in stage 1, found CosineHead",
+            SettingsError, "needs a linear classifier in stage 1, found CosineClassifier",
             dataset, cosine, tmp_path / "run", stage2={"variant": variant},
         )  # fmt: skip
     refused(

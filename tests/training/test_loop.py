@@ -15,12 +15,13 @@ from safetensors.torch import load_file
 from lmd import methods
 from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.errors import CheckpointError, SettingsError
+from lmd.files import save_tree
 from lmd.run import RunFolder, load_checkpoint
-from lmd.runtime import save_tree
 from lmd.settings import CommonSettings, Tree, merge, resolve
 from lmd.stages.calibration.algorithm import Calibration
 from lmd.stages.relation import RelationLearning
-from lmd.training.loop import Silent, _Trainer, train
+from lmd.training.progress import Silent
+from lmd.training.start import train
 from tests import toy
 from tests.processes import exit_code
 

@@ -13,7 +13,7 @@ import pandas as pd
 from lmd.errors import DataError
 from lmd.evaluation.metrics import MACRO, all_metrics, confusion, mean_over_classes
 from lmd.evaluation.uncertainty import bootstrap_weights, interval
-from lmd.runtime import atomic_write
+from lmd.files import atomic_write
 from lmd.settings import Tree
 
 DRAWS, LEVEL = 1000, 0.95

@@ -27,7 +27,7 @@ def evaluate_run(
     model = load_model(folder)
     dataset = read_dataset(data or Path(read_identity(folder)["data"]))
     predictions = predict_split(model, dataset, split, progress)
-    groups = model.card["groups"]
+    groups = model.card.groups
     result = evaluate(
         predictions, model.classes, groups, split, seed=read_identity(folder)["settings"]["seed"]
     )

@@ -20,6 +20,8 @@ from lmd.data.decode.images import decode_small
 from lmd.data.feed.loader import image_set
 from lmd.data.feed.views import clean
 from lmd.errors import CheckpointError, DataError
+from lmd.files import atomic_write
+from lmd.model_card import ModelCard, Preprocessing
 from lmd.models.classifier import build_classifier
 from lmd.models.encoder import build_encoder, num_features
 from lmd.models.folding import at_rest
@@ -27,8 +29,7 @@ from lmd.models.inference import batch_for
 from lmd.models.network import Network
 from lmd.parallel import num_cores, one_core_each, streamed
 from lmd.run import RunFolder, read_model_card
-from lmd.runtime import Runtime, atomic_write
-from lmd.settings import Tree
+from lmd.runtime import Runtime
 
 
 def _quiet(done: int, total: int) -> None:
@@ -40,13 +41,13 @@ class Model:
     """A trained network with all that prediction needs."""
 
     network: Network
-    card: Tree
+    card: ModelCard
     runtime: Runtime
 
     @property
     def classes(self) -> list[str]:
         """The class names, in the order of the logits."""
-        return self.card["classes"]
+        return self.card.classes
 
     @cached_property
     def at_rest(self) -> Network:
@@ -61,11 +62,11 @@ def load_model(folder: RunFolder) -> Model:
         CheckpointError: the run has no finished model, or its files do not fit together.
     """
     card = read_model_card(folder)
-    encoder = build_encoder(card["encoder"])
-    head = build_classifier(card["head"], num_features(encoder), len(card["classes"]), seed=0)
+    encoder = build_encoder(card.encoder)
+    head = build_classifier(card.classifier, num_features(encoder), len(card.classes), seed=0)
     network = Network(encoder, head)
     network.load_state_dict(_read_weights(folder, network))
-    runtime = Runtime(card["precision"])
+    runtime = Runtime(card.precision)
     return Model(network.to(runtime.device), card, runtime)
 
 
@@ -98,8 +99,8 @@ def predict_split(
     table = dataset.split(split)
     if table.empty:
         raise DataError(f"split '{split}' of {dataset.folder} has no images")
-    preprocessing = model.card["preprocessing"]
-    pixels = open_cache(dataset, preprocessing["size"], preprocessing["crop"])
+    preprocessing = model.card.preprocessing
+    pixels = open_cache(dataset, preprocessing.size, preprocessing.crop)
     images = image_set(dataset, split, pixels)
     names = table[["id", "label", "group"]].reset_index(drop=True)
     # A group may be a patient: run folders hold a number in its place, which serves the bootstrap as well.
@@ -132,7 +133,7 @@ def predict_files(
     used: list[str] = []
     skipped: dict[str, str] = {}
     logits: list[torch.Tensor] = []
-    read = partial(_read, model.card["preprocessing"], frame, skip_bad)
+    read = partial(_read, model.card.preprocessing, frame, skip_bad)
     with closing(_answered(model, read, _batches(paths, model))) as parts:
         for images, answer in parts:
             used += images.used
@@ -152,9 +153,9 @@ class _Images(NamedTuple):
     bad: Mapping[str, str] = {}
 
 
-def _read(preprocessing: Tree, frame: int | None, skip_bad: bool, paths: Sequence[Path]) -> _Images:
+def _read(preprocessing: Preprocessing, frame: int | None, skip_bad: bool, paths: Sequence[Path]) -> _Images:
     """Reads some files; without `skip_bad` the first that cannot be read ends it."""
-    size, crop = preprocessing["size"], preprocessing["crop"]
+    size, crop = preprocessing.size, preprocessing.crop
     pixels: list[np.ndarray] = [np.empty((0, 3, size, size), np.uint8)]
     used: list[str] = []
     bad: dict[str, str] = {}
@@ -171,7 +172,7 @@ def _read(preprocessing: Tree, frame: int | None, skip_bad: bool, paths: Sequenc
 
 def _batches(items: Sequence[Any], model: Model) -> list[Sequence[Any]]:
     """The items in batches: as large as is quickest, and no fewer than can be worked on at once."""
-    quickest = batch_for(model.runtime.device, model.card["preprocessing"]["size"])
+    quickest = batch_for(model.runtime.device, model.card.preprocessing.size)
     size = max(1, min(quickest, math.ceil(len(items) / num_cores())))
     return [items[start : start + size] for start in range(0, len(items), size)]
 
@@ -187,21 +188,23 @@ def _answered(
     network = model.at_rest  # Made here, before several threads ask for it.
     if model.runtime.device.type != "cpu":
         for images in streamed(read, batches, window=2):
-            yield images, _logits(network, images, model.runtime)
+            yield images, _logits(network, images, model)
         return
 
     def work(batch: Sequence[Any]) -> tuple[_Images, torch.Tensor]:
         images = read(batch)
-        return images, _logits(network, images, model.runtime)
+        return images, _logits(network, images, model)
 
     yield from one_core_each(work, batches)
 
 
 @torch.inference_mode()
-def _logits(network: Network, images: _Images, runtime: Runtime) -> torch.Tensor:
+def _logits(network: Network, images: _Images, model: Model) -> torch.Tensor:
     """The logits of images, in fp32."""
-    with runtime.autocast():
-        return network(clean(images.pixels.to(runtime.device))).logits.float()
+    scale = model.card.preprocessing
+    pixels = clean(images.pixels.to(model.runtime.device), scale.mean, scale.std)
+    with model.runtime.autocast():
+        return network(pixels).logits.float()
 
 
 def _answers(model: Model, logits: list[torch.Tensor], names: pd.DataFrame) -> pd.DataFrame:

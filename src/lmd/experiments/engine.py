@@ -17,7 +17,7 @@ from lmd.experiments.runs import Run, all_runs, check_begun, start_of
 from lmd.reporting.experiment import write_experiment
 from lmd.settings import Tree
 from lmd.terminal import TrainingProgress, bar
-from lmd.training.loop import train
+from lmd.training.start import train
 
 Say = Callable[[str], None]
 

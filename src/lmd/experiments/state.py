@@ -9,7 +9,7 @@ from typing import cast
 from lmd.errors import CheckpointError, SettingsError
 from lmd.experiments.request import Job
 from lmd.experiments.runs import RUNS, sha256_of
-from lmd.runtime import atomic_write
+from lmd.files import atomic_write
 from lmd.settings import Tree
 
 STATE = "experiment.json"

@@ -7,12 +7,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lmd.errors import SettingsError
-from lmd.losses.relation import at_least_float32
+from lmd.numerics import at_least_float32
 
 
 def cross_entropy(logits: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
-    """The mean cross entropy of the labels, -(1/B) sum_i log softmax(s_i)_{y_i} (eq. 8 and in eq. 12).
+    """The mean cross entropy of the labels, -(1/B) sum_i log softmax(s_i)_{y_i}; see eq. 8 and eq. 12.
 
     >>> round(float(cross_entropy(torch.zeros(1, 4), torch.tensor([2]))), 4)  # log 4
     1.3863
@@ -27,11 +26,18 @@ def linear_cross_entropy(
     weight: Float[Tensor, "classes channels"],
     bias: Float[Tensor, " classes"],
 ) -> tuple[Float[Tensor, ""], Float[Tensor, "classes channels"], Float[Tensor, " classes"]]:
-    """The cross entropy of a linear classifier, s_i = W z_i + b, and its gradients in W and b.
+    """The objective of the M-step, L^M, on a batch of virtual features z, with its gradients (eq. 8).
 
+        L^M = -(1/B) sum_i log softmax(W z_i + b)_{y_i}
         dL/ds_i = (softmax(s_i) - onehot(y_i)) / B,   dL/dW = sum_i dL/ds_i z_i^T,   dL/db = sum_i dL/ds_i
 
-    Written out, with the classes in rows: autograd takes more than twice as long where a step is this small.
+    The gradients are written out, with the classes in rows: autograd takes more than twice as long where a
+    step is this small. Arxiv 2502.03238, section 3.4.2; `lmd.losses.exact` has its limit for R -> infinity.
+
+    >>> features, labels = torch.tensor([[1.0], [-1.0]]), torch.tensor([0, 1])
+    >>> loss, to_weight, to_bias = linear_cross_entropy(features, labels, torch.zeros(2, 1), torch.zeros(2))
+    >>> round(float(loss), 4), to_weight.flatten().tolist(), to_bias.tolist()  # log 2
+    (0.6931, [-0.5, 0.5], [0.0, 0.0])
     """
     log_p = torch.addmm(bias[:, None], weight, features.T).log_softmax(0)
     own = labels, torch.arange(len(labels), device=labels.device)
@@ -47,16 +53,16 @@ def generalised_cross_entropy(
 ) -> Float[Tensor, ""]:
     """The mean of (1 - p_y^q) / q: cross entropy for q -> 0, mean absolute error for q = 1.
 
-    Zhang and Sabuncu, NeurIPS 2018; the label term of the authors' E-step (methods.md 1.3, row 14).
+    Zhang and Sabuncu, NeurIPS 2018; the label term of the authors' E-step (docs/paper.md, row 14).
 
     Raises:
-        SettingsError: q is not in (0, 1].
+        ValueError: q is not in (0, 1].
 
     >>> round(float(generalised_cross_entropy(torch.zeros(1, 4), torch.tensor([2]), q=1.0)), 4)
     0.75
     """
     if not 0.0 < q <= 1.0:
-        raise SettingsError(f"q = {q} must be in (0, 1]")
+        raise ValueError(f"q = {q} must be in (0, 1]")
     log_p = at_least_float32(logits).log_softmax(1).gather(1, labels[:, None]).squeeze(1)
     # -expm1(q log p) / q keeps its digits where p^q is close to 1.
     return -((q * log_p).expm1() / q).mean()

@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lmd.errors import SettingsError
-from lmd.losses.relation import at_least_float32
+from lmd.numerics import at_least_float32
 
 # Inside the root of sin^2: at a cosine of +-1 the slope is then 0 and not infinite.
 _EPSILON = 1e-7
@@ -22,14 +21,14 @@ def cloud_sizes(counts: Int[Tensor, " classes"]) -> Float[Tensor, " classes"]:
     Li, Cheung, Lu, CVPR 2022. A class without images takes the largest cloud.
 
     Raises:
-        SettingsError: all classes have as many images: no class is rarer than another.
+        ValueError: all classes have as many images: no class is rarer than another.
 
     >>> cloud_sizes(torch.tensor([100, 10, 1])).tolist()
     [0.0, 0.5, 1.0]
     """
     present = counts[counts > 0]
     if len(present.unique()) < 2:
-        raise SettingsError(
+        raise ValueError(
             f"GCL needs classes of different sizes, found {present.unique().tolist()} images in every class"
         )
     logs = counts.clamp(min=int(present.min())).double().log10()

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lmd.losses.relation import at_least_float32
+from lmd.numerics import at_least_float32
 
 BASE_TEMPERATURE = 0.07
 

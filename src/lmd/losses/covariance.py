@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lmd.errors import SettingsError
 from lmd.losses.gaussian import ClassGaussians, combine, dense
 
 Shrinkage = Literal["ridge", "oas", "ledoit_wolf", "pooled", "diagonal"]
@@ -23,7 +22,7 @@ def shrink(
 ) -> ClassGaussians:
     """Regularises the covariances so that rare classes (N_k < C) can be inverted; adds ridge * I to all.
 
-    - ridge: Sigma_k + ridge I, the authors' choice (methods.md 1.3, row 17).
+    - ridge: Sigma_k + ridge I, the authors' choice (docs/paper.md, row 17).
     - oas, ledoit_wolf: (1 - rho_k) S_k + rho_k tr(S_k)/C I, S_k the biased covariance as these estimators
       define it; rho from Chen et al. 2010, or given as `coefficients` [K] (`ledoit_wolf_coefficients`).
     - pooled: (1 - a_k) Sigma_k + a_k Sigma_pooled, a_k = C / (C + n_k) (Friedman 1989).
@@ -121,7 +120,7 @@ def factorise(gaussians: ClassGaussians, label: int) -> Float[Tensor, "channels 
     """The lower Cholesky factor L_k with L_k L_k^T = Sigma_k.
 
     Raises:
-        SettingsError: the covariance is not finite or not positive definite; the class is named.
+        ValueError: the covariance is not finite or not positive definite; the class is named.
     """
     covariance = gaussians.matrix(label)
     factor, failed = torch.linalg.cholesky_ex(covariance)
@@ -130,10 +129,9 @@ def factorise(gaussians: ClassGaussians, label: int) -> Float[Tensor, "channels 
     return factor
 
 
-def not_positive_definite(gaussians: ClassGaussians, label: int) -> SettingsError:
-    """Returns the error that names a class whose covariance cannot be inverted, and the way out."""
+def not_positive_definite(gaussians: ClassGaussians, label: int) -> ValueError:
+    """Returns the error that names a class whose covariance cannot be inverted."""
     draws, channels = int(gaussians.counts[label]), gaussians.mean.shape[1]
-    return SettingsError(
-        f"the covariance of class {label} ({draws} draws, {channels} channels) is not positive definite: "
-        "raise 'stage2.ridge' or choose another 'stage2.cov'"
+    return ValueError(
+        f"the covariance of class {label} ({draws} draws, {channels} channels) is not positive definite"
     )

@@ -1,4 +1,4 @@
-"""Distances of features to the class Gaussians, as equations 10-11 need them."""
+"""Distances of features to the class Gaussians, which attraction and repulsion average."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class ClassMetric:
 def prepare_metric(
     gaussians: ClassGaussians, metric: Metric = "precision", dtype: torch.dtype = torch.float32
 ) -> ClassMetric:
-    """Prepares the distance d_k of eq. 10-11 (methods.md 1.3, row 16).
+    """Prepares the distance d_k to each class; see eq. 10 and eq. 11 (docs/paper.md, row 16).
 
     - precision: (z - mu_k)^T Sigma_k^{-1} (z - mu_k), the Mahalanobis distance that the text names.
     - covariance_literal: Sigma_k in place of its inverse, as the equations print it.
     - pooled_precision: one covariance for all classes. - diagonal: the variances alone. - euclidean.
 
     Raises:
-        SettingsError: a covariance that the metric inverts is not positive definite.
+        ValueError: a covariance that the metric inverts is not positive definite.
 
     >>> from lmd.losses.gaussian import class_statistics
     >>> four = class_statistics(torch.tensor([[-2.0], [0.0], [2.0]]), torch.zeros(3).long(), 1)  # variance 4

@@ -5,7 +5,8 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from lmd.losses.relation import at_least_float32, probability_consistency
+from lmd.losses.relation import probability_consistency
+from lmd.numerics import at_least_float32
 
 
 def logit_distillation(

@@ -1,19 +1,21 @@
-"""Equations 10-12: attraction, repulsion and the feature-distribution consistency of the E-step."""
+"""The objective of the E-step: attraction, repulsion, and the cross entropy that keeps them apart."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import NamedTuple
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lmd.errors import SettingsError
+from lmd.losses.classification import cross_entropy
 
 
 def attraction(distances: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
-    """The mean distance of the features to their own class (eq. 10).
+    """The mean distance Psi of the features to their own class (eq. 10).
 
         Psi = (1/B) sum_i d_{y_i}(z_i),   d_k(z) = (z - mu_k)^T Sigma_k^{-1} (z - mu_k)
+
+    The distances d_k come from `lmd.losses.distance.prepare_metric`.
 
     >>> import torch
     >>> float(attraction(torch.tensor([[1.0, 5.0], [4.0, 3.0]]), torch.tensor([0, 1])))
@@ -23,12 +25,14 @@ def attraction(distances: Float[Tensor, "batch classes"], labels: Int[Tensor, " 
 
 
 def repulsion(distances: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
-    """The mean distance of the features to the other classes (eq. 11).
+    """The mean distance Phi of the features to the other classes (eq. 11).
 
         Phi = (1/B) sum_i (1/(K-1)) sum_{k != y_i} d_k(z_i)
 
+    The distances d_k come from `lmd.losses.distance.prepare_metric`.
+
     Raises:
-        SettingsError: there is only one class.
+        ValueError: there is only one class.
 
     >>> import torch
     >>> float(repulsion(torch.tensor([[1.0, 5.0], [4.0, 3.0]]), torch.tensor([0, 1])))
@@ -36,26 +40,38 @@ def repulsion(distances: Float[Tensor, "batch classes"], labels: Int[Tensor, " b
     """
     num_classes = distances.shape[1]
     if num_classes < 2:
-        raise SettingsError("feature-distribution consistency needs at least two classes")
+        raise ValueError("feature distribution consistency needs at least two classes")
     others = distances.scatter(1, labels[:, None], 0.0)
     return others.sum(1).mean() / (num_classes - 1)
 
 
-def distribution_consistency(
-    distances: Float[Tensor, "batch classes"],
-    labels: Int[Tensor, " batch"],
-    sign: Literal["paper", "code"] = "paper",
-    phi_cap: float | None = None,
-) -> Float[Tensor, ""]:
-    """The feature-distribution consistency Psi - Phi, which the E-step minimises (in eq. 12).
+class ExpectationLoss(NamedTuple):
+    """The objective of the E-step and its two terms."""
 
-    `sign` "code" returns Phi - Psi, as the authors' repository does (methods.md 1.3, row 15).
-    Psi - Phi is unbounded below; with `phi_cap` a distance beyond the cap repels no further.
+    total: Tensor
+    cross_entropy: Tensor
+    distribution_consistency: Tensor
+
+
+def expectation_loss(
+    logits: Float[Tensor, "batch classes"],
+    labels: Int[Tensor, " batch"],
+    distances: Float[Tensor, "batch classes"],
+    distribution_weight: float,
+) -> ExpectationLoss:
+    """The feature distribution consistency loss of the E-step (eq. 12).
+
+        L^E = lambda_e (Psi - Phi) + CE(f(g(x)), y)
+
+    `distances` [B, K] of the features come from `lmd.losses.distance.prepare_metric`. Psi - Phi is unbounded
+    below where covariances differ; the paper's lambda_e is 1e-4.
 
     >>> import torch
-    >>> float(distribution_consistency(torch.tensor([[1.0, 5.0], [4.0, 3.0]]), torch.tensor([0, 1])))
-    -2.5
+    >>> distances, labels = torch.tensor([[1.0, 5.0], [4.0, 3.0]]), torch.tensor([0, 1])
+    >>> loss = expectation_loss(torch.zeros(2, 2), labels, distances, 0.1)  # 0.1 (2 - 4.5) + log 2
+    >>> [round(float(term), 4) for term in loss]
+    [0.4431, 0.6931, -2.5]
     """
-    repelled = distances if phi_cap is None else distances.clamp(max=phi_cap)
-    value = attraction(distances, labels) - repulsion(repelled, labels)
-    return value if sign == "paper" else -value
+    label_term = cross_entropy(logits, labels)
+    consistency = attraction(distances, labels) - repulsion(distances, labels)
+    return ExpectationLoss(label_term + distribution_weight * consistency, label_term, consistency)

@@ -1,4 +1,4 @@
-"""Equation 8 without sampling in feature space: the expected cross entropy under the class Gaussians.
+"""The M-step without sampling in feature space: the limit of eq. 8 for R -> infinity.
 
 The classifier is linear, s = W v + b, so the logits of class k are Gaussian in K dimensions alone, with
 mean W mu_k + b and covariance W Sigma_k W^T. The expectation over v in R^C that R virtual features
@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from lmd.errors import SettingsError
 from lmd.losses.gaussian import ClassGaussians, dense
 
 # Numbers of one block of classes: [classes, K-1, draws] of logits, or [classes, K-1, C] of products.
@@ -31,7 +30,7 @@ def quasi_normal(dimensions: int, draws: int, seed: int) -> Float[Tensor, "dimen
     A function of the arguments alone. `draws` is rounded up to an even number.
 
     Raises:
-        SettingsError: there are fewer than two classes, or more than Sobol's sequence has dimensions for.
+        ValueError: there are fewer than two classes, or more than Sobol's sequence has dimensions for.
 
     >>> points = quasi_normal(3, 64, seed=0)
     >>> points.shape, bool((points[:, :32] == -points[:, 32:]).all())
@@ -39,10 +38,7 @@ def quasi_normal(dimensions: int, draws: int, seed: int) -> Float[Tensor, "dimen
     """
     most = torch.quasirandom.SobolEngine.MAXDIM
     if not 1 <= dimensions <= most:
-        raise SettingsError(
-            f"the exact M-step needs 2 to {most + 1} classes, not {dimensions + 1}: "
-            "use 'stage2.m_step=sampled'"
-        )
+        raise ValueError(f"the exact M-step needs 2 to {most + 1} classes, not {dimensions + 1}")
     engine = torch.quasirandom.SobolEngine(dimensions, scramble=True, seed=seed)
     uniform = engine.draw(math.ceil(draws / 2), dtype=torch.float64).T.clamp(1e-12, 1 - 1e-12)
     half = torch.special.ndtri(uniform)
@@ -50,7 +46,7 @@ def quasi_normal(dimensions: int, draws: int, seed: int) -> Float[Tensor, "dimen
 
 
 class ExpectedCrossEntropy:
-    """The objective of the M-step (eq. 8) for R -> infinity, as a function of the classifier (W, b).
+    """The objective of the M-step for R -> infinity, as a function of the classifier (W, b); see eq. 8.
 
         L(W, b) = (1/K) sum_k E_{v ~ N(mu_k, Sigma_k)} [ -log softmax(W v + b)_k ] + (l2 / 2) ||W||^2
 
@@ -85,7 +81,7 @@ class ExpectedCrossEntropy:
         """Returns the value and its gradients in W and b.
 
         Raises:
-            SettingsError: the logits have no finite covariance.
+            ValueError: the value is not finite, or the covariance of the logits is not positive definite.
         """
         difference, offset = weight[1:] - weight[:1], bias[1:] - bias[:1]
         value = 0.0
@@ -101,10 +97,7 @@ class ExpectedCrossEntropy:
             # d(V Sigma V^T) = 2 sym(dV Sigma V^T), and V Sigma is at hand.
             grad_weight += 2 * torch.bmm(to_covariance, products).sum(0)
         if not math.isfinite(value):
-            raise SettingsError(
-                f"the exact M-step's cross entropy became {value}: lower 'stage2.head_optimisation.lr' or "
-                "raise 'stage2.m_step_l2'"
-            )
+            raise ValueError(f"the cross entropy of the exact M-step became {value}")
         value = value / len(weight) + 0.5 * self.l2 * float(weight.double().square().sum())
         grad_weight, grad_bias = grad_weight / len(weight), grad_bias / len(weight)
         return value, _undo(grad_weight) + self.l2 * weight, _undo(grad_bias)
@@ -149,10 +142,7 @@ def _cholesky(covariance: Tensor, jitter: float) -> Tensor:
     symmetric = 0.5 * (covariance + covariance.mT)
     factor, failed = torch.linalg.cholesky_ex(symmetric + (jitter * scale + 1e-12) * identity)
     if bool((failed != 0).any()):
-        raise SettingsError(
-            "the exact M-step: the logits' covariance is not positive definite; raise 'stage2.ridge' or "
-            "choose another 'stage2.cov'"
-        )
+        raise ValueError("the covariance of the logits is not positive definite")
     return factor
 
 

@@ -1,16 +1,14 @@
-"""Equation 6: the mean and covariance of each class, estimated in one pass and averaged over iterations."""
+"""The mean and covariance of each class, estimated in one pass and averaged over iterations."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-
-from lmd.errors import SettingsError
 
 
 @dataclass(frozen=True)
@@ -128,14 +126,11 @@ class ClassMoments:
         """Adds some images; `weights` says how often each counts.
 
         Raises:
-            SettingsError: a feature is not finite.
+            ValueError: a feature is not finite.
         """
         if not bool(torch.isfinite(features).all()):
             broken = int((~torch.isfinite(features).all(1)).sum())
-            raise SettingsError(
-                f"the features of {broken} of {len(features)} images are not finite, the encoder has "
-                "diverged: lower 'stage1.optimisation.lr' or 'stage2.encoder_optimisation.lr'"
-            )
+            raise ValueError(f"the features of {broken} of {len(features)} images are not finite")
         weight = torch.ones_like(labels) if weights is None else weights
         order = labels.argsort(stable=True)
         sizes = labels.bincount(minlength=len(self.folded)).tolist()
@@ -235,21 +230,3 @@ def smooth(
         torch.where(absent, previous.counts, current.counts),
         keep * previous.floor + (1 - keep) * current.floor,
     )
-
-
-def unbias(gaussians: ClassGaussians, labels: Tensor, weights: Tensor | None) -> ClassGaussians:
-    """Replaces the divisor n-1 of repeated draws by n - sum(w^2)/n, which is unbiased.
-
-    An image drawn w times is one observation, not w: with n = sum(w) draws the plain n-1 hardly
-    corrects anything (methods.md 1.3, row 22). A class with one distinct image keeps covariance 0.
-    """
-    if weights is None:
-        return gaussians
-    num_classes = len(gaussians.counts)
-    weight = weights.double()
-    total = torch.zeros(num_classes, dtype=torch.float64, device=weight.device).index_add_(0, labels, weight)
-    squares = torch.zeros_like(total).index_add_(0, labels, weight.square())
-    proper = total - squares / total.clamp(min=1.0)
-    factor = torch.where(proper > 0.5, (total - 1) / proper.clamp(min=0.5), torch.zeros_like(total))
-    spread = [combine([f], [part]) for f, part in zip(factor.tolist(), gaussians.spread, strict=True)]
-    return replace(gaussians, spread=tuple(spread))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+
+from lmd.numerics import at_least_float32
 
 Direction = Literal["teacher_student", "student_teacher", "symmetric"]
 GramNorm = Literal["row_l2", "frobenius", "none"]
@@ -79,7 +80,7 @@ def sample_consistency(
         L_sample = (1/B) || S_b(z_s) - S_b(z'_w) ||_F^2
 
     # Paper: raw Gram matrices. Here: each row L2-normalised by default, because raw ones are of the order of
-    1,000 and swamp the cross entropy at lambda_1 = 10 (methods.md 1.3, row 1); "none" is the paper's.
+    1,000 and swamp the cross entropy at lambda_1 = 10 (docs/paper.md, row 1); "none" is the paper's.
 
     >>> z = torch.eye(2)
     >>> float(sample_consistency(z, 2 * z)), float(sample_consistency(z, 2 * z, "none"))
@@ -93,25 +94,17 @@ def channel_consistency(
     student_features: Float[Tensor, "batch channels"],
     teacher_features: Float[Tensor, "batch channels"],
     gram_norm: GramNorm = "row_l2",
-    divisor: Literal["C", "N"] = "C",
 ) -> Float[Tensor, ""]:
     """The squared distance between the channel relations of student and teacher (eq. 5).
 
         L_channel = (1/C) || S_c(z_s) - S_c(z'_w) ||_F^2
-
-    `divisor` "N" divides by the number of samples instead, as the authors' code does (row 3).
 
     >>> z = torch.eye(2)
     >>> float(channel_consistency(z, 2 * z, "none"))
     9.0
     """
     difference = channel_relation(student_features, gram_norm) - channel_relation(teacher_features, gram_norm)
-    return difference.square().sum() / student_features.shape[1 if divisor == "C" else 0]
-
-
-def at_least_float32(value: Tensor) -> Tensor:
-    """Returns a tensor in fp32 where it was in half precision; double stays double."""
-    return value if value.dtype in (torch.float32, torch.float64) else value.float()
+    return difference.square().sum() / student_features.shape[1]
 
 
 def _normalise(gram: Tensor, gram_norm: GramNorm) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lmd.losses.relation import at_least_float32
+from lmd.numerics import at_least_float32
 
 
 def smoothed_cross_entropy(

@@ -1,4 +1,4 @@
-"""Equation 7: virtual features, drawn from the class Gaussians in balanced streams."""
+"""Virtual features, drawn from the class Gaussians in balanced streams (section 3.4.1 of the paper)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Block(NamedTuple):
 
 
 class VirtualFeatures:
-    """The class Gaussians, factorised once, from which any number of features can be drawn (eq. 7).
+    """The class Gaussians, factorised once, from which any number of features can be drawn.
 
         v = mu_k + L_k e,                      e ~ N(0, I_C)                       N_k >= C / 2
         v = mu_k + X_k^T u + sqrt(floor_k) e,  u ~ N(0, I_r), e ~ N(0, I_C)        N_k <  C / 2
@@ -51,7 +51,7 @@ class VirtualFeatures:
         """Takes what drawing needs from the Gaussians.
 
         Raises:
-            SettingsError: the covariance of a class that is to be factorised is not positive definite.
+            ValueError: the covariance of a class that is to be factorised is not positive definite.
         """
         self.mean = gaussians.mean.to(dtype)
         self.floor = gaussians.floor.sqrt().to(dtype)

@@ -7,15 +7,15 @@ import importlib.util
 import pkgutil
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, Protocol, cast
 
 import numpy as np
-import yaml
 
 from lmd.errors import LmdError, SettingsError, suggest
+from lmd.fields import setting_lines
 from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings, resolve
 from lmd.stages.base import Stage
@@ -44,7 +44,7 @@ def names() -> list[str]:
     ['ce', 'lmd', 'lmd-code', 'lmd-literal']
     """
     files = (module.name for module in pkgutil.iter_modules(__path__))
-    return sorted(name.replace("_", "-") for name in files if name != "base" and not name.startswith("_"))
+    return sorted(name.replace("_", "-") for name in files)
 
 
 def load(name: str) -> Method:
@@ -143,11 +143,28 @@ def overview() -> list[str]:
     return ["  ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
+def settings_of(
+    name: str,
+    budget_name: str = "paper",
+    recipe: Mapping[str, Any] = MappingProxyType({}),
+    flags: Mapping[str, Any] = MappingProxyType({}),
+    overrides: Sequence[str] = (),
+) -> CommonSettings:
+    """Returns a method's settings: defaults < preset < budget < recipe < flags < overrides.
+
+    This is the one way in which settings come about, for the command, the Python interface and experiments.
+
+    Raises:
+        SettingsError: no such method or budget, or a setting that does not exist or is out of range.
+    """
+    method = load(name)
+    layers = (preset(method), budget(method, budget_name), recipe, flags)
+    return resolve(method.Settings, *layers, overrides=overrides)
+
+
 def describe(name: str) -> list[str]:
     """Returns all about a method: its description, its origin, and each setting with its default."""
     method = load(name)
-    defaults = resolve(method.Settings, preset(method))
-    settings = [f"  {key} = {_as_yaml(value)}" for key, value in _flat(defaults.model_dump(mode="json"))]
     facts = [f"paper: {method.PAPER}", f"status: {method.STATUS}"]
     return [
         *(method.__doc__ or "").strip().splitlines(),
@@ -155,18 +172,5 @@ def describe(name: str) -> list[str]:
         *facts,
         "",
         "settings (--set NAME=VALUE):",
-        *settings,
+        *setting_lines(settings_of(name)),
     ]
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flat(cast("dict[str, Any]", value), f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
-
-
-def _as_yaml(value: Any) -> str:
-    """A value as `--set` and recipes write it."""
-    return yaml.safe_dump(value, default_flow_style=True).removesuffix("\n").removesuffix("\n...")

@@ -21,8 +21,8 @@ from lmd.data.feed.loader import Batch, batches
 from lmd.data.feed.sampling import sampling_order
 from lmd.losses.mixup import mixed_labels, soft_cross_entropy
 from lmd.runtime import derive_seed
-from lmd.settings import CommonSettings, Positive
-from lmd.stages.base import Stage, budgets
+from lmd.settings import CommonSettings, Positive, budgets
+from lmd.stages.base import Stage
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Galdran, Carneiro and Gonzalez Ballester, MICCAI 2021, arXiv 2109.09850"

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from lmd.losses.prior import prior_cross_entropy
-from lmd.settings import CommonSettings
-from lmd.stages.base import Stage, budgets
+from lmd.settings import CommonSettings, budgets
+from lmd.stages.base import Stage
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Ren et al., NeurIPS 2020, arXiv 2007.10740"

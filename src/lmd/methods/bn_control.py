@@ -14,10 +14,11 @@ from torch import Tensor
 from lmd.data.feed.sampling import instance_order
 from lmd.models.inference import recalibrate
 from lmd.runtime import derive_seed
-from lmd.settings import CommonSettings
-from lmd.stages.base import Losses, Stage, budgets
-from lmd.stages.classifier_training import Adjustment
+from lmd.settings import CommonSettings, budgets
+from lmd.stages.adjustment import Adjustment
+from lmd.stages.base import Stage
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
+from lmd.stages.optimisation import Losses
 
 PAPER = "ours: a control for the E-step of the authors' code"
 STATUS = "control"

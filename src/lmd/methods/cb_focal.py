@@ -18,8 +18,8 @@ import torch
 from pydantic import Field
 
 from lmd.data.feed.sampling import effective_weights
-from lmd.settings import CommonSettings, NonNegative
-from lmd.stages.base import Stage, budgets
+from lmd.settings import CommonSettings, NonNegative, budgets
+from lmd.stages.base import Stage
 from lmd.stages.focal import FocalSettings, FocalTraining
 
 PAPER = "Cui et al., CVPR 2019, arXiv 1901.05555"

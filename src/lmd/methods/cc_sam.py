@@ -35,9 +35,10 @@ from lmd.losses.perturbation import (
 )
 from lmd.models.network import Output
 from lmd.runtime import gather
-from lmd.settings import CommonSettings, Count, Fraction, NonNegative, Optimisation, Positive
-from lmd.stages.base import Stage, budgets
-from lmd.stages.classifier_training import HeadSettings, HeadTraining, linear_classifier
+from lmd.settings import CommonSettings, Count, Fraction, NonNegative, Optimisation, Positive, budgets
+from lmd.stages.adjustment import linear_classifier
+from lmd.stages.base import Stage
+from lmd.stages.classifier_training import ClassifierSettings, ClassifierTraining
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Zhou, Li, Zhao, Heng and Gong, CVPR 2023"
@@ -54,7 +55,7 @@ class SharpnessSettings(CrossEntropySettings):
     shifted_target: Literal["mixed", "first"] = "mixed"
 
 
-class NoiseSettings(HeadSettings):
+class NoiseSettings(ClassifierSettings):
     """Stage 2: noise on the features, growing in weight."""
 
     epochs: Count = 30
@@ -119,7 +120,7 @@ class ClassSharpness(CrossEntropy):
         return class_shifts(gradients, head.weight, head.bias, counts, self.stage.radius)
 
 
-class FeatureNoise(HeadTraining):
+class FeatureNoise(ClassifierTraining):
     """Trains the classifier on features and on features moved against it, more so for rare classes."""
 
     def __init__(self, common: CommonSettings, stage: NoiseSettings, counts: np.ndarray) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmd.settings import CommonSettings
-from lmd.stages.base import Stage, budgets
+from lmd.settings import CommonSettings, budgets
+from lmd.stages.base import Stage
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "row CE of tables 1-3 of arXiv 2502.03238"

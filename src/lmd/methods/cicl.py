@@ -22,12 +22,13 @@ from lmd.data.feed.loader import Batch
 from lmd.data.feed.sampling import Sampling
 from lmd.data.feed.views import view
 from lmd.losses.contrastive import supervised_contrastive
-from lmd.models.classifier import LinearHead
+from lmd.models.classifier import LinearClassifier
 from lmd.models.encoder import num_features
 from lmd.runtime import derive_seed, gather
-from lmd.settings import CommonSettings, Count, Optimisation, Positive
-from lmd.stages.base import Stage, StageContext, Supervised, SupervisedSettings, budgets, steps_per_epoch
-from lmd.stages.classifier_training import HeadSettings, HeadTraining
+from lmd.settings import CommonSettings, Count, Optimisation, Positive, budgets
+from lmd.stages.base import Stage, StageContext, Supervised, SupervisedSettings
+from lmd.stages.classifier_training import ClassifierSettings, ClassifierTraining
+from lmd.stages.optimisation import steps_per_epoch
 
 PAPER = "Marrakchi, Makansi and Brox, MICCAI 2021"
 STATUS = "baseline of the paper"
@@ -43,7 +44,7 @@ class ContrastiveSettings(SupervisedSettings):
     view: Literal["weak", "strong"] = "strong"
 
 
-class LinearSettings(HeadSettings):
+class LinearSettings(ClassifierSettings):
     """Stage 2: cross entropy on frozen features, class-balanced too."""
 
     epochs: Count = 20
@@ -71,9 +72,9 @@ class Contrastive(Supervised):
         """Makes the projection C -> C -> 128, which the network never sees."""
         channels, seed = num_features(context.network.encoder), derive_seed(self.common.seed, "projection")
         self.projection = nn.Sequential(
-            LinearHead(channels, channels, seed),
+            LinearClassifier(channels, channels, seed),
             nn.ReLU(),
-            LinearHead(channels, self.stage.projection, seed + 2),
+            LinearClassifier(channels, self.stage.projection, seed + 2),
         ).to(context.runtime.device)
         super().prepare(context)
 
@@ -145,4 +146,4 @@ def balanced_batches(labels: np.ndarray, batch: int, seed: int) -> np.ndarray:
 
 def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:
     """Returns contrastive learning and the linear classifier."""
-    return [Contrastive(settings, settings.stage1), HeadTraining(settings, settings.stage2)]
+    return [Contrastive(settings, settings.stage1), ClassifierTraining(settings, settings.stage2)]

@@ -21,25 +21,21 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lmd.losses.classification import cross_entropy
-from lmd.models.classifier import LinearHead, PrototypeHead
+from lmd.models.classifier import LinearClassifier, PrototypeClassifier
 from lmd.models.inference import encode
-from lmd.settings import CommonSettings
-from lmd.stages.base import Losses, Stage, StageContext, budgets, new_classifier
-from lmd.stages.classifier_training import (
-    Adjustment,
-    HeadSettings,
-    HeadTraining,
-    choose_tau,
-    linear_classifier,
-)
+from lmd.settings import CommonSettings, budgets
+from lmd.stages.adjustment import Adjustment, choose_tau, linear_classifier
+from lmd.stages.base import Stage, StageContext, new_classifier
+from lmd.stages.classifier_training import ClassifierSettings, ClassifierTraining
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
+from lmd.stages.optimisation import Losses
 
 PAPER = "Kang et al., ICLR 2020, arXiv 1910.09217"
 STATUS = "baseline of the paper"
 BUDGETS = budgets()
 
 
-class DecouplingSettings(HeadSettings):
+class DecouplingSettings(ClassifierSettings):
     """Stage 2: which of the four classifiers."""
 
     variant: Literal["crt", "lws", "tau_norm", "ncm"] = "crt"
@@ -54,7 +50,7 @@ class Settings(CommonSettings):
     stage2: DecouplingSettings = DecouplingSettings()
 
 
-class ScaleLearning(HeadTraining):
+class ScaleLearning(ClassifierTraining):
     """LWS: the classifier is kept and frozen, one scale per class is learned."""
 
     def __init__(self, common: CommonSettings, stage: DecouplingSettings) -> None:
@@ -81,7 +77,7 @@ class ScaleLearning(HeadTraining):
 
     def after_step(self) -> None:
         """Folds the scales into the network's classifier, so that it stays an ordinary linear one."""
-        head = cast("LinearHead", self.network.classifier)
+        head = cast("LinearClassifier", self.network.classifier)
         with torch.no_grad():
             head.weight.copy_(self.kept["weight"] * self.scales.weight)
             head.bias.copy_(self.kept["bias"] * self.scales.weight[:, 0])
@@ -148,7 +144,7 @@ class NearestMean(Adjustment):
 
     def adjust(self) -> Losses:
         """Sets centre and prototypes."""
-        head = cast("PrototypeHead", self.network.classifier)
+        head = cast("PrototypeClassifier", self.network.classifier)
         train = self.context.train
         features = encode(self.network, train, self.context.runtime).features
         if self.treatment == "cl2n":
@@ -162,7 +158,7 @@ class NearestMean(Adjustment):
 def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:
     """Returns cross entropy and the chosen second stage."""
     second: dict[str, Any] = {
-        "crt": HeadTraining,
+        "crt": ClassifierTraining,
         "lws": ScaleLearning,
         "tau_norm": TauNormalisation,
         "ncm": NearestMean,

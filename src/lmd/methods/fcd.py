@@ -24,8 +24,8 @@ from lmd.data.feed.sampling import Sampling
 from lmd.losses.classification import cross_entropy
 from lmd.losses.distillation import feature_distillation, logit_distillation
 from lmd.models.network import Network, Output
-from lmd.settings import CommonSettings, Count, NonNegative, Optimisation, Positive
-from lmd.stages.base import Stage, StageContext, budgets
+from lmd.settings import CommonSettings, Count, NonNegative, Optimisation, Positive, budgets
+from lmd.stages.base import Stage, StageContext
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Li et al., MICCAI 2022, DOI 10.1007/978-3-031-16437-8_21"

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmd.settings import CommonSettings
-from lmd.stages.base import Stage, budgets
+from lmd.settings import CommonSettings, budgets
+from lmd.stages.base import Stage
 from lmd.stages.focal import FocalSettings, FocalTraining
 
 PAPER = "Lin et al., ICCV 2017, arXiv 1708.02002"

@@ -29,9 +29,10 @@ from lmd.losses.classification import cross_entropy
 from lmd.losses.disagreement import disagreement
 from lmd.models.inference import encode
 from lmd.runtime import derive_seed
-from lmd.settings import CommonSettings, Count, Fraction
-from lmd.stages.base import Losses, Stage, StageContext, budgets
+from lmd.settings import CommonSettings, Count, Fraction, budgets
+from lmd.stages.base import Stage, StageContext
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
+from lmd.stages.optimisation import Losses
 
 PAPER = "Ju et al., MICCAI 2022, arXiv 2204.03161"
 STATUS = "reconstruction"

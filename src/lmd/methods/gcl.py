@@ -24,10 +24,10 @@ from lmd.errors import SettingsError
 from lmd.losses.classification import cross_entropy
 from lmd.losses.cloud import angular_clouded_logits, clipped_noise, cloud_sizes, clouded_logits
 from lmd.losses.focal import focal_loss
-from lmd.models.classifier import CosineHead
-from lmd.settings import CommonSettings, Count, NonNegative, Optimisation, Positive
-from lmd.stages.base import Stage, StageContext, budgets
-from lmd.stages.classifier_training import HeadSettings, HeadTraining
+from lmd.models.classifier import CosineClassifier
+from lmd.settings import CommonSettings, Count, NonNegative, Optimisation, Positive, budgets
+from lmd.stages.base import Stage, StageContext
+from lmd.stages.classifier_training import ClassifierSettings, ClassifierTraining
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Li, Cheung, Lu, CVPR 2022, arXiv 2305.11733; Li et al., IEEE TAI 2024"
@@ -45,7 +45,7 @@ class CloudSettings(CrossEntropySettings):
     mixup_alpha: NonNegative = 1.0  # 0: no mixup
 
 
-class CloudHeadSettings(HeadSettings):
+class CloudClassifierSettings(ClassifierSettings):
     """Stage 2: the classifier."""
 
     epochs: Count = 30
@@ -62,7 +62,7 @@ class Settings(CommonSettings):
     form: Form = "cosine"
     noise: NonNegative | None = None  # a; None: 0.5 in the cosine form, 0.1 in the angular one
     stage1: CloudSettings = CloudSettings()
-    stage2: CloudHeadSettings = CloudHeadSettings()
+    stage2: CloudClassifierSettings = CloudClassifierSettings()
 
 
 class Cloud:
@@ -115,7 +115,7 @@ def draw_mixture(batch: int, alpha: float) -> tuple[float, Tensor]:
     return float(share), torch.randperm(batch)
 
 
-class CloudHeadTraining(HeadTraining):
+class CloudClassifierTraining(ClassifierTraining):
     """Stage 2: the normalised classifier on frozen features, clouded logits, focal loss."""
 
     def __init__(self, settings: Settings, counts: np.ndarray) -> None:
@@ -135,7 +135,7 @@ class CloudHeadTraining(HeadTraining):
         """
         super().prepare(context)
         head = self.network.classifier
-        if not isinstance(head, CosineHead):
+        if not isinstance(head, CosineClassifier):
             raise SettingsError(
                 f"gcl goes on with a cosine classifier, stage 1 left {type(head).__name__}; "
                 "set stage2.classifier=new"
@@ -155,4 +155,4 @@ def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:
     Raises:
         SettingsError: all classes have as many images.
     """
-    return [CloudTraining(settings, counts), CloudHeadTraining(settings, counts)]
+    return [CloudTraining(settings, counts), CloudClassifierTraining(settings, counts)]

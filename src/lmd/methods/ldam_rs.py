@@ -21,8 +21,8 @@ from torch import Tensor
 from lmd.data.feed.sampling import Sampling, effective_weights
 from lmd.losses.margin import ldam_loss, ldam_margins
 from lmd.runtime import gather
-from lmd.settings import CommonSettings, Fraction, NonNegative, Positive
-from lmd.stages.base import Stage, budgets
+from lmd.settings import CommonSettings, Fraction, NonNegative, Positive, budgets
+from lmd.stages.base import Stage
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Cao et al., NeurIPS 2019, arXiv 1906.07413"

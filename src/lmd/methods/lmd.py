@@ -4,35 +4,77 @@ Pan, Zhang, Yang, Li, Chen: "Long-tailed medical diagnosis with relation-aware r
 and iterative classifier calibration", arXiv 2502.03238 (2025); conference version MICCAI 2023.
 
     stage 1 (RRL)   L_CE + lambda_1 (L_sample + L_channel + 0.5 L_prob)          eq. 3-5
-    stage 2 (ICC)   M: CE of f on R virtual features v ~ N(mu_k, Sigma_k)        eq. 6-8
-                    E: lambda_e (Psi - Phi) + CE through the frozen f            eq. 10-12
+    stage 2 (ICC)   statistics: mu_k and Sigma_k of class-balanced images        eq. 6-7
+                    M-step: CE of f on R virtual features v ~ N(mu_k, Sigma_k)   eq. 8
+                    E-step: lambda_e (Psi - Phi) + CE through the frozen f       eq. 9-12
 
-The defaults are the paper's; every departure is a row of the table in docs/paper.md. The switches
-`rrl`, `icc`, `vfc` and `fdc` are the paper's four ablations.
+The defaults are the paper's; every departure is a row of the table in docs/paper.md.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
-from lmd.settings import CommonSettings
-from lmd.stages.base import Stage, budgets
-from lmd.stages.calibration.algorithm import Calibration, CalibrationSettings
+from lmd.settings import CommonSettings, budgets
+from lmd.stages.base import Stage, Supervised
+from lmd.stages.calibration.algorithm import Calibration
+from lmd.stages.calibration.e_step import EStep, EStepSettings
+from lmd.stages.calibration.m_step import MStepSettings, build_m_step
+from lmd.stages.calibration.statistics import Statistics, StatisticsSettings
+from lmd.stages.classifier_training import ClassifierSettings, ClassifierTraining
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 from lmd.stages.relation import SHORT_STAGE1, SMOKE_STAGE1, RelationLearning, RelationSettings
 
+# The names of version 0.1, so that an old recipe is told the new ones; "" is gone.
+_OLD_NAMES = {
+    "rrl": "without", "icc": "without", "vfc": "without", "fdc": "without",
+    "stage2.iterations": "iterations",
+    "stage2.virtual_per_class": "m_step.virtual_per_class",
+    "stage2.head_batch": "m_step.batch",
+    "stage2.m_step": "m_step.solver",
+    "stage2.m_step_l2": "m_step.l2",
+    "stage2.head_optimisation": "m_step.optimisation",
+    "stage2.encoder_optimisation": "e_step.optimisation",
+    "stage2.stats_data": "statistics.sampling",
+    "stage2.stats_decay": "statistics.decay",
+    "stage2.cov": "statistics.covariance",
+    "stage2.ridge": "statistics.ridge",
+    "stage2.distribution_weight": "e_step.distribution_weight",
+    "stage2.fdc_metric": "e_step.distance",
+    "stage2.estep_view": "e_step.view",
+    "stage2.estep_bn": "e_step.batch_norm",
+    "stage2.estep_sampling": "e_step.sampling",
+    **dict.fromkeys(
+        ("stage2.m_step_draws", "stage2.m_step_tolerance", "stage2.m_step_evaluations", "stage2.head",
+         "stage2.reinit", "stage2.gradient_clip", "stage2.virtual", "stage2.unbiased_weights",
+         "stage2.sample_from", "stage2.fdc_sign", "stage2.phi_cap", "stage2.normalise_by_dim",
+         "stage2.estep_label", "stage2.gce_q", "stage2.estep_fraction", "stage2.final_m_step"),
+        "",
+    ),
+}  # fmt: skip
+
 
 class Settings(CommonSettings):
-    """LMD's settings: two stages and the four ablations."""
+    """LMD's settings, in groups that read like the paper."""
 
-    rrl: bool = True
-    icc: bool = True
-    vfc: bool = True
-    fdc: bool = True
+    OLD_NAMES: ClassVar[Mapping[str, str]] = _OLD_NAMES
+
+    without: Literal["none", "rrl", "icc", "vfc", "fdc"] = "none"
+    """the part that an ablation leaves out (paper, section 4.6)"""
     stage1: RelationSettings = RelationSettings()
-    stage2: CalibrationSettings = CalibrationSettings()
+    """stage 1, RRL (section 3.3)"""
+    iterations: Annotated[int, Field(ge=0)] = 200
+    """J, iterations of M-step and E-step (authors' code: 200); 0: one M-step alone"""
+    statistics: StatisticsSettings = StatisticsSettings()
+    """the class Gaussians (section 3.4.2)"""
+    m_step: MStepSettings = MStepSettings()
+    """training of the classifier (sections 3.4.1 and 3.4.2)"""
+    e_step: EStepSettings = EStepSettings()
+    """training of the encoder, with FDC (section 3.4.3)"""
 
 
 PAPER = "Pan et al., arXiv 2502.03238 (2025); conference version MICCAI 2023"
@@ -40,40 +82,51 @@ STATUS = "the method"
 BUDGETS = budgets(
     smoke={
         "stage1": SMOKE_STAGE1,
-        "stage2": {"iterations": 1, "virtual_per_class": 2000, "head_optimisation": {"lr": 0.01}},
+        "iterations": 1,
+        "m_step": {"virtual_per_class": 2000, "optimisation": {"lr": 0.01}},
     },
     short={
         "stage1": SHORT_STAGE1,
-        "stage2": {
-            "iterations": 2,
-            "virtual_per_class": 10_000,
-            "head_optimisation": {"lr": 0.03, "weight_decay": 1e-2},
-        },
+        "iterations": 2,
+        "m_step": {"virtual_per_class": 10_000, "optimisation": {"lr": 0.03, "weight_decay": 1e-2}},
     },
 )
 
 
-def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:
-    """Returns RRL and ICC, with what an ablation takes out of them."""
-    first = RelationLearning(settings, settings.stage1) if settings.rrl else _without_relations(settings)
-    return [first, Calibration(settings, _stage2(settings), num_classes=len(counts))]
+class Parts(NamedTuple):
+    """The classes that LMD is put together from; a preset replaces some."""
+
+    relation: Callable[[Any, Any], RelationLearning] = RelationLearning
+    calibration: type[Calibration] = Calibration
+    e_step: type[EStep] = EStep
 
 
-def _without_relations(settings: Settings) -> CrossEntropy:
-    """Stage 1 of the ablation w/o RRL: that of CE, so that no strong view reaches its BatchNorm either."""
+def stages(settings: Settings, counts: np.ndarray, parts: Parts = Parts()) -> list[Stage]:  # noqa: B008
+    """Returns RRL and ICC, or what an ablation has in the place of one."""
+    return [_first(settings, parts), _second(settings, parts)]
+
+
+def _first(settings: Settings, parts: Parts) -> Supervised:
+    """RRL; w/o RRL stage 1 is that of CE, so that no strong view reaches its BatchNorm either."""
     stage = settings.stage1
+    if settings.without != "rrl":
+        return parts.relation(settings, stage)
     shared = {name: getattr(stage, name) for name in ("epochs", "optimisation", "sampling")}
     view = "strong" if stage.ce_view == "strong" else "weak"
     return CrossEntropy(settings, CrossEntropySettings(**shared, view=view))
 
 
-def _stage2(settings: Settings) -> CalibrationSettings:
-    """Without ICC, the classifier alone is trained again on class-balanced real features (cRT)."""
-    update: dict[str, Any] = {}
-    if not settings.icc:
-        update = {"iterations": 0, "final_m_step": True, "virtual": False}
-    if not settings.vfc:
-        update["virtual"] = False
-    if not settings.fdc:
-        update["distribution_weight"] = 0.0
-    return settings.stage2.model_copy(update=update)
+def _second(settings: Settings, parts: Parts) -> Stage:
+    """ICC; w/o ICC the classifier is trained anew on class-balanced features, as in `rrl-crt`."""
+    if settings.without == "icc":
+        return ClassifierTraining(settings, ClassifierSettings())
+    real = settings.without == "vfc"
+    statistics = Statistics(settings, settings.statistics, keep_features=real)
+    m_step = build_m_step(settings, settings.m_step, statistics, real_features=real)
+    e_step = parts.e_step(settings, _e_step_settings(settings), settings.iterations)
+    return parts.calibration(settings, statistics, m_step, e_step)
+
+
+def _e_step_settings(settings: Settings) -> EStepSettings:
+    update = {"distribution_weight": 0.0} if settings.without == "fdc" else {}
+    return settings.e_step.model_copy(update=update)

@@ -1,14 +1,19 @@
-"""LMD as printed: raw Gram matrices, KL(student, teacher), Sigma itself in eq. 10-11.
+"""LMD as printed: raw Gram matrices, KL(student, teacher), Sigma itself in Psi and Phi.
 
-A preset of `lmd` that takes arXiv 2502.03238 at its letter (methods.md 1.7). The raw Gram terms are of
-the order of 1,000 and swamp the cross entropy at lambda_1 = 10; it is here for comparison.
+A preset of `lmd` that takes arXiv 2502.03238 at its letter. The raw Gram terms are of the order of 1,000 and
+swamp the cross entropy at lambda_1 = 10; it is here for comparison.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from lmd.methods.lmd import BUDGETS, PAPER, Settings, stages
+import numpy as np
+
+from lmd.methods import lmd
+from lmd.methods.lmd import BUDGETS, PAPER, Settings
+from lmd.stages.base import Stage
+from lmd.stages.calibration.algorithm import Calibration
 
 __all__ = ["BUDGETS", "PAPER", "PRESET", "STATUS", "Settings", "stages"]
 
@@ -18,10 +23,18 @@ PRESET: dict[str, Any] = {
     "bn_recalibrate": False,
     "select": "last",
     "stage1": {"gram_norm": "none", "kl": "student_teacher", "ce_view": "weak"},
-    "stage2": {
-        "fdc_metric": "covariance_literal",
-        # Paper: no regulariser. Here: the smallest that lets a class with N_k < C be factorised.
-        "ridge": 1e-6,
-        "final_m_step": False,
-    },
+    # Paper: no regulariser. Here: the smallest that lets a class with N_k < C be factorised.
+    "statistics": {"ridge": 1e-6},
+    "e_step": {"distance": "covariance_literal"},
 }
+
+
+class LiteralCalibration(Calibration):
+    """Algorithm 1 as printed, which ends with an E-step."""
+
+    closing_m_step = False
+
+
+def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:
+    """Returns the stages of `lmd`, without a closing M-step."""
+    return lmd.stages(settings, counts, lmd.Parts(calibration=LiteralCalibration))

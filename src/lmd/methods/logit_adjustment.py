@@ -19,10 +19,10 @@ from pydantic import ValidationInfo, field_validator
 from torch import Tensor
 
 from lmd.losses.prior import prior_cross_entropy
-from lmd.settings import CommonSettings, NonNegative
-from lmd.stages.base import Stage, budgets
-from lmd.stages.classifier_training import LogitAdjustment
+from lmd.settings import CommonSettings, NonNegative, budgets
+from lmd.stages.base import Stage
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
+from lmd.stages.logit_adjustment import LogitAdjustment
 
 PAPER = "Menon et al., ICLR 2021, arXiv 2007.07314"
 STATUS = "beyond the paper"

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from lmd.data.feed.sampling import Sampling
 from lmd.losses.smoothing import smoothed_cross_entropy
-from lmd.settings import CommonSettings, Count, Decay, Optimisation
-from lmd.stages.base import Stage, budgets
-from lmd.stages.classifier_training import HeadSettings, HeadTraining
+from lmd.settings import CommonSettings, Count, Decay, Optimisation, budgets
+from lmd.stages.base import Stage
+from lmd.stages.classifier_training import ClassifierSettings, ClassifierTraining
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Sun et al., ICLR 2025, arXiv 2403.00250"
@@ -28,7 +28,7 @@ STATUS = "beyond the paper"
 BUDGETS = budgets()
 
 
-class LortSettings(HeadSettings):
+class LortSettings(ClassifierSettings):
     """Stage 2: the classifier goes on with over-smoothed labels."""
 
     epochs: Count = 20
@@ -45,7 +45,7 @@ class Settings(CommonSettings):
     stage2: LortSettings = LortSettings()
 
 
-class Retargeting(HeadTraining):
+class Retargeting(ClassifierTraining):
     """Trains the classifier on over-smoothed labels."""
 
     def __init__(self, common: CommonSettings, stage: LortSettings) -> None:

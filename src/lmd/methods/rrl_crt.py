@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmd.settings import CommonSettings
-from lmd.stages.base import Stage, budgets
-from lmd.stages.classifier_training import HeadSettings, HeadTraining
+from lmd.settings import CommonSettings, budgets
+from lmd.stages.base import Stage
+from lmd.stages.classifier_training import ClassifierSettings, ClassifierTraining
 from lmd.stages.relation import SHORT_STAGE1, SMOKE_STAGE1, RelationLearning, RelationSettings
 
 PAPER = "RRL of arXiv 2502.03238 with cRT of Kang et al., ICLR 2020"
@@ -23,9 +23,9 @@ class Settings(CommonSettings):
     """Two stages: RRL as in `lmd`, then the classifier as in `decoupling`."""
 
     stage1: RelationSettings = RelationSettings()
-    stage2: HeadSettings = HeadSettings()
+    stage2: ClassifierSettings = ClassifierSettings()
 
 
 def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:
     """Returns RRL and the training of the classifier."""
-    return [RelationLearning(settings, settings.stage1), HeadTraining(settings, settings.stage2)]
+    return [RelationLearning(settings, settings.stage1), ClassifierTraining(settings, settings.stage2)]

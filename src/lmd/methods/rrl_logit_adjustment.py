@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmd.settings import CommonSettings, NonNegative
-from lmd.stages.base import Stage, budgets
-from lmd.stages.classifier_training import LogitAdjustment
+from lmd.settings import CommonSettings, NonNegative, budgets
+from lmd.stages.base import Stage
+from lmd.stages.logit_adjustment import LogitAdjustment
 from lmd.stages.relation import SHORT_STAGE1, SMOKE_STAGE1, RelationLearning, RelationSettings
 
 PAPER = "RRL of arXiv 2502.03238 with Menon et al., ICLR 2021, arXiv 2007.07314"

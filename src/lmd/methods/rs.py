@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from lmd.data.feed.sampling import Sampling
-from lmd.settings import CommonSettings
-from lmd.stages.base import Stage, budgets
+from lmd.settings import CommonSettings, budgets
+from lmd.stages.base import Stage
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Zhang et al., AAAI 2021; Kang et al., ICLR 2020, arXiv 1910.09217"

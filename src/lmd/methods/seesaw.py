@@ -20,8 +20,8 @@ from torch import Tensor
 
 from lmd.losses.seesaw import seesaw_loss
 from lmd.runtime import gather
-from lmd.settings import CommonSettings, NonNegative, Positive
-from lmd.stages.base import Stage, StageContext, budgets
+from lmd.settings import CommonSettings, NonNegative, Positive, budgets
+from lmd.stages.base import Stage, StageContext
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Wang et al., CVPR 2021, arXiv 2008.10032"

@@ -21,9 +21,10 @@ from torch import Tensor
 
 from lmd.data.feed.sampling import Sampling, effective_weights
 from lmd.losses.class_balanced import weighted_binary_cross_entropy, weighted_cross_entropy
-from lmd.settings import CommonSettings, Count, Fraction, Optimisation
-from lmd.stages.base import Stage, StageContext, budgets
-from lmd.stages.classifier_training import HeadSettings, HeadTraining, linear_classifier
+from lmd.settings import CommonSettings, Count, Fraction, Optimisation, budgets
+from lmd.stages.adjustment import linear_classifier
+from lmd.stages.base import Stage, StageContext
+from lmd.stages.classifier_training import ClassifierSettings, ClassifierTraining
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Alshammari, Wang, Ramanan and Kong, CVPR 2022, arXiv 2203.14197"
@@ -39,7 +40,7 @@ class DecaySettings(CrossEntropySettings):
     optimisation: Optimisation = Optimisation(weight_decay=5e-3)
 
 
-class BalancingSettings(HeadSettings):
+class BalancingSettings(ClassifierSettings):
     """Stage 2: the class-balanced loss on the kept classifier."""
 
     epochs: Count = 10
@@ -58,7 +59,7 @@ class Settings(CommonSettings):
     stage2: BalancingSettings = BalancingSettings()
 
 
-class WeightBalancing(HeadTraining):
+class WeightBalancing(ClassifierTraining):
     """Trains the classifier with a weight for each class and a bound on each class's norm."""
 
     def __init__(self, common: CommonSettings, stage: BalancingSettings, counts: np.ndarray) -> None:

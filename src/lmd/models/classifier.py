@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class LinearHead(nn.Linear):
+class LinearClassifier(nn.Linear):
     """The paper's classifier: s = W z + b, drawn anew from its own seeded generator."""
 
     def __init__(self, channels: int, num_classes: int, seed: int) -> None:
@@ -17,11 +17,11 @@ class LinearHead(nn.Linear):
         _draw_uniform(self.bias, seed + 1, fan_in=channels)
 
 
-class CosineHead(nn.Module):
+class CosineClassifier(nn.Module):
     """A normalised classifier: s_k = scale * cos(z, w_k); rare and common classes have equal norms."""
 
     def __init__(self, channels: int, num_classes: int, seed: int, scale: float = 16.0) -> None:
-        """Draws W as `LinearHead` does; `scale` is the fixed inverse temperature, saved with the weights."""
+        """Draws W as `LinearClassifier` does; `scale`, the inverse temperature, is saved with the weights."""
         super().__init__()
         self.register_buffer("scale", torch.tensor(scale))
         self.weight = nn.Parameter(torch.empty(num_classes, channels))
@@ -37,7 +37,7 @@ class CosineHead(nn.Module):
             return F.linear(F.normalize(features.float(), dim=1), F.normalize(self.weight, dim=1))
 
 
-class PrototypeHead(nn.Module):
+class PrototypeClassifier(nn.Module):
     """A classifier without weights: s_k = -scale * || h(z) - m_k ||^2 to the prototype m_k of each class.
 
     h subtracts `centre` and, where `unit` is 1, scales to unit length (Kang et al., ICLR 2020, NCM).
@@ -61,7 +61,11 @@ class PrototypeHead(nn.Module):
         return -self.scale * torch.cdist(self.treat(features), self.prototypes).square()
 
 
-HEADS: dict[str, type[nn.Module]] = {"linear": LinearHead, "cosine": CosineHead, "prototype": PrototypeHead}
+CLASSIFIERS: dict[str, type[nn.Module]] = {
+    "linear": LinearClassifier,
+    "cosine": CosineClassifier,
+    "prototype": PrototypeClassifier,
+}
 
 
 def build_classifier(
@@ -69,13 +73,13 @@ def build_classifier(
 ) -> nn.Module:
     """Returns a new classifier; `head` is "linear", "cosine" (with a `scale`) or "prototype"."""
     if head == "cosine" and scale is not None:
-        return CosineHead(channels, num_classes, seed, scale)
-    return HEADS[head](channels, num_classes, seed)
+        return CosineClassifier(channels, num_classes, seed, scale)
+    return CLASSIFIERS[head](channels, num_classes, seed)
 
 
-def head_name(classifier: nn.Module) -> str:
+def classifier_kind(classifier: nn.Module) -> str:
     """Returns the name that `build_classifier` knows a classifier's kind by."""
-    return next(name for name, kind in HEADS.items() if type(classifier) is kind)
+    return next(name for name, kind in CLASSIFIERS.items() if type(classifier) is kind)
 
 
 def _draw_uniform(parameter: Tensor, seed: int, fan_in: int | None = None) -> None:

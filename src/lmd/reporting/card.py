@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lmd.files import atomic_write
+from lmd.model_card import ModelCard
 from lmd.reporting.page import METRICS, cell, read_evaluations
 from lmd.run import RunFolder, read_model_card
-from lmd.runtime import atomic_write
 from lmd.settings import Tree
 
 
@@ -24,37 +25,37 @@ def write_card(path: Path) -> Path:
     return path / "MODEL_CARD.md"
 
 
-def _head(card: Tree) -> list[str]:
-    data = card["dataset"]
+def _head(card: ModelCard) -> list[str]:
+    data = card.dataset
     return [
-        f"# Model card: {card['method']} on {_text(data['title'])}",
+        f"# Model card: {card.method} on {_text(data.title)}",
         "",
         "For research. Not a medical device: it must not decide about a patient.",
     ]
 
 
-def _training(card: Tree) -> list[str]:
-    data, image = card["dataset"], card["preprocessing"]
-    score = card["validation_bacc"]
+def _training(card: ModelCard) -> list[str]:
+    data, image = card.dataset, card.preprocessing
+    score = card.validation_bacc
     chosen = "last epoch" if score is None else f"validation balanced accuracy ({score:.3f})"
     return [
         "## How it was made",
         "",
-        f"- network: {card['encoder']} with a {card['head']} classifier; images squashed to "
-        f"{image['size']} x {image['size']} pixels, crop {image['crop']}",
-        f"- method: {card['method']}; chosen by {chosen}; {card['training_seconds']:.0f} s of training",
-        f"- data: {_text(data['title'])} (source {data['source']}, licence {_text(data['licence'])}, "
-        f"manifest sha256 {data['manifest_sha256'][:16]})",
+        f"- network: {card.encoder} with a {card.classifier} classifier; images squashed to "
+        f"{image.size} x {image.size} pixels, crop {image.crop}",
+        f"- method: {card.method}; chosen by {chosen}; {card.training_seconds:.0f} s of training",
+        f"- data: {_text(data.title)} (source {data.source}, licence {_text(data.licence)}, "
+        f"manifest sha256 {data.manifest_sha256[:16]})",
     ]
 
 
-def _classes(card: Tree) -> list[str]:
-    group = {name: group for group, names in card["groups"].items() for name in names}
-    rows = zip(card["classes"], card["training_counts"], strict=True)
+def _classes(card: ModelCard) -> list[str]:
+    group = {name: group for group, names in card.groups.items() for name in names}
+    rows = zip(card.classes, card.training_counts, strict=True)
     return [
         "## Classes",
         "",
-        f"{card['groups_rule']}.",
+        f"{card.groups_rule}.",
         "",
         "| class | group | training images |",
         "|---|---|---|",
@@ -81,14 +82,14 @@ def _recall(entry: Tree) -> Tree:
     return {"value": entry["recall"], "low": entry["recall_low"], "high": entry["recall_high"]}
 
 
-def _limits(card: Tree) -> list[str]:
-    counts = card["training_counts"]
+def _limits(card: ModelCard) -> list[str]:
+    counts = card.training_counts
     rarest = counts.index(min(counts))
     return [
         "## Limits",
         "",
         f"- It answers with one of {len(counts)} classes, also where none of them is right.",
-        f"- Its rarest class, {_text(card['classes'][rarest])}, was learned from {counts[rarest]} images.",
+        f"- Its rarest class, {_text(card.classes[rarest])}, was learned from {counts[rarest]} images.",
         "- Other cameras, clinics and patients than those of its data may give other results: measure first.",
         "- Probabilities belong to the mix of classes that its method aims at, not to that of a clinic.",
     ]

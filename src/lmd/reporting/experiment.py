@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from lmd.files import atomic_write
 from lmd.reporting.experiment_figures import figures
-from lmd.runtime import atomic_write
 from lmd.settings import Tree
 
 _CSV = ("block", "row", "method", "kind", "status", "metric", "paper", "paper_source", "ours", "low", "high")

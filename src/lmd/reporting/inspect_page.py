@@ -14,10 +14,10 @@ from lmd.data.audit.text import count_rows, file_lines, near_line, pair_words, p
 from lmd.data.dataset.manifest import SPLITS, Dataset
 from lmd.data.decode.images import decode
 from lmd.errors import DataError
+from lmd.files import atomic_write
 from lmd.parallel import in_threads
 from lmd.reporting.figures import BLUE, GREEN, ORANGE, drawing
 from lmd.reporting.page import render
-from lmd.runtime import atomic_write
 from lmd.settings import Tree
 
 _PER_CLASS, _SHEET_SIDE = 8, 110

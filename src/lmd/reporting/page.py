@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from lmd.files import atomic_write
+from lmd.model_card import ModelCard
 from lmd.reporting.figures import class_recalls, confusion_matrix, learning_curves
 from lmd.run import RunFolder, read_identity, read_model_card
-from lmd.runtime import atomic_write
 from lmd.settings import Tree
 
 METRICS = {
@@ -33,7 +34,7 @@ def write_report(path: Path) -> Path:
     history = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
     evaluations = read_evaluations(path)
     content: Tree = {
-        "title": f"{card['method']} on {card['dataset']['title']}",
+        "title": f"{card.method} on {card.dataset.title}",
         "phantom": _is_phantom(card),
         "card": card,
         "settings": _flatten(read_identity(folder)["settings"]),
@@ -117,8 +118,8 @@ def _split_content(split: str, result: Tree) -> Tree:
     }
 
 
-def _is_phantom(card: Tree) -> bool:
-    return card["dataset"]["source"] == "phantom"
+def _is_phantom(card: ModelCard) -> bool:
+    return card.dataset.source == "phantom"
 
 
 def _flatten(tree: Tree, prefix: str = "") -> list[tuple[str, Any]]:

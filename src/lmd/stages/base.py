@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from lmd.data.feed.loader import Batch, ImageSet, batches
@@ -19,9 +17,15 @@ from lmd.models.classifier import build_classifier
 from lmd.models.encoder import num_features
 from lmd.models.network import Network
 from lmd.runtime import Runtime, derive_seed
-from lmd.settings import CommonSettings, Count, Optimisation, Settings, Tree, merge
-
-Losses = dict[str, float]
+from lmd.settings import CommonSettings, Count, Optimisation, Settings
+from lmd.stages.optimisation import (
+    Losses,
+    RunningMeans,
+    build_optimiser,
+    seed_epoch,
+    set_rate,
+    steps_per_epoch,
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class StageContext:
     on_step: Callable[[int, int], None]
     # What a method may choose by, such as tau; None where there is no validation split.
     val: ImageSet | None = None
+    # Called where the stage has a network that validation may judge and keep: what `deliver` then returns.
+    offer: Callable[[], None] = lambda: None
 
 
 class Stage(Protocol):
@@ -48,11 +54,14 @@ class Stage(Protocol):
         ...
 
     def run_epoch(self, epoch: int) -> Losses:
-        """Runs one epoch, a pure function of (state, seed, epoch); returns the mean of each loss term."""
+        """Runs one epoch, a pure function of (state, seed, epoch); returns the mean of each loss term.
+
+        It calls `context.offer()` where its network may be chosen: mostly at its end.
+        """
         ...
 
     def deliver(self) -> Network:
-        """Returns the network that this stage would hand over now; it is what validation judges."""
+        """Returns the network that this stage would hand over now."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -68,23 +77,15 @@ class Stage(Protocol):
         ...
 
 
-def budgets(smoke: Tree | None = None, short: Tree | None = None) -> dict[str, Tree]:
-    """Returns what the budgets "smoke" and "short" lay over a method's defaults.
-
-    Every method has the same images, epochs and schedule in stage 1; `smoke` and `short` add what is its own.
-    """
-    cosine: Tree = {"schedule": "cosine"}
-    common_smoke: Tree = {"size": 32, "precision": "auto", "stage1": {"epochs": 2, "optimisation": cosine}}
-    common_short: Tree = {"size": 64, "precision": "auto", "stage1": {"epochs": 12, "optimisation": cosine}}
-    return {"smoke": merge(common_smoke, smoke or {}), "short": merge(common_short, short or {})}
-
-
 class SupervisedSettings(Settings):
     """A supervised stage: how long, how it is optimised, and which images it sees how often."""
 
     epochs: Count = 100
+    """passes over the training set (authors' code of LMD: 100)"""
     optimisation: Optimisation = Optimisation()
+    """SGD of this stage (rate: paper, section 4.2; momentum: authors' code)"""
     sampling: Sampling = "instance"
+    """how often an image is seen: each once, or by a rule of class balance (`lmd.data.feed.sampling`)"""
 
 
 class Supervised:
@@ -151,7 +152,9 @@ class Supervised:
             set_rate(self.optimiser, self.optimisation, self.common, moment, self.epochs)
             means.add(self._train_step(batch, epoch, moment))
             self.context.on_step(number + 1, steps)
-        return means.result()
+        losses = means.result()
+        self.context.offer()
+        return losses
 
     def set_mode(self) -> None:
         """Puts the network into training mode."""
@@ -201,76 +204,3 @@ def new_classifier(context: StageContext, kind: str, scale: float | None, seed: 
     head = build_classifier(kind, channels, context.train.num_classes, seed, scale)
     network.classifier = head.to(context.runtime.device)
     return network.classifier
-
-
-class RunningMeans:
-    """Means of named loss terms, added up on the device so that no step waits for it."""
-
-    def __init__(self) -> None:
-        """Starts empty."""
-        self.sums: dict[str, Tensor] = {}
-        self.count = 0
-
-    def add(self, terms: dict[str, Tensor]) -> None:
-        """Adds the terms of one step."""
-        self.count += 1
-        for name, value in terms.items():
-            value = value.detach().double()
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
-
-    def result(self) -> Losses:
-        """Returns the means.
-
-        Raises:
-            SettingsError: a term is not finite: training has diverged.
-        """
-        means = {name: float(total) / max(self.count, 1) for name, total in self.sums.items()}
-        for name, mean in means.items():
-            if not math.isfinite(mean):
-                raise SettingsError(
-                    f"the loss term '{name}' became {mean}: lower a learning rate or a loss weight"
-                )
-        return means
-
-
-def build_optimiser(module: nn.Module, optimisation: Optimisation, common: CommonSettings) -> torch.optim.SGD:
-    """Returns SGD over the parameters of a module that want a gradient."""
-    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    rate = base_rate(optimisation, common)
-    return torch.optim.SGD(
-        parameters, rate, momentum=optimisation.momentum, weight_decay=optimisation.weight_decay
-    )
-
-
-def base_rate(optimisation: Optimisation, common: CommonSettings) -> float:
-    """Returns the learning rate; `lr_scale: linear` makes it proportional to batch / 128."""
-    return optimisation.lr * (common.batch / 128 if common.lr_scale == "linear" else 1.0)
-
-
-def set_rate(
-    optimiser: torch.optim.Optimizer,
-    optimisation: Optimisation,
-    common: CommonSettings,
-    epoch: float,
-    epochs: int,
-) -> None:
-    """Sets the learning rate of a moment: linear warm-up, then constant or half a cosine down to 0."""
-    factor = 1.0 if optimisation.schedule == "constant" else 0.5 * (1 + math.cos(math.pi * epoch / epochs))
-    if optimisation.warmup_epochs > 0:
-        factor *= min(1.0, (epoch + 1e-3) / optimisation.warmup_epochs)
-    for group in optimiser.param_groups:
-        group["lr"] = base_rate(optimisation, common) * factor
-
-
-def seed_epoch(seed: int, *keys: int | str) -> None:
-    """Seeds torch's global generator, which dropout layers draw from, as a function of the epoch alone."""
-    torch.manual_seed(derive_seed(seed, *keys))
-
-
-def steps_per_epoch(num_images: int, batch: int) -> int:
-    """Returns the number of full batches, and 1 where there is none.
-
-    >>> steps_per_epoch(300, 128), steps_per_epoch(100, 128)
-    (2, 1)
-    """
-    return max(num_images // batch, 1)

@@ -10,7 +10,7 @@ from pydantic import ValidationInfo, field_validator
 from torch import Tensor
 
 from lmd.losses.focal import focal_loss, sigmoid_focal_loss
-from lmd.models.classifier import LinearHead
+from lmd.models.classifier import LinearClassifier
 from lmd.settings import CommonSettings, Fraction, NonNegative
 from lmd.stages.base import StageContext
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
@@ -45,7 +45,7 @@ class FocalTraining(CrossEntropy):
         super().prepare(context)
         if self.stage.form == "softmax":
             return
-        bias = cast("LinearHead", self.network.classifier).bias
+        bias = cast("LinearClassifier", self.network.classifier).bias
         with torch.no_grad():
             bias.fill_(-math.log(max(context.train.num_classes - 1, 1)))
         group = self.optimiser.param_groups[0]

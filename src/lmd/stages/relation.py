@@ -2,65 +2,61 @@
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
 from torch import Tensor
 
 from lmd.losses.classification import cross_entropy
-from lmd.losses.relation import channel_consistency, probability_consistency, sample_consistency
+from lmd.losses.relation import (
+    Direction,
+    GramNorm,
+    channel_consistency,
+    probability_consistency,
+    sample_consistency,
+)
 from lmd.models.network import Network, Output
-from lmd.models.teacher import BatchNormRule, Teacher
+from lmd.models.teacher import Teacher
 from lmd.runtime import gather
 from lmd.settings import CommonSettings, Decay, NonNegative, Tree
 from lmd.stages.base import StageContext, Supervised, SupervisedSettings
 
 # What the budgets lay over RRL's defaults, alike in every method that begins with it.
 SMOKE_STAGE1: Tree = {"consistency_weight": 1.0, "teacher_decay": 0.9}
-SHORT_STAGE1: Tree = {"consistency_weight": 3.0, "ramp": "linear", "ramp_epochs": 3, "teacher_decay": 0.99}
+SHORT_STAGE1: Tree = {"consistency_weight": 3.0, "ramp_epochs": 3, "teacher_decay": 0.99}
 
 
 class RelationSettings(SupervisedSettings):
-    """Settings of RRL; the numbers in comments are rows of the table in docs/paper.md."""
+    """Settings of RRL (section 3.3); docs/paper.md says where they depart from paper or code."""
 
-    consistency_weight: NonNegative = 10.0  # lambda_1
-    probability_factor: NonNegative = 0.5  # L = L_CE + lambda_1 (L_sample + L_channel + 0.5 L_prob)
+    OLD_NAMES: ClassVar[Mapping[str, str]] = {
+        "ramp": "ramp_epochs",
+        **dict.fromkeys(
+            ("probability_factor", "teacher_bn", "channel_div", "legacy_gather_scale", "consistency_start"),
+            "",
+        ),
+    }
+
+    consistency_weight: NonNegative = 10.0
+    """lambda_1, weight of the three consistency terms (paper, section 4.2)"""
+    ramp_epochs: NonNegative = 0.0
+    """epochs over which lambda_1 grows linearly from 0 (ours); 0: full from the first step (paper)"""
     teacher_decay: Decay = 0.999
-    teacher_bn: BatchNormRule = "batch"  # 9
-    gram_norm: Literal["row_l2", "frobenius", "none"] = "row_l2"  # 1
-    channel_div: Literal["C", "N"] = "C"  # 3
-    legacy_gather_scale: bool = False  # 4
-    ce_view: Literal["weak", "strong", "both"] = "weak"  # 5
-    kl: Literal["teacher_student", "student_teacher", "symmetric"] = "teacher_student"  # 6
-    consistency_start: NonNegative = 0.0  # 8, in epochs
-    ramp: Literal["none", "linear", "sigmoid"] = "none"  # 8
-    ramp_epochs: Annotated[float, Field(gt=0.0)] = 1.0
-    stage2_from: Literal["student", "teacher"] = "student"  # 10
-
-
-def consistency_ramp(epoch: float, settings: RelationSettings) -> float:
-    """Returns the factor in [0, 1] on lambda_1 at a moment of the training.
-
-    Before `consistency_start` it is 0. From there it is 1 at once ("none"), grows linearly over
-    `ramp_epochs`, or as exp(-5 (1 - t)^2) with t in [0, 1] ("sigmoid": Laine and Aila, ICLR 2017).
-
-    >>> consistency_ramp(1.5, RelationSettings(ramp="linear", consistency_start=1, ramp_epochs=2))
-    0.25
-    """
-    since = epoch - settings.consistency_start
-    if since < 0:
-        return 0.0
-    progress = min(1.0, since / settings.ramp_epochs)
-    if settings.ramp == "linear":
-        return progress
-    return math.exp(-5.0 * (1.0 - progress) ** 2) if settings.ramp == "sigmoid" else 1.0
+    """limit of the teacher's moving average, per step (authors' code)"""
+    gram_norm: GramNorm = "row_l2"
+    """scale of the Gram matrices: rows of length 1 (authors' code), of the whole matrix, or raw (paper)"""
+    kl: Direction = "teacher_student"
+    """direction of the divergence: KL(teacher, student) (authors' code), as eq. 3 prints it, or their mean"""
+    ce_view: Literal["weak", "strong", "both"] = "weak"
+    """view that the cross entropy sees (paper: weak; authors' code: strong)"""
+    stage2_from: Literal["student", "teacher"] = "student"
+    """network that stage 2 starts from (authors' code: student)"""
 
 
 class RelationLearning(Supervised):
-    """Student on the strong view, EMA teacher on the weak view, three consistencies (eq. 3-5).
+    """Student on the strong view, EMA teacher on the weak view, three consistencies; see eq. 3 to eq. 5.
 
-    L = L_CE + lambda_1 (L_sample + L_channel + 0.5 L_prob)
+        L_stage1 = L_CE + lambda_1 (L_sample + L_channel + 0.5 L_prob)
 
     The cross entropy sees the weak view, the strong view, or the mean over both. A weak view costs a
     second pass of the student.
@@ -76,7 +72,7 @@ class RelationLearning(Supervised):
     def prepare(self, context: StageContext) -> None:
         """Makes the teacher as a copy of the student."""
         super().prepare(context)
-        self.teacher = Teacher(self.network, self.stage.teacher_decay, self.stage.teacher_bn)
+        self.teacher = Teacher(self.network, self.stage.teacher_decay)
 
     def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the cross entropy and the three consistency terms of a batch."""
@@ -84,27 +80,29 @@ class RelationLearning(Supervised):
             strong = self.network(views["strong"])
             weak = self.network(views["weak"]) if self.stage.ce_view != "strong" else None
             teacher = self.teacher(views["weak"])
-        terms = self._consistency(strong, teacher)
+        terms = self.consistency(self.of_all(strong), self.of_all(teacher))
         terms["cross_entropy"] = self._cross_entropy(strong, weak, labels)
         relation = terms["sample_consistency"] + terms["channel_consistency"]
-        relation = relation + self.stage.probability_factor * terms["probability_consistency"]
-        weight = self.stage.consistency_weight * consistency_ramp(epoch, self.stage)
+        relation = relation + 0.5 * terms["probability_consistency"]
+        weight = self.stage.consistency_weight * self.ramp(epoch)
         return {"total": terms["cross_entropy"] + weight * relation, **terms}
 
-    def _consistency(self, strong: Output, teacher: Output) -> dict[str, Tensor]:
-        """Equations 3-5 on the features of all processes."""
-        student_features, teacher_features, student_logits, teacher_logits = (
-            gather(part.float(), self.stage.legacy_gather_scale)
-            for part in (strong.features, teacher.features, strong.logits, teacher.logits)
-        )
+    def ramp(self, epoch: float) -> float:
+        """Returns the factor in [0, 1] on lambda_1 at a moment of the training."""
+        return min(1.0, epoch / self.stage.ramp_epochs) if self.stage.ramp_epochs > 0 else 1.0
+
+    def consistency(self, student: Output, teacher: Output) -> dict[str, Tensor]:
+        """Returns the three terms of the features and logits of all processes."""
         norm = self.stage.gram_norm
         return {
-            "probability_consistency": probability_consistency(student_logits, teacher_logits, self.stage.kl),
-            "sample_consistency": sample_consistency(student_features, teacher_features, norm),
-            "channel_consistency": channel_consistency(
-                student_features, teacher_features, norm, self.stage.channel_div
-            ),
+            "probability_consistency": probability_consistency(student.logits, teacher.logits, self.stage.kl),
+            "sample_consistency": sample_consistency(student.features, teacher.features, norm),
+            "channel_consistency": channel_consistency(student.features, teacher.features, norm),
         }
+
+    def of_all(self, output: Output) -> Output:
+        """Returns what the networks of all processes gave, in fp32."""
+        return Output(gather(output.features.float()), gather(output.logits.float()))
 
     def _cross_entropy(self, strong: Output, weak: Output | None, labels: Tensor) -> Tensor:
         if weak is None:

@@ -13,8 +13,8 @@ from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.cache import file_hashes
 from lmd.data.decode.images import decode, open_file
 from lmd.errors import DataError
+from lmd.files import atomic_path
 from lmd.parallel import Progress, in_threads, quiet
-from lmd.runtime import atomic_path
 
 _VERSION = 1  # Part of the file's name: raise it when a record changes.
 _SIDE = 64  # Of the grey picture that is hashed.

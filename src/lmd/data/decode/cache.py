@@ -22,8 +22,8 @@ import numpy as np
 
 from lmd.data.decode.images import decode_small, open_file
 from lmd.errors import DataError
+from lmd.files import atomic_write
 from lmd.parallel import Progress, in_threads, quiet
-from lmd.runtime import atomic_write
 
 if TYPE_CHECKING:
     from lmd.data.dataset.manifest import Dataset

@@ -18,9 +18,10 @@ from torch import Tensor
 from lmd.data.feed.draws import uniforms
 from lmd.errors import SettingsError
 
+Channels = tuple[float, float, float]
 # ImageNet's channel statistics, with which the encoders were trained.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
+MEAN: Channels = (0.485, 0.456, 0.406)
+STD: Channels = (0.229, 0.224, 0.225)
 
 _FLIP = 0.5
 _BLUR, _BLUR_WEIGHTS = 0.5, (0.2, 0.1, 0.1)  # motion, median, box
@@ -92,15 +93,19 @@ class _Draws:
         return 2.0 * self.values[:, len(_NAMES) :].view(-1, 2, _NODES, _NODES) - 1.0
 
 
-def normalise(images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
+def normalise(
+    images: Float[Tensor, "batch 3 height width"], mean: Channels = MEAN, std: Channels = STD
+) -> Float[Tensor, "batch 3 height width"]:
     """Returns (x - mean) / std per channel, for x in [0, 1]."""
-    mean = images.new_tensor(MEAN).view(1, 3, 1, 1)
-    return (images - mean).div_(images.new_tensor(STD).view(1, 3, 1, 1))
+    centred = images - images.new_tensor(mean).view(1, 3, 1, 1)
+    return centred.div_(images.new_tensor(std).view(1, 3, 1, 1))
 
 
-def clean(images: UInt8[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
+def clean(
+    images: UInt8[Tensor, "batch 3 height width"], mean: Channels = MEAN, std: Channels = STD
+) -> Float[Tensor, "batch 3 height width"]:
     """The image as it is, normalised."""
-    return normalise(images.float().div_(255.0))
+    return normalise(images.float().div_(255.0), mean, std)
 
 
 def weak(

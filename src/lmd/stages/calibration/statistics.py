@@ -1,21 +1,122 @@
-"""The statistics of ICC's iterations: one streaming pass over the features, on any number of processes."""
+"""The class Gaussians of ICC's iterations, from one streaming pass over the features (eq. 6-7)."""
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from lmd.errors import SettingsError
-from lmd.losses.gaussian import ClassGaussians, ClassMoments, merge_statistics
-from lmd.losses.virtual import cheaper_from_rows
+from lmd.data.feed.sampling import balanced_order
+from lmd.errors import advising
+from lmd.losses.covariance import ledoit_wolf_coefficients, shrink
+from lmd.losses.gaussian import ClassGaussians, ClassMoments, class_statistics, smooth
+from lmd.models.encoder import num_features
 from lmd.models.inference import BATCH, encode
-from lmd.runtime import free_memory, gather
+from lmd.runtime import derive_seed
+from lmd.settings import CommonSettings, Decay, NonNegative, Settings
 from lmd.stages.base import StageContext
+from lmd.stages.calibration.memory import check_memory, full_matrices
+from lmd.stages.calibration.processes import gather_statistics
 
 # Images encoded between two updates of the statistics: the features of this many are held at a time.
 CHUNK = 8 * BATCH
+DIVERGED = "lower 'stage1.optimisation.lr' or 'e_step.optimisation.lr': the encoder has diverged"
+
+
+class StatisticsSettings(Settings):
+    """How mu_k and Sigma_k are estimated (section 3.4.2)."""
+
+    sampling: Literal["balanced", "uniform"] = "balanced"
+    """images behind the estimate: a class-balanced draw (paper, eq. 7), or each image once (Table 5)"""
+    decay: Decay = 0.999
+    """limit of the moving average over iterations (paper: EMA; value of the authors' code); 0: none"""
+    covariance: Literal["ridge", "oas", "ledoit_wolf", "pooled", "diagonal"] = "ridge"
+    """regularisation of Sigma_k, so that it has an inverse (authors' code: ridge; the others are ours)"""
+    ridge: NonNegative = 0.01
+    """variance added to each channel of Sigma_k (authors' code)"""
+
+
+class Statistics:
+    """The class Gaussians that the M-step draws from and the E-step measures distances to."""
+
+    def __init__(self, common: CommonSettings, settings: StatisticsSettings, keep_features: bool) -> None:
+        """Keeps the settings; `keep_features` is for an M-step on real features."""
+        self.seed = derive_seed(common.seed, "stage2", "statistics")
+        self.settings = settings
+        # Ledoit and Wolf's fourth moments need the features themselves, too.
+        self.keep_features = keep_features or settings.covariance == "ledoit_wolf"
+        self.smoothed: ClassGaussians | None = None
+        self.shrinkage: Tensor | None = None
+
+    def prepare(self, context: StageContext, iterations: int, distance: str) -> None:
+        """Takes the network over.
+
+        Raises:
+            SettingsError: the covariances, or what the `distance` makes of them, do not fit into memory.
+        """
+        self.context = context
+        self.channels = num_features(context.network.encoder)
+        averaged = iterations if self.settings.decay > 0 else 1
+        matrices = full_matrices(self.settings.covariance, distance)
+        check_memory(context.train.counts, self.channels, averaged, context.runtime.device, matrices)
+
+    def update(self, iteration: int) -> ClassGaussians:
+        """Returns the smoothed and regularised class Gaussians of the present encoder (eq. 7).
+
+            mu_k = (1/n_k) sum_i w_i g(x_i),   Sigma_k = (1/(n_k - 1)) sum_i w_i (g(x_i) - mu_k)(...)^T
+
+        w_i is how often image i was drawn, n_k = sum_i w_i. N class-balanced draws make E[n_k] = N / K, which
+        gives the factors K / N and K / (N - K) of eq. 7. `class_statistics` computes both moments, `smooth`
+        averages them over the iterations, `shrink` regularises Sigma_k.
+
+        Raises:
+            SettingsError: the features are not finite.
+        """
+        with advising(DIVERGED):
+            self.current = self._estimate(*self._drawn(iteration))
+        self.smoothed = smooth(self.smoothed, self.current, iteration, self.settings.decay)
+        return self.regularised(self.smoothed)
+
+    def regularised(self, gaussians: ClassGaussians) -> ClassGaussians:
+        """Returns the Gaussians with covariances that have an inverse."""
+        return shrink(gaussians, self.settings.covariance, self.settings.ridge, self.shrinkage)
+
+    def _drawn(self, iteration: int) -> tuple[np.ndarray, Tensor | None]:
+        """The distinct rows that the statistics are made of, and how often each was drawn."""
+        labels = self.context.train.labels.numpy()
+        if self.settings.sampling == "uniform":
+            return np.arange(len(labels)), None
+        rows, times = np.unique(balanced_order(labels, self.seed, iteration), return_counts=True)
+        return rows, torch.from_numpy(times).to(self.context.runtime.device)
+
+    def _estimate(self, rows: np.ndarray, weights: Tensor | None) -> ClassGaussians:
+        if not self.keep_features:
+            return stream_statistics(self.context, self.channels, rows, weights)
+        self.features, self.labels = encode_rows(self.context, rows)
+        num_classes = self.context.train.num_classes
+        current = class_statistics(self.features, self.labels, num_classes, weights)
+        if self.settings.covariance == "ledoit_wolf":
+            self.shrinkage = ledoit_wolf_coefficients(self.features, self.labels, num_classes)
+        return current
+
+    def artefacts(self) -> dict[str, Tensor]:
+        """Returns the smoothed class Gaussians, in fp32, to be kept beside the model."""
+        if self.smoothed is None:
+            return {}
+        return self.smoothed.to(torch.float32).to("cpu").as_dict()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the smoothed statistics."""
+        smoothed = None if self.smoothed is None else self.smoothed.as_dict()
+        return {"smoothed": smoothed, "shrinkage": self.shrinkage}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes such a state back."""
+        if state["smoothed"] is not None:
+            self.smoothed = ClassGaussians.from_dict(state["smoothed"]).to(self.context.runtime.device)
+        self.shrinkage = state["shrinkage"]
 
 
 def stream_statistics(
@@ -39,47 +140,3 @@ def encode_rows(context: StageContext, rows: np.ndarray) -> tuple[Tensor, Tensor
     """Returns the features [N, C] and labels [N] of some training images, usable outside inference mode."""
     features = encode(context.network, context.train, context.runtime, rows).features.clone()
     return features, context.train.labels[torch.from_numpy(rows)].to(features.device)
-
-
-def gather_statistics(local: ClassGaussians) -> ClassGaussians:
-    """Returns the statistics of all processes' images from those of each process's own."""
-    tensors = local.as_dict()
-    tensors["rows"] = tensors["rows"].to(local.mean.device)
-    lengths = gather(tensors["rows"].sum()[None]).tolist()
-    if len(lengths) == 1:
-        return local
-    missing = max(lengths) - len(tensors["spread"])
-    tensors["spread"] = F.pad(tensors["spread"], (0, 0, 0, missing))
-    shared = {name: gather(tensor[None]) for name, tensor in tensors.items()}
-    parts = [{name: tensor[w] for name, tensor in shared.items()} for w in range(len(lengths))]
-    for part, length in zip(parts, lengths, strict=True):
-        part["spread"] = part["spread"][:length]
-    return merge_statistics([ClassGaussians.from_dict(part) for part in parts])
-
-
-def check_memory(
-    counts: np.ndarray, channels: int, iterations: int, device: torch.device, matrices: str | None = None
-) -> None:
-    """Refuses what would not fit: up to K matrices of C x C, in double precision and as fp32 factors.
-
-    The root of a small class has N_k rows, and N_k more for each of the `iterations` that are averaged; with
-    C / 2 rows and more it is factorised (`VirtualFeatures`). `matrices` names the setting, if there is one,
-    that makes a full matrix of every class.
-
-    Raises:
-        SettingsError: with the memory needed, the memory there is, and the way out.
-    """
-    rows = np.minimum(counts * max(iterations, 1), channels)
-    factored = ~cheaper_from_rows(rows, channels) | (matrices is not None)
-    needed = float(8 * np.where(factored, channels, rows).sum() + 16 * rows.sum()) * channels
-    free = free_memory(device)
-    if free is not None and needed > free:
-        raise SettingsError(
-            f"stage 2 needs about {needed / 1e9:.3g} GB for the covariances of {len(counts)} classes with "
-            f"{channels} channels, {free / 1e9:.3g} GB are free: {_way_out(matrices)}, so that "
-            "small classes keep small covariances, or take an encoder with fewer channels"
-        )
-
-
-def _way_out(matrices: str | None) -> str:
-    return "set 'stage2.stats_decay' to 0" if matrices is None else f"choose another '{matrices}'"

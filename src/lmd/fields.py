@@ -1,0 +1,89 @@
+"""What the groups of settings hold: names, groups, choices and descriptions of their fields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, TypeGuard, cast, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel
+
+
+def groups_of(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    """Returns the groups of settings in a model, by name."""
+    kinds = {name: field.annotation for name, field in model.model_fields.items()}
+    return {name: kind for name, kind in kinds.items() if _is_group(kind)}
+
+
+def _is_group(kind: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def setting_names(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Returns the dotted names of all settings of a model, groups included."""
+    groups = groups_of(model)
+    names: list[str] = []
+    for name in model.model_fields:
+        names.append(prefix + name)
+        if name in groups:
+            names += setting_names(groups[name], f"{prefix}{name}.")
+    return names
+
+
+def old_names_of(model: type[BaseModel], prefix: str = "") -> dict[str, str]:
+    """Returns the dotted names of earlier versions and what they are called today; "" where they are gone."""
+    names = {prefix + old: new and prefix + new for old, new in getattr(model, "OLD_NAMES", {}).items()}
+    for name, group in groups_of(model).items():
+        names |= old_names_of(group, f"{prefix}{name}.")
+    return names
+
+
+def leaf_names(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Returns the dotted names of all values of a nested tree.
+
+    >>> leaf_names({"a": 1, "b": {"c": 2}})
+    ['a', 'b.c']
+    """
+    names: list[str] = []
+    for name, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            names += leaf_names(cast("Mapping[str, Any]", value), f"{prefix}{name}.")
+        else:
+            names.append(f"{prefix}{name}")
+    return names
+
+
+def setting_lines(settings: BaseModel) -> list[str]:
+    """Returns a line for each setting: name, value, choices and description, in columns.
+
+    >>> class Example(BaseModel, use_attribute_docstrings=True):
+    ...     kind: Literal["a", "b"] = "a"
+    ...     '''which of the two'''
+    >>> setting_lines(Example())
+    ['  kind = a  (a, b)  which of the two']
+    """
+    rows = list(_rows(settings, ""))
+    widths = [max((len(row[k]) for row in rows), default=0) for k in range(2)]
+    lines = [f"  {left.ljust(widths[0])}  {choices.ljust(widths[1])}  {text}" for left, choices, text in rows]
+    return [line.rstrip() for line in lines]
+
+
+def _rows(settings: BaseModel, prefix: str) -> Iterator[tuple[str, str, str]]:
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if isinstance(value, BaseModel):
+            yield from _rows(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name} = {_as_yaml(value)}", _choices(field.annotation), field.description or ""
+
+
+def _choices(annotation: Any) -> str:
+    """The values that a setting may have, where they can be listed."""
+    kinds = [annotation, *get_args(annotation)]
+    found = [str(value) for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)]
+    return f"({', '.join(found)})" if found else ""
+
+
+def _as_yaml(value: Any) -> str:
+    """A value as `--set` and recipes write it."""
+    return yaml.safe_dump(value, default_flow_style=True).removesuffix("\n").removesuffix("\n...")

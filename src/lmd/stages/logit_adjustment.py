@@ -1,0 +1,42 @@
+"""Post-hoc logit adjustment: the bias of a trained classifier is shifted by the class prior."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from lmd.losses.prior import log_prior
+from lmd.settings import CommonSettings
+from lmd.stages.adjustment import Adjustment, choose_tau, linear_classifier
+from lmd.stages.base import StageContext
+from lmd.stages.optimisation import Losses
+
+
+class LogitAdjustment(Adjustment):
+    """Post-hoc logit adjustment: s_k <- s_k - tau log pi_k, pi_k = N_k / N (Menon et al., ICLR 2021).
+
+    A linear classifier takes the constant into its bias and stays an ordinary linear one.
+    """
+
+    def __init__(self, common: CommonSettings, tau: float | None) -> None:
+        """Keeps tau; None is the best of 0, 0.1 ... 3 on validation."""
+        super().__init__(common)
+        self.tau = tau
+
+    def prepare(self, context: StageContext) -> None:
+        """Takes the network over; its classifier has to be linear."""
+        super().prepare(context)
+        linear_classifier(context)
+
+    def adjust(self) -> Losses:
+        """Changes the bias."""
+        head = linear_classifier(self.context)
+        weight, bias = head.weight, head.bias.detach().clone()
+        prior = log_prior(torch.from_numpy(self.context.train.counts)).to(bias)
+        tau = self.tau
+        if tau is None:
+            tau = choose_tau(
+                self.context, lambda z, tau: nn.functional.linear(z, weight, bias - tau * prior), highest=3.0
+            )
+        head.bias.copy_(bias - tau * prior)
+        return {"tau": tau}

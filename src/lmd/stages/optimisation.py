@@ -1,0 +1,87 @@
+"""Gradient descent as every stage does it: optimiser, learning rate, seeds, means of losses."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from lmd.errors import SettingsError
+from lmd.runtime import derive_seed
+from lmd.settings import CommonSettings, Optimisation
+
+Losses = dict[str, float]
+
+
+class RunningMeans:
+    """Means of named loss terms, added up on the device so that no step waits for it."""
+
+    def __init__(self) -> None:
+        """Starts empty."""
+        self.sums: dict[str, Tensor] = {}
+        self.count = 0
+
+    def add(self, terms: dict[str, Tensor]) -> None:
+        """Adds the terms of one step."""
+        self.count += 1
+        for name, value in terms.items():
+            value = value.detach().double()
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+
+    def result(self) -> Losses:
+        """Returns the means.
+
+        Raises:
+            SettingsError: a term is not finite: training has diverged.
+        """
+        means = {name: float(total) / max(self.count, 1) for name, total in self.sums.items()}
+        for name, mean in means.items():
+            if not math.isfinite(mean):
+                raise SettingsError(
+                    f"the loss term '{name}' became {mean}: lower a learning rate or a loss weight"
+                )
+        return means
+
+
+def build_optimiser(module: nn.Module, optimisation: Optimisation, common: CommonSettings) -> torch.optim.SGD:
+    """Returns SGD over the parameters of a module that want a gradient."""
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    rate = base_rate(optimisation, common)
+    return torch.optim.SGD(
+        parameters, rate, momentum=optimisation.momentum, weight_decay=optimisation.weight_decay
+    )
+
+
+def base_rate(optimisation: Optimisation, common: CommonSettings) -> float:
+    """Returns the learning rate; `lr_scale: linear` makes it proportional to batch / 128."""
+    return optimisation.lr * (common.batch / 128 if common.lr_scale == "linear" else 1.0)
+
+
+def set_rate(
+    optimiser: torch.optim.Optimizer,
+    optimisation: Optimisation,
+    common: CommonSettings,
+    epoch: float,
+    epochs: int,
+) -> None:
+    """Sets the learning rate of a moment: linear warm-up, then constant or half a cosine down to 0."""
+    factor = 1.0 if optimisation.schedule == "constant" else 0.5 * (1 + math.cos(math.pi * epoch / epochs))
+    if optimisation.warmup_epochs > 0:
+        factor *= min(1.0, (epoch + 1e-3) / optimisation.warmup_epochs)
+    for group in optimiser.param_groups:
+        group["lr"] = base_rate(optimisation, common) * factor
+
+
+def seed_epoch(seed: int, *keys: int | str) -> None:
+    """Seeds torch's global generator, which dropout layers draw from, as a function of the epoch alone."""
+    torch.manual_seed(derive_seed(seed, *keys))
+
+
+def steps_per_epoch(num_images: int, batch: int) -> int:
+    """Returns the number of full batches, and 1 where there is none.
+
+    >>> steps_per_epoch(300, 128), steps_per_epoch(100, 128)
+    (2, 1)
+    """
+    return max(num_images // batch, 1)

@@ -1,0 +1,74 @@
+"""The state of a run between two epochs, saved and taken back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from lmd import run
+from lmd.errors import CheckpointError
+from lmd.models.classifier import classifier_kind
+from lmd.models.network import Network
+from lmd.run import RunFolder
+from lmd.settings import Tree
+from lmd.stages.base import Stage
+from lmd.training.selection import Best
+
+
+@dataclass
+class State:
+    """Where a run stands: all that a checkpoint holds besides network and stage."""
+
+    stage: int = 0
+    epoch: int = 0
+    best: Best = field(default_factory=Best)
+    history: list[Tree] = field(default_factory=list[Tree])
+
+
+def save(folder: RunFolder, identity: Tree, network: Network, stage: Stage | None, state: State) -> None:
+    """Saves a run's state in one atomic file, then its history; no `stage` between two stages."""
+    run.save_checkpoint(
+        folder,
+        {
+            "identity": identity,
+            "classifier": classifier_kind(network.classifier),
+            "network": dict(network.state_dict()),
+            "stage_state": stage.state_dict() if stage else None,
+            "state": {**vars(state), "best": vars(state.best)},
+        },
+    )
+    run.write_metrics(folder, state.history)
+
+
+def load(folder: RunFolder, identity: Tree) -> Tree | None:
+    """Returns what `save` saved, or None where there is no checkpoint yet.
+
+    Raises:
+        CheckpointError: it is damaged, or of another run.
+    """
+    if not folder.checkpoint.is_file():
+        return None
+    saved = run.load_checkpoint(folder)
+    run.check_identity(saved["identity"], identity)
+    return saved
+
+
+def state_of(saved: Tree) -> State:
+    """Returns where a saved run stood."""
+    state = saved["state"]
+    return State(state["stage"], state["epoch"], Best(**state["best"]), state["history"])
+
+
+def restore_stage(folder: RunFolder, stage: Stage, state: dict[str, Any]) -> None:
+    """Gives a stage its saved state back.
+
+    Raises:
+        CheckpointError: another version of lmd wrote it.
+    """
+    try:
+        stage.load_state_dict(state)
+    except (KeyError, ValueError, RuntimeError, TypeError) as error:
+        raise CheckpointError(
+            f"checkpoint {folder.checkpoint} does not fit stage '{stage.name}': another version of "
+            "lmd wrote it; start the run anew in another folder"
+        ) from error

@@ -1,0 +1,66 @@
+"""Starts a training, or goes on with one: what is checked before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lmd import run
+from lmd.data.dataset.manifest import Dataset
+from lmd.errors import CheckpointError, DataError
+from lmd.run import RunFolder
+from lmd.settings import CommonSettings, Tree
+from lmd.training.loop import Trainer
+from lmd.training.progress import Progress, Silent
+
+
+def train(
+    dataset: Dataset,
+    method: str,
+    settings: CommonSettings,
+    out: Path,
+    *,
+    start: RunFolder | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> RunFolder:
+    """Trains a method on a data set and returns its run folder; the test split is not touched.
+
+    `start` is a finished run whose first stage is taken over in place of this method's own.
+
+    An interrupted run goes on from its last finished epoch with `resume`, to the same weights, bit for
+    bit, that it would have reached uninterrupted: every random draw is a function of (seed, stage, epoch).
+
+    Raises:
+        SettingsError, DataError, CheckpointError: one line on what is wrong.
+    """
+    _check_classes(dataset)
+    sha256 = dataset.info.manifest_sha256
+    first = None if start is None else run.read_stage1(start, sha256, settings)
+    identity = run.identity(method, settings, dataset.folder, sha256, start)
+    folder = _resumable(out, identity) if resume else run.create(out)
+    if folder.model.is_file():
+        return folder  # It had finished already.
+    return Trainer(dataset, settings, folder, identity, progress or Silent(), first).run()
+
+
+def _check_classes(dataset: Dataset) -> None:
+    """Refuses what no classifier can be trained on, also where the data set was not read from a folder."""
+    if len(dataset.classes) < 2:
+        raise DataError(f"a data set needs at least two classes, found {dataset.classes}")
+    for name, count in zip(dataset.classes, dataset.counts("train"), strict=True):
+        if not count:
+            raise DataError(f"class '{name}' has no training image; a method needs some of each class")
+
+
+def _resumable(out: Path, identity: Tree) -> RunFolder:
+    """The run folder to go on with; what it started from need not be named again once it has a checkpoint."""
+    folder = RunFolder(out)
+    saved = run.read_identity(folder)
+    if identity["from_sha256"] is None and saved["from_sha256"] is not None:
+        if not folder.checkpoint.is_file() and not folder.model.is_file():
+            raise CheckpointError(
+                f"{out} was stopped before it had taken over its first stage: name --from again"
+            )
+        identity["from_sha256"] = saved["from_sha256"]
+    run.check_identity(saved, identity)
+    return folder
