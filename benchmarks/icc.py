@@ -15,19 +15,20 @@ from benchmarks.problem import (
     Size,
     features_of,
     gaussians_of,
+    m_step_of,
     new_head,
     regularised,
-    stage_of,
 )
 from lmd.losses.distance import prepare_metric
-from lmd.losses.distribution import distribution_consistency
+from lmd.losses.distribution import attraction, repulsion
 from lmd.losses.exact import ExpectedCrossEntropy, Minimum, minimise, quasi_normal
 from lmd.losses.gaussian import ClassGaussians, class_statistics, smooth
 from lmd.losses.virtual import VirtualFeatures
+from lmd.stages.calibration.m_step import DRAWS
+from lmd.stages.optimisation import Losses
 
 LR = 0.01
-# The settings `m_step_draws` and `m_step_l2`.
-DRAWS, L2 = 1024, 0.01
+L2 = 0.01  # The setting `m_step.l2`.
 
 
 def rows(size: Size, runs: int, device: str) -> Iterator[Row]:
@@ -55,9 +56,13 @@ def sampled_rows(
     size: Size, runs: int, device: str, gaussians: ClassGaussians, published: Callable[[], float]
 ) -> Iterator[Row]:
     """The sampled M-step as the package runs it, its time and its memory."""
-    stage = stage_of(size, device, gaussians, head_optimisation={"lr": LR, "weight_decay": 1e-4})
+    m_step = m_step_of(size, device, optimisation={"lr": LR, "weight_decay": 1e-4})
+
+    def ours() -> Losses:
+        return m_step.fit(regularised(gaussians), 0)
+
     floor = limits.sampled_m_step(size, gaussians)
-    times = side_by_side(device, runs, ours=lambda: stage.maximise(0), floor=floor, slow=published)
+    times = side_by_side(device, runs, ours=ours, floor=floor, slow=published)
     name = f"M-step, sampled: K={len(size.counts)}, C={size.channels}, R={size.virtual_per_class:,}"
     yield Row(name, times["ours"], times["slow"], "the published way", "s", "at least", 8)
     yield Row(name, times["ours"], times["floor"], "its draws and products alone", "s", "at most", 1.5)
@@ -178,7 +183,7 @@ def distance_rows(size: Size, runs: int, device: str) -> Iterator[Row]:
     metric, covariance = prepare_metric(gaussians), gaussians.covariance
 
     def ours() -> tuple[Tensor, Tensor]:
-        return _with_gradient(batch, lambda z: distribution_consistency(metric.distances(z), classes))
+        return _with_gradient(batch, lambda z: consistency(metric.distances(z), classes))
 
     def slow() -> tuple[Tensor, Tensor]:
         return _with_gradient(
@@ -204,6 +209,11 @@ def distance_rows(size: Size, runs: int, device: str) -> Iterator[Row]:
     (_, gradient), (_, wanted) = ours(), slow()
     error = float(((gradient - wanted).norm(dim=1) / wanted.norm(dim=1)).max())
     yield Row("FDC, largest relative error of a gradient", error, 1e-4, "allowed", "", "at most", 1)
+
+
+def consistency(distances: Tensor, labels: Tensor) -> Tensor:
+    """Returns Psi - Phi; see eq. 12."""
+    return attraction(distances, labels) - repulsion(distances, labels)
 
 
 def _with_gradient(batch: Tensor, loss: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:

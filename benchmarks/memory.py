@@ -18,8 +18,8 @@ from benchmarks.problem import (
     features_of,
     gaussians_of,
     geometric,
+    m_step_of,
     regularised,
-    stage_of,
 )
 from lmd.losses.distance import prepare_metric
 from lmd.losses.exact import ExpectedCrossEntropy, quasi_normal
@@ -29,8 +29,8 @@ from lmd.losses.virtual import VirtualFeatures
 
 def sampled(size: Size, device: str) -> Callable[[], Any]:
     """The M-step as the package runs it."""
-    stage = stage_of(size, device, gaussians_of(size.counts, size.channels, device))
-    return lambda: stage.maximise(0)
+    gaussians, m_step = gaussians_of(size.counts, size.channels, device), m_step_of(size, device)
+    return lambda: m_step.fit(regularised(gaussians), 0)
 
 
 def published(size: Size, device: str) -> Callable[[], Any]:
@@ -41,8 +41,8 @@ def published(size: Size, device: str) -> Callable[[], Any]:
 def draws(size: Size, device: str, per_class: int) -> Callable[[], Any]:
     """The M-step with another R."""
     gaussians = gaussians_of(size.counts, size.channels, device)
-    stage = stage_of(size, device, gaussians, virtual_per_class=per_class)
-    return lambda: stage.maximise(0)
+    m_step = m_step_of(size, device, virtual_per_class=per_class)
+    return lambda: m_step.fit(regularised(gaussians), 0)
 
 
 def statistics(size: Size, device: str, images: int) -> Callable[[], Any]:

@@ -18,7 +18,8 @@ from lmd.models.network import Network
 from lmd.runtime import Runtime
 from lmd.settings import CommonSettings
 from lmd.stages.base import StageContext
-from lmd.stages.calibration.algorithm import Calibration, CalibrationSettings
+from lmd.stages.calibration.m_step import MStep, MStepSettings, build_m_step
+from lmd.stages.calibration.statistics import Statistics, StatisticsSettings
 
 # ISIC 2019, most frequent class first.
 ISIC2019 = (12875, 4522, 3323, 2624, 867, 628, 253, 239)
@@ -73,19 +74,18 @@ def gaussians_of(counts: tuple[int, ...], channels: int, device: str = "cpu") ->
     return class_statistics(features.to(device), labels.to(device), len(counts))
 
 
-def stage_of(size: Size, device: str, gaussians: ClassGaussians, **changes: Any) -> Calibration:
-    """Returns the ICC stage of the package, its statistics given: what `maximise` does is what is timed."""
-    settings = {"virtual_per_class": size.virtual_per_class, "head_batch": size.head_batch, **changes}
-    stage = Calibration(
-        CommonSettings(), CalibrationSettings.model_validate(settings), num_classes=len(size.counts)
-    )
+def m_step_of(size: Size, device: str, **changes: Any) -> MStep:
+    """Returns the M-step of the package, ready to `fit` class Gaussians: what is timed."""
+    wanted = {"virtual_per_class": size.virtual_per_class, "batch": size.head_batch, **changes}
+    common, settings = CommonSettings(), MStepSettings.model_validate(wanted)
+    statistics = Statistics(common, StatisticsSettings(), keep_features=False)
     labels = torch.repeat_interleave(torch.arange(len(size.counts)), torch.tensor(size.counts))
     images = ImageSet(torch.zeros(len(labels), 3, 1, 1, dtype=torch.uint8), labels, len(size.counts))
-    network = Network(nn.Linear(1, 1), new_head(size))
     runtime = Runtime(accelerator=device)
-    stage.prepare(StageContext(network.to(runtime.device), images, runtime, lambda done, total: None))
-    stage.smoothed = stage.current = gaussians
-    return stage
+    network = Network(nn.Linear(1, 1), new_head(size)).to(runtime.device)
+    m_step = build_m_step(common, settings, statistics, real_features=False)
+    m_step.prepare(StageContext(network, images, runtime, lambda done, total: None), 1)
+    return m_step
 
 
 def new_head(size: Size) -> nn.Module:

@@ -26,7 +26,7 @@ TINY = [
     "--set", "stage1.epochs=2",
 ]  # fmt: skip
 TINY_LMD = [
-    *TINY, "--set", "stage2.iterations=1", "--set", "stage2.virtual_per_class=40", "--set", "stage2.head_batch=20",
+    *TINY, "--set", "iterations=1", "--set", "m_step.virtual_per_class=40", "--set", "m_step.batch=20",
 ]  # fmt: skip
 
 

@@ -5,11 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from lmd import methods
 from lmd.errors import SettingsError
 from lmd.methods import lmd as lmd_method
-from lmd.settings import merge, parse_override, read_recipe, resolve
+from lmd.settings import (
+    CommonSettings,
+    Optimisation,
+    Settings,
+    merge,
+    parse_override,
+    read_recipe,
+    resolve,
+)
 
 
 def test_later_layers_win_and_overrides_win_over_all() -> None:
@@ -20,9 +29,9 @@ def test_later_layers_win_and_overrides_win_over_all() -> None:
 
 def test_an_override_of_a_group_keeps_its_other_values() -> None:
     assert merge({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}) == {"a": {"b": 3, "c": 2}}
-    settings = resolve(lmd_method.Settings, overrides=["stage2.head_optimisation.lr=0.5"])
-    expected = lmd_method.Settings().stage2.head_optimisation.model_copy(update={"lr": 0.5})
-    assert settings.stage2.head_optimisation == expected
+    settings = resolve(lmd_method.Settings, overrides=["m_step.optimisation.lr=0.5"])
+    expected = lmd_method.Settings().m_step.optimisation.model_copy(update={"lr": 0.5})
+    assert settings.m_step.optimisation == expected
     assert expected.weight_decay > 0
 
 
@@ -33,12 +42,11 @@ def test_an_override_of_a_group_keeps_its_other_values() -> None:
         ("stage1.epochs=0", ["stage1.epochs", "0", "greater than or equal to 1"]),
         ("size=banana", ["size", "banana"]),
         ("stage1.kl=sideways", ["stage1.kl", "sideways", "teacher_student"]),
-        ("stage2.fdc_metric=manhattan", ["fdc_metric", "manhattan", "precision"]),
+        ("e_step.distance=manhattan", ["e_step.distance", "manhattan", "precision"]),
         ("stage1.optimisation.lr=-1", ["stage1.optimisation.lr", "-1"]),
         ("stage1.optimisation.lr=.nan", ["stage1.optimisation.lr", "nan"]),
         ("stage1", ["name=value", "stage1"]),
         ("=3", ["name=value"]),
-        ("stage2={iterations: 0, final_m_step: false}", ["stage2", "never trained"]),
     ],
 )
 def test_a_wrong_override_is_one_line_that_names_it(override: str, words: list[str]) -> None:
@@ -47,6 +55,53 @@ def test_a_wrong_override_is_one_line_that_names_it(override: str, words: list[s
     message = str(caught.value)
     assert "\n" not in message
     assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("stage2.head_optimisation.lr=0.1", "it is now 'm_step.optimisation.lr'"),
+        ("stage2.encoder_optimisation={lr: 1}", "it is now 'e_step.optimisation.lr'"),
+        ("stage2.iterations=3", "it is now 'iterations'"),
+        ("rrl=false", "it is now 'without'"),
+        ("stage1.ramp=linear", "it is now 'stage1.ramp_epochs'"),
+        ("stage1.teacher_bn=batch", "it is gone"),
+        ("stage2.phi_cap=3", "it is gone"),
+    ],
+)
+def test_a_name_of_an_earlier_version_is_refused_with_todays(override: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=rf"is of an earlier version: {message}"):
+        resolve(lmd_method.Settings, overrides=[override])
+
+
+def test_lmd_has_at_most_28_settings_of_its_own() -> None:
+    """An optimisation counts as one; what every method has does not count."""
+
+    def leaves(model: type[BaseModel], prefix: str = "") -> list[str]:
+        found: list[str] = []
+        for name, field in model.model_fields.items():
+            kind = field.annotation
+            group = isinstance(kind, type) and issubclass(kind, Settings) and kind is not Optimisation
+            found += leaves(kind, f"{prefix}{name}.") if group else [prefix + name]  # type: ignore[arg-type]
+        return found
+
+    own = [name for name in leaves(lmd_method.Settings) if name not in CommonSettings.model_fields]
+    assert len(own) <= 28, own
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_every_setting_is_described_in_one_line(name: str) -> None:
+    def undescribed(model: type[BaseModel], prefix: str = "") -> list[str]:
+        found: list[str] = []
+        for field_name, field in model.model_fields.items():
+            kind = field.annotation
+            if isinstance(kind, type) and issubclass(kind, Settings):
+                found += undescribed(kind, f"{prefix}{field_name}.")
+            elif not field.description or "\n" in field.description.strip() or len(field.description) > 110:
+                found.append(prefix + field_name)
+        return found
+
+    assert undescribed(methods.load(name).Settings) == []
 
 
 def test_settings_are_frozen() -> None:
@@ -74,8 +129,8 @@ def test_an_override_is_read_as_yaml() -> None:
 
 
 def test_scientific_notation_reaches_a_number() -> None:
-    settings = resolve(lmd_method.Settings, overrides=["stage2.encoder_optimisation.lr=1e-6"])
-    assert settings.stage2.encoder_optimisation.lr == 1e-6
+    settings = resolve(lmd_method.Settings, overrides=["e_step.optimisation.lr=1e-6"])
+    assert settings.e_step.optimisation.lr == 1e-6
 
 
 @pytest.mark.parametrize("name", methods.names())
@@ -89,11 +144,10 @@ def test_every_budget_of_every_method_resolves_and_round_trips(name: str, budget
 def test_the_defaults_of_lmd_are_the_papers() -> None:
     settings = resolve(lmd_method.Settings)
     assert settings.stage1.consistency_weight == 10.0
-    assert settings.stage1.probability_factor == 0.5
-    assert settings.stage2.virtual_per_class == 50_000
-    assert settings.stage2.distribution_weight == 1e-4
-    assert settings.stage2.head_optimisation.lr == 1e-5
-    assert settings.stage2.encoder_optimisation.lr == 1e-6
+    assert settings.m_step.virtual_per_class == 50_000
+    assert settings.e_step.distribution_weight == 1e-4
+    assert settings.m_step.optimisation.lr == 1e-5
+    assert settings.e_step.optimisation.lr == 1e-6
     assert (settings.encoder, settings.size, settings.batch) == ("resnet18", 224, 128)
 
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 from sklearn.covariance import OAS, LedoitWolf
 
-from lmd.errors import SettingsError
 from lmd.losses.covariance import factorise, ledoit_wolf_coefficients, pooled_covariance, shrink
 from lmd.losses.gaussian import ClassGaussians, class_statistics
 from tests.losses.test_gaussian import sample
@@ -63,7 +62,5 @@ def test_shrinkage_toward_the_identity_leaves_small_classes_their_roots() -> Non
 def test_what_cannot_be_factorised_is_named(bad: float) -> None:
     spread = (torch.eye(3), bad * torch.eye(3))
     gaussians = ClassGaussians(torch.zeros(2, 3), spread, torch.tensor([9, 1]), torch.zeros(2, 3))
-    with pytest.raises(
-        SettingsError, match=r"class 1 \(1 draws, 3 channels\) is not positive definite.*ridge"
-    ):
+    with pytest.raises(ValueError, match=r"class 1 \(1 draws, 3 channels\) is not positive definite"):
         factorise(gaussians, 1)

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lmd.errors import SettingsError
 from lmd.losses import exact
 from lmd.losses.covariance import shrink
 from lmd.losses.exact import ExpectedCrossEntropy, minimise, quasi_normal
@@ -221,7 +220,7 @@ def test_single_precision_reaches_the_same_minimum() -> None:
 
 @pytest.mark.parametrize("classes", [1, 30_000])
 def test_a_number_of_classes_without_points_is_refused(classes: int) -> None:
-    with pytest.raises(SettingsError, match=rf"needs 2 to \d+ classes, not {classes}.*m_step=sampled"):
+    with pytest.raises(ValueError, match=rf"needs 2 to \d+ classes, not {classes}"):
         quasi_normal(classes - 1, 8, seed=0)
 
 
@@ -239,5 +238,5 @@ def test_a_logit_gap_of_hundreds_is_finite(sure_of: int) -> None:
 def test_a_classifier_that_has_diverged_is_named() -> None:
     weight, bias = head(3, 5)
     weight[1, 2] = float("nan")
-    with pytest.raises(SettingsError, match="exact M-step"):
+    with pytest.raises(ValueError, match="covariance of the logits"):
         objective_of(gaussians_of([40, 12, 3]))(weight, bias)

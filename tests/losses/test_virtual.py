@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from lmd.errors import SettingsError
 from lmd.losses import virtual
 from lmd.losses.covariance import shrink
 from lmd.losses.gaussian import ClassGaussians, class_statistics
@@ -92,7 +91,7 @@ def test_no_feature_comes_twice() -> None:
 
 
 def test_a_matrix_that_cannot_be_factorised_is_refused() -> None:
-    with pytest.raises(SettingsError, match="class 0"):
+    with pytest.raises(ValueError, match="class 0"):
         VirtualFeatures(
             ClassGaussians(torch.zeros(1, 2), (torch.zeros(2, 2),), torch.tensor([9]), torch.zeros(1, 2))
         )

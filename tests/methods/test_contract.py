@@ -228,18 +228,18 @@ def totals(folder: RunFolder, stage: str) -> list[float]:
 def longer(name: str) -> Tree:
     """More epochs of each stage that trains."""
     changes: Tree = {"stage1": {"epochs": 10, "optimisation": {"schedule": "constant", "warmup_epochs": 0.0}}}
-    stage2 = getattr(settings_of(name), "stage2", None)
-    if hasattr(stage2, "epochs"):
+    settings = settings_of(name)
+    if hasattr(getattr(settings, "stage2", None), "epochs"):
         changes["stage2"] = {"epochs": 10}
-    elif hasattr(stage2, "iterations"):
-        changes["stage2"] = {"iterations": 5, **slow_encoder(name)["stage2"]}
+    elif hasattr(settings, "iterations"):
+        changes |= {"iterations": 5, **slow_encoder(name)}
     return changes
 
 
 def slow_encoder(name: str) -> Tree:
     """ICC's own rate for the encoder; the toy's is a thousand times that, and FDC is unbounded below."""
-    own = hasattr(getattr(settings_of(name), "stage2", None), "encoder_optimisation")
-    return {"stage2": {"encoder_optimisation": {"lr": 1e-6}}} if own else {}
+    own = hasattr(settings_of(name), "e_step")
+    return {"e_step": {"optimisation": {"lr": 1e-6}}} if own else {}
 
 
 def test_losses_are_finite_and_fall(name: str, dataset: Dataset, tmp_path: Path) -> None:

@@ -18,8 +18,9 @@ from lmd.models.encoder import build_encoder, num_features
 from lmd.models.network import Network
 from lmd.runtime import Runtime, free_memory
 from lmd.stages.base import StageContext
-from lmd.stages.calibration import statistics as _estimate
-from lmd.stages.calibration.statistics import check_memory, stream_statistics
+from lmd.stages.calibration import memory
+from lmd.stages.calibration.memory import check_memory
+from lmd.stages.calibration.statistics import stream_statistics
 from tests.processes import on_two
 
 # The last class has one image, which one of two processes sees alone; the first has more than channels.
@@ -73,9 +74,9 @@ def test_half_as_many_images_as_channels_need_a_factor(
     count: int, needed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One class of 96 channels: its rows in double precision twice, and its rows or a matrix in fp32."""
-    monkeypatch.setattr(_estimate, "free_memory", lambda device: needed)
+    monkeypatch.setattr(memory, "free_memory", lambda device: needed)
     check_memory(np.array([count]), 96, 1, torch.device("cpu"))
-    monkeypatch.setattr(_estimate, "free_memory", lambda device: needed - 1)
+    monkeypatch.setattr(memory, "free_memory", lambda device: needed - 1)
     with pytest.raises(SettingsError, match="1 classes with 96 channels"):
         check_memory(np.array([count]), 96, 1, torch.device("cpu"))
 

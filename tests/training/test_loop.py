@@ -18,8 +18,11 @@ from lmd.errors import CheckpointError, SettingsError
 from lmd.files import save_tree
 from lmd.run import RunFolder, load_checkpoint
 from lmd.settings import CommonSettings, Tree, merge, resolve
-from lmd.stages.calibration.algorithm import Calibration
+from lmd.stages.calibration.e_step import EStep
+from lmd.stages.calibration.m_step import SampledMStep
+from lmd.stages.calibration.statistics import Statistics
 from lmd.stages.relation import RelationLearning
+from lmd.training import loop
 from lmd.training.progress import Silent
 from lmd.training.start import train
 from tests import toy
@@ -80,17 +83,28 @@ def test_each_loss_term_is_logged(finished: RunFolder) -> None:
         "sample_consistency",
         "channel_consistency",
     }
-    assert set(last["losses"]) == {"maximise", "expect", "expect_label", "distribution_consistency"}
+    assert set(last["losses"]) == {"maximise"}
+    before = records(finished)[-2]["losses"]
+    assert set(before) == {"maximise", "expect", "expect_label", "distribution_consistency"}
     losses = first["losses"]
     relation = losses["sample_consistency"] + losses["channel_consistency"]
     relation += 0.5 * losses["probability_consistency"]
     assert losses["total"] == pytest.approx(losses["cross_entropy"] + relation, rel=1e-5)
 
 
-def test_the_final_m_step_follows_the_last_e_step(finished: RunFolder) -> None:
+def test_the_closing_m_step_follows_the_last_e_step(finished: RunFolder) -> None:
     stage2 = [set(record["losses"]) for record in records(finished) if record["stage"] == "stage2"]
-    assert ["expect" in terms for terms in stage2] == [False, True, True]
+    assert ["expect" in terms for terms in stage2] == [True, True, False]
     assert all("maximise" in terms for terms in stage2)
+
+
+def test_validation_judges_the_pair_before_the_e_step(
+    finished: RunFolder, dataset: Dataset, tmp_path: Path
+) -> None:
+    """What iteration 0 offers is what a run without any E-step ends with."""
+    alone = train(dataset, "lmd", settings_of("lmd", iterations=0), tmp_path / "alone")
+    first = next(record for record in records(finished) if record["stage"] == "stage2")
+    assert first["validation"] == records(alone)[-1]["validation"]
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(
@@ -119,8 +133,8 @@ def test_validation_chooses_in_the_last_stage_alone(
 ) -> None:
     """Where validation only gets worse, CE keeps its first epoch, and LMD's stage 2 gets stage 1's last."""
     scores = iter(range(100, 0, -1))
-    monkeypatch.setattr(_Trainer, "_validate", lambda *_: {"bacc": next(scores), "auc": 0.5})
-    settings = settings_of(name, **({"stage2": {"iterations": 0}} if name == "lmd" else {}))
+    monkeypatch.setattr(loop, "validate", lambda *_: {"bacc": next(scores), "auc": 0.5})
+    settings = settings_of(name, **({"iterations": 0} if name == "lmd" else {}))
     encoders = Encoders(tmp_path / "run")
     weights = weights_of(train(dataset, name, settings, tmp_path / "run", progress=encoders))
     expected = encoders.after[handed_over]
@@ -166,11 +180,11 @@ def killed(data: Path, out: Path, owner: type, name: str, call: int) -> None:
     [
         (RelationLearning, "_train_step", 3, "stage 1, before the first checkpoint"),
         (RelationLearning, "_train_step", 11, "stage 1, second epoch"),
-        (Calibration, "estimate", 1, "between the stages"),
-        (Calibration, "_cyclic_labels", 4, "first M-step"),
-        (Calibration, "_cyclic_labels", 8, "second M-step, after an E-step"),
-        (Calibration, "_expect_terms", 3, "first E-step"),
-        (Calibration, "_expect_terms", 10, "second E-step"),
+        (Statistics, "update", 1, "between the stages"),
+        (SampledMStep, "labels", 4, "first M-step"),
+        (SampledMStep, "labels", 8, "second M-step, after an E-step"),
+        (EStep, "loss", 3, "first E-step"),
+        (EStep, "loss", 10, "second E-step"),
     ],
 )
 def test_killed_and_resumed_equals_uninterrupted(
@@ -201,10 +215,10 @@ def interrupted(
 @pytest.mark.parametrize(
     "changes",
     [
-        {"stage2": {"cov": "ledoit_wolf"}},
-        {"stage2": {"final_m_step": False, "reinit": "each_iter"}},
-        {"stage2": {"sample_from": "current", "virtual": False}},
-        {"stage1": {"teacher_bn": "ema_buffers", "stage2_from": "teacher"}, "select": "last"},
+        {"statistics": {"covariance": "ledoit_wolf"}},
+        {"m_step": {"solver": "exact"}},
+        {"without": "vfc"},
+        {"stage1": {"stage2_from": "teacher"}, "select": "last"},
     ],
 )
 @pytest.mark.parametrize("stage", ["stage1", "stage2"])
@@ -253,7 +267,7 @@ def test_a_checkpoint_of_another_version_is_one_line(dataset: Dataset, tmp_path:
     interrupted(dataset, out, stage="stage2")
     folder = RunFolder(out)
     saved = load_checkpoint(folder)
-    del saved["stage_state"]["smoothed"]["rows"]
+    del saved["stage_state"]["statistics"]["smoothed"]["rows"]
     save_tree(folder.checkpoint, saved)
     with pytest.raises(CheckpointError, match="does not fit stage 'stage2': another version of lmd wrote it"):
         train(dataset, "lmd", settings_of("lmd"), out, resume=True)
