@@ -176,10 +176,23 @@ def too_wide(line: str) -> bool:
     return len(line) > WIDTH and not line.lstrip().startswith("|") and len(line.split()) > 1
 
 
+def anchors(text: str) -> set[str]:
+    """The names that a page's headings have as targets of links."""
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def leads_nowhere(page: Path, text: str, link: str) -> bool:
+    file, _, anchor = link.partition("#")
+    target = page.parent / file if file else page
+    there = target.read_text() if file and target.is_file() and target.suffix == ".md" else text
+    return not target.exists() or (bool(anchor) and anchor not in anchors(there))
+
+
 def dead_links(page: Path, text: str) -> list[str]:
-    """The relative links of a page that lead nowhere."""
-    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", re.sub(r"`[^`]*`", "", text))
-    return [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    """The links within the repository that lead nowhere."""
+    links = re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`]*`", "", text))
+    return [link for link in links if "://" not in link and leads_nowhere(page, text, link)]
 
 
 def faults(page: Path, text: str) -> list[str]:
@@ -215,9 +228,14 @@ def test_a_page_that_is_not_plain_is_found() -> None:
     assert faults(page, "Words.\n    " + "code " * 23) == ["line 2 is too long"]
     assert faults(page, "Words.\n| " + "cell " * 30 + "|\n" + "w" * 111 + "\n" + "w" * 110) == []
     assert len(faults(page, "As in methods.md 1.3, evidence.md and DESIGN section 5.")) == 3
-    assert faults(page, "[here](docs/no.md), [there](docs/paper.md#x), [web](https://a.b), `[code](x)`.") == [
-        "the link docs/no.md leads nowhere"
+    links = "[a](docs/no.md), [b](docs/speed.md#stage-1), [c](https://a.b), [d](#here), `[e](x)`.\n# Here\n"
+    assert faults(page, links + "[f](docs/speed.md#no), [g](#no)") == [
+        f"the link {link} leads nowhere" for link in ("docs/no.md", "docs/speed.md#no", "#no")
     ]
+
+
+def test_the_list_of_what_is_to_be_rewritten_names_pages_and_modules() -> None:
+    assert set(TO_REWRITE) <= {name_of(path) for path in [*PAGES, *PYTHON]}
 
 
 # Citations in the code.
