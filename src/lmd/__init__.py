@@ -1,3 +1,68 @@
-"""Long-tailed medical diagnosis: training classifiers that recognise rare classes, and proving it."""
+"""Long-tailed medical diagnosis: training classifiers that recognise rare classes, and proving it.
 
-__version__ = "0.1.0"
+    import lmd
+
+    data = lmd.prepare("folder", root="images", out="data")
+    run = lmd.train(data, method="lmd", budget="short", out="run", seed=1)
+    lmd.evaluate(run, split="test").metrics["bacc"]
+    lmd.load("run").predict(["a.jpg", "b.dcm"])
+
+docs/api.md describes them. Nothing heavy is imported before one of them is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from lmd.version import __version__
+
+if TYPE_CHECKING:
+    from lmd import data, evaluation, losses, methods, models, stages
+    from lmd.api import evaluate, inspect, load, prepare, read_dataset, reproduce, train
+    from lmd.errors import CheckpointError, DataError, LmdError, SettingsError
+    from lmd.run import RunFolder
+
+__all__ = [
+    "CheckpointError",
+    "DataError",
+    "LmdError",
+    "RunFolder",
+    "SettingsError",
+    "__version__",
+    "data",
+    "evaluate",
+    "evaluation",
+    "inspect",
+    "load",
+    "losses",
+    "methods",
+    "models",
+    "prepare",
+    "read_dataset",
+    "reproduce",
+    "stages",
+    "train",
+]
+
+_ROOMS = ("data", "evaluation", "losses", "methods", "models", "stages")
+_HOMES = {
+    "lmd.api": ("evaluate", "inspect", "load", "prepare", "read_dataset", "reproduce", "train"),
+    "lmd.errors": ("CheckpointError", "DataError", "LmdError", "SettingsError"),
+    "lmd.run": ("RunFolder",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used (PEP 562)."""
+    if name in _ROOMS:
+        return importlib.import_module(f"lmd.{name}")
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(home), name)
+    raise AttributeError(f"module 'lmd' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    """Returns the public names."""
+    return sorted(__all__)

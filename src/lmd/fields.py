@@ -38,19 +38,19 @@ def old_names_of(model: type[BaseModel], prefix: str = "") -> dict[str, str]:
     return names
 
 
-def leaf_names(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Returns the dotted names of all values of a nested tree.
+def leaf_values(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Returns all values of a nested tree with their dotted names.
 
-    >>> leaf_names({"a": 1, "b": {"c": 2}})
-    ['a', 'b.c']
+    >>> leaf_values({"a": 1, "b": {"c": 2}})
+    [('a', 1), ('b.c', 2)]
     """
-    names: list[str] = []
+    found: list[tuple[str, Any]] = []
     for name, value in tree.items():
         if isinstance(value, Mapping) and value:
-            names += leaf_names(cast("Mapping[str, Any]", value), f"{prefix}{name}.")
+            found += leaf_values(cast("Mapping[str, Any]", value), f"{prefix}{name}.")
         else:
-            names.append(f"{prefix}{name}")
-    return names
+            found.append((f"{prefix}{name}", value))
+    return found
 
 
 def setting_lines(settings: BaseModel) -> list[str]:
@@ -74,7 +74,7 @@ def _rows(settings: BaseModel, prefix: str) -> Iterator[tuple[str, str, str]]:
         if isinstance(value, BaseModel):
             yield from _rows(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name} = {_as_yaml(value)}", _choices(field.annotation), field.description or ""
+            yield f"{prefix}{name} = {as_yaml(value)}", _choices(field.annotation), field.description or ""
 
 
 def _choices(annotation: Any) -> str:
@@ -84,6 +84,6 @@ def _choices(annotation: Any) -> str:
     return f"({', '.join(found)})" if found else ""
 
 
-def _as_yaml(value: Any) -> str:
-    """A value as `--set` and recipes write it."""
+def as_yaml(value: Any) -> str:
+    """Returns a value as `--set` and recipes write it."""
     return yaml.safe_dump(value, default_flow_style=True).removesuffix("\n").removesuffix("\n...")

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from lmd import __version__
+from lmd.version import __version__
 
 if TYPE_CHECKING:
     import torch

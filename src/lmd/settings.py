@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lmd.errors import SettingsError, suggest
-from lmd.fields import leaf_names, old_names_of, setting_names
+from lmd.fields import leaf_values, old_names_of, setting_names
 
 Tree = dict[str, Any]
 
@@ -165,7 +165,7 @@ def resolve(model: type[S], *layers: Mapping[str, Any], overrides: Sequence[str]
 
 def _refuse_old_names(model: type[Settings], tree: Tree) -> None:
     old_names, known = old_names_of(model), setting_names(model)
-    for name in leaf_names(tree):
+    for name, _ in leaf_values(tree):
         old = next((old for old in old_names if f"{name}.".startswith(f"{old}.")), None)
         if old is not None and name not in known:
             new = old_names[old]

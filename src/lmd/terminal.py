@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -25,6 +25,21 @@ def bar(title: str) -> Iterator[Callable[[int, int], None]]:
     with _progress() as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+class Watching:
+    """Shows trainings and other steps one after another (see `lmd.training.progress.Watcher`)."""
+
+    @contextmanager
+    def training(self, title: str) -> Iterator[TrainingProgress]:
+        """Gives the bars of a training, named by the title."""
+        with TrainingProgress() as progress:
+            progress.prefix = f"{title} "
+            yield progress
+
+    def steps(self, title: str) -> AbstractContextManager[Callable[[int, int], None]]:
+        """Gives one bar."""
+        return bar(title)
 
 
 class TrainingProgress:

@@ -36,7 +36,7 @@ def test_the_channel_term_is_divided_by_the_batch() -> None:
     student, teacher = output(7, 0), output(7, 1)
     found = stage().consistency(student, teacher)["channel_consistency"]
     difference = channel_relation(student.features) - channel_relation(teacher.features)
-    assert float(found) == pytest.approx(float(difference.square().sum()) / 7, rel=1e-6)
+    assert float(found.detach()) == pytest.approx(float(difference.detach().square().sum()) / 7, rel=1e-6)
 
 
 def test_a_process_of_two_keeps_half_of_the_gradient(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from lmd.data.dataset.manifest import read_dataset
+from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.evaluation.evaluate import evaluate, write_evaluation
 from lmd.evaluation.predict import load_model, predict_split, write_predictions
 from lmd.run import RunFolder, read_identity
@@ -15,7 +15,7 @@ from lmd.settings import Tree
 def evaluate_run(
     folder: RunFolder,
     split: str,
-    data: Path | None = None,
+    data: Dataset | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Tree:
     """Writes predictions-<split>.csv and evaluation-<split>.json of a run and returns the latter.
@@ -25,7 +25,7 @@ def evaluate_run(
         DataError: the data set is gone, has other classes, or has no such split.
     """
     model = load_model(folder)
-    dataset = read_dataset(data or Path(read_identity(folder)["data"]))
+    dataset = data or read_dataset(Path(read_identity(folder)["data"]))
     predictions = predict_split(model, dataset, split, progress)
     groups = model.card.groups
     result = evaluate(

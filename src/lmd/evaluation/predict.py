@@ -16,7 +16,7 @@ import torch
 
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.cache import open_cache
-from lmd.data.decode.images import decode_small
+from lmd.data.decode.images import decode_small, list_images
 from lmd.data.feed.loader import image_set
 from lmd.data.feed.views import clean
 from lmd.errors import CheckpointError, DataError
@@ -49,10 +49,33 @@ class Model:
         """The class names, in the order of the logits."""
         return self.card.classes
 
+    def predict(
+        self, images: Sequence[Path | str] | Path | str, *, skip_bad: bool = False, frame: int | None = None
+    ) -> pd.DataFrame:
+        """Returns a table with a row for each image: `id`, `predicted`, and `p_<class>` for each class.
+
+        Args:
+            images: image files, or folders of them.
+            skip_bad: leave out images that cannot be read.
+            frame: which frame of files that hold several, from 1.
+
+        Raises:
+            DataError: an image cannot be read (without `skip_bad`), or none can.
+        """
+        answers, _ = predict_files(self, image_files(images), skip_bad, frame)
+        return answers.drop(columns=["label", "group"])
+
     @cached_property
     def at_rest(self) -> Network:
         """The network that answers: a copy of the trained one as it is now, with less to compute."""
         return at_rest(self.network, self.runtime.precision)
+
+
+def image_files(images: Sequence[Path | str] | Path | str) -> list[Path]:
+    """Returns image files: those named, and all below the folders named."""
+    named = [images] if isinstance(images, Path | str) else images
+    paths = [Path(path) for path in named]
+    return [file for path in paths for file in (list_images(path) if path.is_dir() else [path])]
 
 
 def load_model(folder: RunFolder) -> Model:

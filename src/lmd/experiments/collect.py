@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lmd import __version__
 from lmd.evaluation.evaluate import DRAWS, LEVEL
 from lmd.experiments.base import KINDS, Block, Contrast, Experiment, Row
 from lmd.experiments.measure import Samples, difference, measure, read_cases, summary, verdict
@@ -16,6 +15,7 @@ from lmd.experiments.request import Job, imbalance
 from lmd.experiments.runs import Run, applicable, sha256_of
 from lmd.run import read_identity
 from lmd.settings import Tree
+from lmd.version import __version__
 
 # By the folder of a run that took its first stage over: the run that trained it.
 Sources = dict[Path, Run]

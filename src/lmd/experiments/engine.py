@@ -16,7 +16,7 @@ from lmd.experiments.request import Job, Request, check
 from lmd.experiments.runs import Run, all_runs, check_begun, start_of
 from lmd.reporting.experiment import write_experiment
 from lmd.settings import Tree
-from lmd.terminal import TrainingProgress, bar
+from lmd.training.progress import SilentWatcher, Watcher
 from lmd.training.start import train
 
 Say = Callable[[str], None]
@@ -31,7 +31,7 @@ class Outcome:
     failures: dict[str, str] = field(default_factory=dict[str, str])
 
 
-def reproduce(request: Request, say: Say = lambda line: None) -> Outcome:
+def reproduce(request: Request, say: Say = lambda line: None, watcher: Watcher | None = None) -> Outcome:
     """Trains and tests what is missing, then writes table.md, table.csv, table.json and the figures.
 
     A training that diverges is reported in the table; the others go on.
@@ -44,7 +44,7 @@ def reproduce(request: Request, say: Say = lambda line: None) -> Outcome:
     runs = all_runs(job)
     check_begun(runs)
     state.claim(job)
-    failures = _train_all(job, runs, say)
+    failures = _train_all(job, runs, say, watcher or SilentWatcher())
     content = collect(job, runs, failures)
     table = write_experiment(request.out, content)
     return Outcome(table, content, failures)
@@ -86,7 +86,7 @@ def _tested(run: Run) -> bool:
     return run.finished and run.folder.evaluation("test").is_file()
 
 
-def _train_all(job: Job, runs: list[Run], say: Say) -> dict[str, str]:
+def _train_all(job: Job, runs: list[Run], say: Say, watcher: Watcher) -> dict[str, str]:
     failures: dict[str, str] = {}
     wanted = _wanted(job, runs)
     for number, run in enumerate(wanted, 1):
@@ -96,23 +96,22 @@ def _train_all(job: Job, runs: list[Run], say: Say) -> dict[str, str]:
             continue
         began = time.perf_counter()
         try:
-            _train(run, runs, place)
+            _train(run, runs, place, watcher)
         except SettingsError as error:
             failures[run.name] = str(error)
             say(f"{place}: failed: {error}")
             continue
-        result = _test(run, place)
+        result = _test(run, place, watcher)
         score = result["metrics"]["bacc"]["value"]
         say(f"{place}: balanced accuracy {score:.3f} on test, {time.perf_counter() - began:.0f} s")
     return failures
 
 
-def _train(run: Run, runs: list[Run], place: str) -> None:
+def _train(run: Run, runs: list[Run], place: str, watcher: Watcher) -> None:
     start = start_of(run, runs)
     if run.folder.path.exists() and not run.begun:
         shutil.rmtree(run.folder.path)  # Killed before it had written what it is: nothing to go on with.
-    with TrainingProgress() as progress:
-        progress.prefix = f"{place} "
+    with watcher.training(place) as progress:
         train(
             run.dataset,
             run.row.method,
@@ -124,7 +123,7 @@ def _train(run: Run, runs: list[Run], place: str) -> None:
         )
 
 
-def _test(run: Run, place: str) -> Tree:
+def _test(run: Run, place: str, watcher: Watcher) -> Tree:
     """Tests a run, once: what it was tested with stays."""
-    with bar(f"{place} test") as progress:
-        return evaluate_run(run.folder, "test", run.dataset.folder, progress)
+    with watcher.steps(f"{place} test") as progress:
+        return evaluate_run(run.folder, "test", run.dataset, progress)

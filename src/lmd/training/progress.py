@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from lmd.parallel import Progress as Tick
+from lmd.parallel import quiet
 from lmd.settings import Tree
 
 
@@ -41,3 +45,29 @@ class Silent:
 
     def finished(self, record: Tree) -> None:
         """Shows nothing."""
+
+
+class Watcher(Protocol):
+    """What shows a person how far several trainings are, one after another."""
+
+    def training(self, title: str) -> AbstractContextManager[Progress]:
+        """Gives what shows a training, for a while."""
+        ...
+
+    def steps(self, title: str) -> AbstractContextManager[Tick]:
+        """Gives what shows the steps of something else, such as a test, for a while."""
+        ...
+
+
+class SilentWatcher:
+    """Shows nothing."""
+
+    @contextmanager
+    def training(self, title: str) -> Iterator[Progress]:
+        """Shows nothing."""
+        yield Silent()
+
+    @contextmanager
+    def steps(self, title: str) -> Iterator[Tick]:
+        """Shows nothing."""
+        yield quiet

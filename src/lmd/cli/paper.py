@@ -1,0 +1,60 @@
+"""The verbs about the paper and its methods: reproduce, methods."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lmd.cli.app import Set, app
+
+
+@app.command()
+def reproduce(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="table1 to table5, or fig3 to fig7")],
+    data: Annotated[
+        list[str], typer.Option(help="a dataset folder; for table3 once for each r, as --data 100=DIR")
+    ],
+    out: Annotated[Path, typer.Option(help="the folder for runs, tables and figures; a second call goes on")],
+    seeds: Annotated[int, typer.Option(help="how many seeds, from 42")] = 3,
+    methods: Annotated[
+        str | None, typer.Option(help="train these rows alone: names with commas between them")
+    ] = None,
+    budget: Annotated[str, typer.Option(help="smoke, short (hours on 2 cores) or paper")] = "paper",
+    weights: Annotated[str | None, typer.Option(help="a safetensors file for the encoder")] = None,
+    partial_weights: Annotated[
+        bool, typer.Option("--partial-weights", help="accept weights that lack some tensors")
+    ] = False,
+    settings: Set = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="list the runs and what exists of them; train nothing")
+    ] = False,
+) -> None:
+    """Runs a table or figure of the paper and sets its numbers beside ours, with intervals."""
+    from lmd.experiments.engine import plan, reproduce
+    from lmd.experiments.request import Request
+    from lmd.terminal import Watching
+
+    request = Request(name, data, out, seeds, methods, budget, weights, partial_weights, settings or [])
+    if dry_run:
+        typer.echo("\n".join(plan(request)))
+        return
+    outcome = reproduce(request, typer.echo, Watching())
+    typer.echo(f"table: {outcome.table}")
+    if outcome.failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def methods(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="show all about one method, or a path to a .py file")
+    ] = None,
+) -> None:
+    """Lists the methods with their status and paper; shows all about one that is named."""
+    from lmd import methods as registry
+
+    lines = registry.overview() if name is None else registry.describe(name)
+    for line in lines:
+        typer.echo(line)
