@@ -334,6 +334,19 @@ def reproduce(
 
 
 @app.command()
+def paper(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="table1 to table5, or fig3 to fig7")
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="the numbers of a table as CSV")] = False,
+) -> None:
+    """Shows the tables of arXiv 2502.03238, and what it states of its figures."""
+    from lmd.experiments.paper.printing import shown
+
+    typer.echo(shown(name, as_csv), nl=False)
+
+
+@app.command()
 def methods(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="show all about one method, or a path to a .py file")

@@ -195,11 +195,18 @@ def _check_points(experiment: Experiment, dataset: Dataset) -> None:
 
 
 def shown_classes(experiment: Experiment, dataset: Dataset) -> list[str]:
-    """Returns the classes that a projection shows, those without a test image left out."""
+    """Returns the classes that a projection shows, those without a test image left out.
+
+    They are those of the paper's figure; on data that lack one of them, those that `points` names.
+    """
     count = dict(zip(dataset.classes, dataset.counts("test"), strict=True))
+    return [name for name in _wanted_classes(experiment, dataset, count) if count[name]]
+
+
+def _wanted_classes(experiment: Experiment, dataset: Dataset, count: dict[str, int]) -> Sequence[str]:
     groups = dataset.info.groups
+    if set(experiment.paper.classes) <= set(dataset.classes):
+        return experiment.paper.classes
     if experiment.points == "largest":
-        names = [max(groups[group], key=lambda name: count[name]) for group in GROUPS]
-    else:
-        names = groups["tail"]
-    return [name for name in names if count[name]]
+        return [max(groups[group], key=lambda name: count[name]) for group in GROUPS]
+    return groups["tail"]
