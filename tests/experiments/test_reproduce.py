@@ -14,6 +14,7 @@ from lmd.experiments.engine import Outcome, plan, reproduce
 from lmd.experiments.paper import load
 from lmd.experiments.request import check
 from lmd.settings import Tree
+from tests.experiments import by_hand
 from tests.experiments.phantoms import COMMON, draw_phantoms, request_of
 
 
@@ -143,6 +144,18 @@ def test_rows_are_put_in_an_order_only_where_intervals_do_not_overlap(outcomes: 
         others = [entry for key, entry in entries.items() if key != row["key"]]
         assert row["clearly_above"] == sum(entry["high"] < mine["low"] for entry in others)
         assert row["clearly_below"] == sum(entry["low"] > mine["high"] for entry in others)
+
+
+@pytest.mark.parametrize("name", ["table1", "table2", "table4", "table5", "fig3", "fig7"])
+def test_the_page_names_the_rows_that_cannot_differ(
+    name: str, outcomes: dict[str, Outcome], root: Path
+) -> None:
+    text, runs = outcomes[name].table.read_text(), root / name / "runs/data"
+    assert by_hand.named("cannot differ: in every run", text) == by_hand.same_answers(runs)
+    assert by_hand.named("can differ in the classifier alone", text) == by_hand.same_encoders(runs)
+    if name == "table4":  # An E-step at a rate of 1e-30.
+        rows = {row.key for row in EXPERIMENTS[name].rows_of("smoke")}
+        assert by_hand.same_answers(runs) == by_hand.same_encoders(runs) == {frozenset(rows)}
 
 
 def history(root: Path, run: str) -> list[Tree]:

@@ -10,6 +10,7 @@ from lmd.experiments.base import Block, Experiment
 from lmd.experiments.costs import Sources
 from lmd.experiments.request import Job, imbalance, shown_classes
 from lmd.experiments.runs import Run, applicable
+from lmd.experiments.sameness import sameness_notes
 from lmd.settings import Tree
 
 _BESIDE = "the paper's numbers stand beside ours for orientation"
@@ -25,6 +26,7 @@ def all_notes(job: Job, runs: Sequence[Run], sources: Sources) -> list[str]:
         *_override_notes(job),
         *_hardware(runs),
         *_sharing(runs, sources),
+        *sameness_notes(job, runs),
     ]
 
 
