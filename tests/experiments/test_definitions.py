@@ -64,6 +64,53 @@ def test_a_row_that_repeats_one_of_the_paper_names_it(experiment: Experiment) ->
             assert (cell["shown"], row.kind) == ("not in the paper", "beyond")
 
 
+PRINTED = {
+    "ce": "CE",
+    "rs": "RS (Zhang et al., 2021b)",
+    "focal": "Focal loss (Lin et al., 2017)",
+    "ldam-rs": "LDAM-RS (Cao et al., 2019)",
+    "cb-focal": "CB-Focal (Cui et al., 2019)",
+    "decoupling": "Decoupling (Kang et al., 2020)",
+    "seesaw": "Seesaw (Wang et al., 2021)",
+    "cicl": "CICL (Marrakchi et al., 2021)",
+    "bal-mixup": "Bal-Mixup (Galdran et al., 2021)",
+    "weight-balancing": "CB+WD+Max (Alshammari et al., 2022)",
+    "fcd": "FCD (Li et al., 2022a)",
+    "fs": "FS (Ju et al., 2022)",
+    "cc-sam": "CC-SAM (Zhou et al., 2023)",
+    "gcl": "GCL (Li et al., 2024a)",
+    "lmd-no-rrl": "LMD w/o RRL",
+    "lmd-no-icc": "LMD w/o ICC",
+    "lmd-no-vfc": "LMD w/o VFC",
+    "lmd-no-fdc": "LMD w/o FDC",
+    "lmd": "LMD",
+}
+
+
+@pytest.mark.parametrize("experiment", [TABLE1, TABLE2, TABLE3], ids=lambda experiment: experiment.name)
+def test_each_method_repeats_its_own_row(experiment: Experiment) -> None:
+    rows = [row for row in experiment.rows_of("paper") if row.printed]
+    assert {row.key: row.printed for row in rows} == PRINTED
+    assert all(row.method == row.key for row in rows if row.kind in ("paper", "reconstruction"))
+    assert all(row.title == row.printed for row in rows)
+    assert [row.key for row in rows if row.kind == "reconstruction"] == ["fcd"]
+
+
+def test_the_rows_of_tables_4_and_5_are_of_the_settings_that_are_printed() -> None:
+    for row in EXPERIMENTS["table4"].rows_of("paper"):
+        assert row.settings == {"stage2": {"distribution_weight": float(row.printed)}}
+    words = {
+        "instance": "uniform",
+        "all_images": "uniform",
+        "balanced": "balanced",
+        "balanced_draw": "balanced",
+    }
+    for row in EXPERIMENTS["table5"].rows_of("paper"):
+        estep, mstep = (words[row.settings["stage2"][name]] for name in ("estep_sampling", "stats_data"))
+        assert row.title == paper.load("table5").rows[row.printed] == f"E {estep}, M {mstep}"
+        assert row.key == f"{estep}-{mstep}"
+
+
 def test_without_icc_is_rrl_with_crt_once() -> None:
     """The three tables have one such row, and the questions ask about it."""
     for experiment in (TABLE1, TABLE2, TABLE3):
