@@ -46,7 +46,7 @@ def leaf_values(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, An
     """
     found: list[tuple[str, Any]] = []
     for name, value in tree.items():
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping):
             found += leaf_values(cast("Mapping[str, Any]", value), f"{prefix}{name}.")
         else:
             found.append((f"{prefix}{name}", value))

@@ -1,26 +1,21 @@
-"""`lmd reproduce`: every table and figure on phantoms, interruption, reuse, and one line for each mistake."""
+"""`lmd reproduce`: every table and figure on phantoms, and what their pages say."""
 
 from __future__ import annotations
 
 import csv
 import json
-import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
-from lmd import cli
-from lmd.errors import CheckpointError, SettingsError
-from lmd.experiments import EXPERIMENTS, engine
+from lmd.experiments import EXPERIMENTS
 from lmd.experiments.engine import Outcome, plan, reproduce
+from lmd.experiments.paper import load
 from lmd.experiments.request import check
 from lmd.settings import Tree
-from lmd.terminal import TrainingProgress
-from tests.experiments.phantoms import COMMON, SHORT_ICC, draw_phantoms, request_of
+from tests.experiments import by_hand
+from tests.experiments.phantoms import COMMON, draw_phantoms, request_of
 
 
 @pytest.fixture(scope="module")
@@ -50,16 +45,20 @@ def test_every_cell_is_there_with_the_papers_value(name: str, outcomes: dict[str
         rows = {row["key"]: row for b in tree["blocks"] if b["key"] == block.key for row in b["rows"]}
         for row in experiment.rows_of("smoke"):
             for metric in experiment.metrics:
-                known = experiment.values.known.get((row.key, block.key, metric.key))
+                place = (row.printed, block.key if len(experiment.blocks) > 1 else "", metric.key)
+                known = load(name).cells.get(place)
                 line = found.pop((block.key, row.key, metric.key))
                 paper = rows[row.key]["cells"][metric.key]["paper"]
-                assert paper["value"] == known
-                assert line["paper"] == ("" if known is None else str(known))
                 assert line["paper_source"]
-                assert known is None or any(
-                    text.startswith(f"| {row.title} |") and f" {known:.2f} " in text for text in lines
-                )
-                assert known is not None or paper["reason"]
+                if known is None:
+                    assert paper["value"] is None
+                    assert paper["reason"]
+                    assert line["paper"] == line["paper_sd"] == ""
+                    continue
+                assert (paper["value"], paper["sd"]) == (known.value, known.sd)
+                assert line["paper"] == str(known.value)
+                assert line["paper_sd"] == ("" if known.sd is None else str(known.sd))
+                assert any(text.startswith(f"| {row.title} |") and f"| {known} |" in text for text in lines)
     assert not found
     assert not outcomes[name].failures
 
@@ -125,7 +124,7 @@ def test_columns_without_data_are_not_run_and_the_page_says_so(outcomes: dict[st
 
 def test_the_page_answers_the_questions(outcomes: dict[str, Outcome]) -> None:
     text = outcomes["table1"].table.read_text()
-    for question in ("(rrl - ce): ", "(lmd - rrl-crt): ", "(lmd - rrl-logit-adjustment): "):
+    for question in ("(rrl - ce): ", "(lmd - lmd-no-icc): ", "(lmd - rrl-logit-adjustment): "):
         (line,) = [line for line in text.splitlines() if question in line]
         assert "recall " in line
         assert "not run" not in line
@@ -145,6 +144,18 @@ def test_rows_are_put_in_an_order_only_where_intervals_do_not_overlap(outcomes: 
         others = [entry for key, entry in entries.items() if key != row["key"]]
         assert row["clearly_above"] == sum(entry["high"] < mine["low"] for entry in others)
         assert row["clearly_below"] == sum(entry["low"] > mine["high"] for entry in others)
+
+
+@pytest.mark.parametrize("name", ["table1", "table2", "table4", "table5", "fig3", "fig7"])
+def test_the_page_names_the_rows_that_cannot_differ(
+    name: str, outcomes: dict[str, Outcome], root: Path
+) -> None:
+    text, runs = outcomes[name].table.read_text(), root / name / "runs/data"
+    assert by_hand.named("cannot differ: in every run", text) == by_hand.same_answers(runs)
+    assert by_hand.named("can differ in the classifier alone", text) == by_hand.same_encoders(runs)
+    if name == "table4":  # An E-step at a rate of 1e-30.
+        rows = {row.key for row in EXPERIMENTS[name].rows_of("smoke")}
+        assert by_hand.same_answers(runs) == by_hand.same_encoders(runs) == {frozenset(rows)}
 
 
 def history(root: Path, run: str) -> list[Tree]:
@@ -167,74 +178,6 @@ def test_a_first_stage_is_trained_once_and_counted_for_all(outcomes: dict[str, O
     assert "From 1e-06: 1e-05, 0.0001, 0.001, 0.01 (stage 1 was trained once" in text
     lambdas = history(root / "fig7" / "runs", "data/10/seed-42")
     assert lambdas[0]["stage"] == "stage1"  # Another weight of the consistency is another first stage.
-
-
-def test_a_second_call_trains_nothing_and_writes_the_same(root: Path, outcomes: dict[str, Outcome]) -> None:
-    before = {
-        path: path.stat().st_mtime_ns for path in (root / "table5" / "runs").rglob("*") if path.is_file()
-    }
-    text = outcomes["table5"].table.read_text()
-    told: list[str] = []
-    again = reproduce(request_of(root, "table5"), told.append)
-    assert all("finished before" in line for line in told)
-    assert again.table.read_text() == text
-    assert before == {path: path.stat().st_mtime_ns for path in before}
-
-
-class Stop(TrainingProgress):
-    """Interrupts the second run when its first epoch has ended."""
-
-    runs = 0
-
-    def __enter__(self) -> TrainingProgress:
-        type(self).runs += 1
-        return super().__enter__()
-
-    def finished(self, record: Tree) -> None:
-        super().finished(record)
-        if self.runs == 2:
-            raise KeyboardInterrupt
-
-
-def test_an_interrupted_experiment_goes_on_where_it_was(
-    root: Path, outcomes: dict[str, Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It ends with the weights of one that nothing interrupted, and its first run is not trained again."""
-    request = request_of(root, "table5", tmp_path / "half")
-    with monkeypatch.context() as patch:
-        patch.setattr(engine, "TrainingProgress", Stop)
-        with pytest.raises(KeyboardInterrupt):
-            reproduce(request)
-    lines = plan(request)
-    assert [line.partition(": ")[2] for line in lines[:2]] == ["finished", "interrupted, goes on"]
-    first = request.out / "runs/data/uniform-balanced/seed-42/model/model.safetensors"
-    trained = first.stat().st_mtime_ns
-    reproduce(request)
-    assert first.stat().st_mtime_ns == trained
-    weights = sorted(
-        path.relative_to(root / "table5") for path in (root / "table5").rglob("model.safetensors")
-    )
-    assert len(weights) == 4
-    for path in weights:
-        whole, half = load_file(root / "table5" / path), load_file(request.out / path)
-        assert all(torch.equal(value, half[name]) for name, value in whole.items())
-
-
-def test_a_run_trained_elsewhere_is_not_used(
-    root: Path, outcomes: dict[str, Outcome], tmp_path: Path
-) -> None:
-    """A run folder of other settings that lies where one of ours belongs is refused and left alone."""
-    request = request_of(root, "table2", tmp_path / "out", seeds=1)
-    target = request.out / "runs/data/ce/seed-42"
-    shutil.copytree(root / "table2/runs/data/ce/seed-43", target)
-    state = json.loads((root / "table2/experiment.json").read_text())
-    (request.out / "experiment.json").write_text(json.dumps(state))
-    before = sorted(target.rglob("*"))
-    with pytest.raises(
-        CheckpointError, match=r"ce.seed-42 is not a run of this experiment: .*seed was 43, now 42"
-    ):
-        reproduce(request)
-    assert sorted(target.rglob("*")) == before
 
 
 DIVERGING = """
@@ -273,49 +216,3 @@ def test_a_dry_run_lists_the_runs_and_writes_nothing(root: Path, tmp_path: Path)
         "2 runs, 2 of them to do",
     ]
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("name", "changes", "words"),
-    [
-        ("table4", {}, "holds table5 with experiment = 'table5', now asked for 'table4'"),
-        ("table5", {"data": ("second",)}, "on other data: column 'data' has the manifest"),
-        ("table5", {"overrides": (*COMMON, *SHORT_ICC)}, "with settings = "),
-    ],
-)
-def test_a_folder_of_another_experiment_is_refused(
-    name: str, changes: Tree, words: str, root: Path, outcomes: dict[str, Outcome]
-) -> None:
-    with pytest.raises(SettingsError, match=words):
-        reproduce(request_of(root, name, root / "table5", **changes))
-
-
-def test_a_folder_of_another_budget_or_of_no_experiment_is_refused(
-    root: Path, outcomes: dict[str, Outcome], tmp_path: Path
-) -> None:
-    with pytest.raises(SettingsError, match="with budget = 'smoke', now asked for 'short'"):
-        reproduce(replace(request_of(root, "table5"), budget="short"))
-    (tmp_path / "precious.txt").write_text("mine")
-    with pytest.raises(SettingsError, match="holds no experiment"):
-        reproduce(request_of(root, "table5", tmp_path))
-    assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
-
-
-def test_the_command_runs_and_lists(
-    root: Path,
-    outcomes: dict[str, Outcome],
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    request = request_of(root, "table5")
-    options = [part for text in request.overrides for part in ("--set", text)]
-    arguments = ["table5", "--data", *request.data, "--out", request.out, "--seeds", 1, "--budget", "smoke"]
-    for more, words in (
-        (["--dry-run"], "4 runs, 0 of them to do"),
-        ([], f"table: {request.out / 'table.md'}"),
-    ):
-        monkeypatch.setattr(sys, "argv", ["lmd", "reproduce", *map(str, arguments), *options, *more])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        assert stopped.value.code == 0
-        assert capfd.readouterr().out.splitlines()[-1] == words

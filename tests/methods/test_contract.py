@@ -28,9 +28,10 @@ from lmd.data.feed.loader import image_set as real_image_set
 from lmd.errors import DataError, LmdError, SettingsError
 from lmd.evaluation.judge import evaluate_run
 from lmd.evaluation.predict import load_model, predict_files
+from lmd.fields import setting_names
 from lmd.models.classifier import CosineClassifier, LinearClassifier
 from lmd.run import RunFolder, read_identity
-from lmd.settings import CommonSettings, Tree, merge, read_recipe, resolve, setting_names
+from lmd.settings import CommonSettings, Tree, merge, read_recipe, resolve
 from lmd.training.progress import Silent
 from lmd.training.start import train
 from tests import toy

@@ -1,4 +1,4 @@
-"""The verbs about the paper and its methods: reproduce, methods."""
+"""The verbs about the paper and its methods: reproduce, paper, methods."""
 
 from __future__ import annotations
 
@@ -44,6 +44,19 @@ def reproduce(
     typer.echo(f"table: {outcome.table}")
     if outcome.failures:
         raise typer.Exit(1)
+
+
+@app.command()
+def paper(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="table1 to table5, or fig3 to fig7")
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="the numbers of a table as CSV")] = False,
+) -> None:
+    """Shows the tables of arXiv 2502.03238, and what it states of its figures."""
+    from lmd.experiments.paper.printing import shown
+
+    typer.echo(shown(name, as_csv), nl=False)
 
 
 @app.command()

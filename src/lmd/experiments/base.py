@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from lmd.settings import Tree
+from lmd.experiments.paper import ARXIV, Entry, load
+
+if TYPE_CHECKING:
+    from lmd.settings import Tree
 
 # The groups of classes that a column may be the mean recall of.
 GROUPS = ("head", "medium", "tail")
-ABSENT = "not available here"
 KINDS = {
-    "paper": "in the paper's table",
+    "paper": "in the paper",
+    "reconstruction": "in the paper; our reconstruction",
     "ablation": "the paper's ablation",
+    "baseline": "baseline of the figure",
+    "value": "a value of our choice",
     "beyond": "beyond the paper",
     "asked": "asked for",
 }
+Kind = Literal["paper", "reconstruction", "ablation", "baseline", "value", "beyond", "asked"]
 
 
 @dataclass(frozen=True)
@@ -40,16 +46,18 @@ class Block:
 class Row:
     """One run of each seed and data set: a method and what it sets beyond its defaults.
 
-    `place` is its value on the axis of a sweep; `reference` marks the run that others are compared with.
+    `printed` is the name of the paper's row that it repeats, `place` its value on the axis of a sweep;
+    `reference` marks the run that others are compared with.
     """
 
     key: str
     title: str
     method: str
     settings: Tree = field(default_factory=dict[str, Any])
-    kind: Literal["paper", "ablation", "beyond", "asked"] = "paper"
+    kind: Kind = "paper"
     place: float | None = None
     reference: bool = False
+    printed: str = ""
 
 
 def in_every_budget(*rows: Row) -> Callable[[str], tuple[Row, ...]]:
@@ -68,46 +76,29 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Axis:
-    """The horizontal axis of a sweep; `seconds` asks for a second panel over the compute time."""
+    """The horizontal axis of a sweep, whose rows without a place are drawn as horizontal lines.
+
+    `seconds` asks for a second panel over the compute time; `curves` are the metrics to draw, the ranking
+    alone where none is named.
+    """
 
     title: str
     logarithmic: bool = True
     seconds: bool = False
-
-
-@dataclass(frozen=True)
-class Values:
-    """The paper's values in percent, by (row, block, metric), their source, and why others are absent."""
-
-    known: Mapping[tuple[str, str, str], float]
-    source: str
-    missing: str
-    reasons: Mapping[tuple[str, str, str], str] = field(default_factory=dict[tuple[str, str, str], str])
-
-    def cell(self, row: Row, block: str, metric: str) -> Tree:
-        """Returns a value with its source, or null with what to print instead and the reason."""
-        place = (row.key, block, metric)
-        if place in self.known:
-            return {"value": self.known[place], "source": self.source}
-        if row.kind in ("beyond", "asked"):
-            return {"value": None, "shown": "not in the paper", "reason": "no row of the paper's table"}
-        return {"value": None, "shown": ABSENT, "reason": self.reasons.get(place, self.missing)}
+    curves: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Experiment:
     """A table or figure of the paper.
 
-    `rows_of` gives the rows of a budget. `points` says which classes a projection shows: the largest of
-    each group, or all of the tail.
+    `rows_of` gives the rows of a budget. `points` says which classes a projection shows where the data set
+    lacks those of the paper's figure: the largest of each group, or all of the tail.
     """
 
     name: str
-    title: str
-    data: str
     rows_of: Callable[[str], tuple[Row, ...]]
     metrics: tuple[Metric, ...]
-    values: Values
     ranking: str = "bacc"
     blocks: tuple[Block, ...] = (Block("data", "the given data set"),)
     contrasts: tuple[Contrast, ...] = ()
@@ -117,6 +108,31 @@ class Experiment:
     notes: tuple[str, ...] = ()
 
     @property
+    def paper(self) -> Entry:
+        """What the paper prints and states."""
+        return load(self.name)
+
+    @property
+    def title(self) -> str:
+        """The title of its page."""
+        return f"{self.paper.label}: {self.paper.caption}"
+
+    @property
     def needs_groups(self) -> bool:
         """Whether the data set has to have classes in head, medium and tail."""
         return self.points is not None or any(metric.key in GROUPS for metric in self.metrics)
+
+    def printed(self, row: Row, block: str, metric: str) -> Tree:
+        """Returns the paper's value with its source, or null with what to print instead and the reason."""
+        place = (row.printed, block if len(self.blocks) > 1 else "", metric)
+        found = self.paper.cells.get(place)
+        if found is not None:
+            source = f"{ARXIV}, {self.paper.label.lower()}"
+            return {"value": found.value, "sd": found.sd, "shown": str(found), "source": source}
+        if self.paper.is_table:
+            return _absent("not in the paper", "no row of the paper's table")
+        return _absent("none", "the paper's figures print no numbers")
+
+
+def _absent(shown: str, reason: str) -> Tree:
+    return {"value": None, "sd": None, "shown": shown, "reason": reason}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.errors import DataError, SettingsError, suggest
 from lmd.experiments import load
 from lmd.experiments.base import GROUPS, Experiment, Row
-from lmd.settings import Tree, parse_override
+from lmd.fields import leaf_values
+from lmd.settings import parse_override
 
 FIRST_SEED = 42
 FEWEST_POINTS = 10  # Of a projection: below that a picture says nothing.
@@ -92,10 +93,10 @@ def _choose(experiment: Experiment, default: tuple[Row, ...], text: str) -> tupl
 
 def _check_overrides(rows: tuple[Row, ...], overrides: Sequence[str], name: str) -> None:
     """Refuses to set what the rows differ in, or what has an option of its own."""
-    varied = {leaf for row in rows for leaf in leaves(row.settings)}
+    varied = {leaf for row in rows for leaf, _ in leaf_values(row.settings)}
     options = {"seed": "--seeds", "weights": "--weights", "partial_weights": "--partial-weights"}
     for override in overrides:
-        named = list(leaves(parse_override(override)))
+        named = [leaf for leaf, _ in leaf_values(parse_override(override))]
         if not named:
             raise SettingsError(f"--set {override}: it sets nothing")
         for setting in named:
@@ -104,19 +105,6 @@ def _check_overrides(rows: tuple[Row, ...], overrides: Sequence[str], name: str)
             clash = [leaf for leaf in varied if f"{leaf}.".startswith(f"{setting}.")]
             if clash:
                 raise SettingsError(f"--set {setting}: {name} itself sets {clash[0]} for some of its rows")
-
-
-def leaves(tree: Tree, prefix: str = "") -> Iterator[str]:
-    """Yields the dotted names of a tree's values.
-
-    >>> list(leaves({"a": {"b": 1, "c": 2}, "d": 3}))
-    ['a.b', 'a.c', 'd']
-    """
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from leaves(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name
 
 
 def _datasets(experiment: Experiment, data: Sequence[str]) -> dict[str, Dataset]:
@@ -195,11 +183,18 @@ def _check_points(experiment: Experiment, dataset: Dataset) -> None:
 
 
 def shown_classes(experiment: Experiment, dataset: Dataset) -> list[str]:
-    """Returns the classes that a projection shows, those without a test image left out."""
+    """Returns the classes that a projection shows, those without a test image left out.
+
+    They are those of the paper's figure; on data that lack one of them, those that `points` names.
+    """
     count = dict(zip(dataset.classes, dataset.counts("test"), strict=True))
+    return [name for name in _wanted_classes(experiment, dataset, count) if count[name]]
+
+
+def _wanted_classes(experiment: Experiment, dataset: Dataset, count: dict[str, int]) -> Sequence[str]:
     groups = dataset.info.groups
+    if set(experiment.paper.classes) <= set(dataset.classes):
+        return experiment.paper.classes
     if experiment.points == "largest":
-        names = [max(groups[group], key=lambda name: count[name]) for group in GROUPS]
-    else:
-        names = groups["tail"]
-    return [name for name in names if count[name]]
+        return [max(groups[group], key=lambda name: count[name]) for group in GROUPS]
+    return groups["tail"]

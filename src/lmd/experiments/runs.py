@@ -22,9 +22,10 @@ from lmd import methods
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import CheckpointError, SettingsError, suggest
 from lmd.experiments.base import Row
-from lmd.experiments.request import Job, leaves
+from lmd.experiments.request import Job
+from lmd.fields import leaf_values, old_names_of, setting_names
 from lmd.run import RunFolder, check_identity, identity, read_identity
-from lmd.settings import CommonSettings, Tree, parse_override, resolve, setting_names
+from lmd.settings import CommonSettings, Tree, parse_override
 
 RUNS = "runs"
 # What a first stage's outcome does not depend on: the choice of an epoch is made in the last stage.
@@ -77,8 +78,9 @@ def all_runs(job: Job) -> list[Run]:
 
 def applicable(row: Row, overrides: Sequence[str]) -> list[str]:
     """Returns the overrides that set what the row's method has."""
-    known = setting_names(methods.load(row.method).Settings)
-    return [text for text in overrides if all(leaf in known for leaf in leaves(parse_override(text)))]
+    settings = methods.load(row.method).Settings
+    known = {*setting_names(settings), *old_names_of(settings)}  # An old name is refused with today's.
+    return [text for text in overrides if all(name in known for name, _ in leaf_values(parse_override(text)))]
 
 
 def _check_used(job: Job) -> None:
@@ -97,8 +99,8 @@ def _make_run(job: Job, row: Row, block: str, dataset: Dataset, seed: int) -> Ru
     given: Tree = {"seed": seed}
     if request.weights is not None:
         given |= {"weights": request.weights, "partial_weights": request.partial_weights}
-    layers = (methods.preset(method), methods.budget(method, request.budget), row.settings, given)
-    settings = resolve(method.Settings, *layers, overrides=applicable(row, request.overrides))
+    overrides = applicable(row, request.overrides)
+    settings = methods.settings_of(row.method, request.budget, row.settings, given, overrides)
     stages = method.stages(settings, dataset.counts("train"))
     folder = RunFolder(request.out / RUNS / block / row.key / f"seed-{seed}")
     signature = stage1_signature(settings, stages[0], dataset.info.manifest_sha256)

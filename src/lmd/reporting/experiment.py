@@ -12,8 +12,9 @@ from lmd.files import atomic_write
 from lmd.reporting.experiment_figures import figures
 from lmd.settings import Tree
 
-_CSV = ("block", "row", "method", "kind", "status", "metric", "paper", "paper_source", "ours", "low", "high")
-_CSV_MORE = ("n", "seeds", "seconds", "difference", "difference_low", "difference_high", "verdict")
+_CSV = ("block", "row", "method", "kind", "status", "metric", "paper", "paper_sd", "paper_source")
+_CSV_OURS = ("ours", "low", "high", "n", "seeds", "seconds")
+_CSV_GAP = ("difference", "difference_low", "difference_high", "verdict")
 
 
 def write_experiment(out: Path, content: Tree) -> Path:
@@ -31,7 +32,7 @@ def _csv(content: Tree) -> str:
     """One line for each cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*_CSV, *_CSV_MORE))
+    writer.writerow((*_CSV, *_CSV_OURS, *_CSV_GAP))
     for block in content["blocks"]:
         for row in block["rows"]:
             for metric, cell in row["cells"].items():
@@ -44,7 +45,7 @@ def _csv_line(block: Tree, row: Tree, metric: str, cell: Tree) -> list[Any]:
     gap = (row.get("difference") or {}).get(metric) or {}
     source = paper.get("source") or f"{paper['shown']}: {paper['reason']}"
     head = [block["key"], row["key"], row["method"], row["kind"], row["status"], metric]
-    numbers = [paper["value"], source, ours.get("value"), ours.get("low"), ours.get("high")]
+    numbers = [paper["value"], paper["sd"], source, *(ours.get(name) for name in ("value", "low", "high"))]
     counts = [row["n"], len(row["seeds"]), row["seconds"]]
     return [*head, *numbers, *counts, *(gap.get(name) for name in ("value", "low", "high", "verdict"))]
 
@@ -63,17 +64,20 @@ def _markdown(content: Tree, pictures: list[str]) -> list[str]:
 def _how(content: Tree) -> list[str]:
     made = content["interval"]
     cases = "lesions or patients with all their images" if made["clustered"] else "images"
+    beside = "beside the paper's number ours" if content["paper_prints_numbers"] else "ours"
     return [
-        f"All values in percent; beside the number of arXiv 2502.03238 ours, the mean over seeds with its "
-        f"{made['level']:.0%} interval in brackets: {made['method']} ({cases}), {made['draws']} draws."
+        f"Values in percent: {beside}, the mean over seeds with its {made['level']:.0%} interval in brackets "
+        f"({made['method']}: {cases}; {made['draws']} draws). The paper is arXiv 2502.03238."
     ]
 
 
 def _table(content: Tree, block: Tree) -> list[str]:
-    """The paper's number and ours beside each other, a pair of columns for each metric."""
+    """A column for each metric, or a pair of them where the paper prints numbers: the paper's and ours."""
     titles = [metric["title"] for metric in content["metrics"]]
     by = next(m["title"] for m in content["metrics"] if m["key"] == content["ranking"])
-    head = ["row", *(f"{title}, {whose}" for title in titles for whose in ("paper", "ours"))]
+    if content["paper_prints_numbers"]:
+        titles = [f"{title}, {whose}" for title in titles for whose in ("paper", "ours")]
+    head = ["row", *titles]
     head += [f"{by}: {block['reference']} - row"] if block["reference"] else []
     head += ["clearly above / below", "n", "seeds", "seconds", "kind"]
     rows = [_line(content, block, row) for row in block["rows"]]
@@ -88,8 +92,8 @@ def _line(content: Tree, block: Tree, row: Tree) -> list[str]:
     cells = [row["title"]]
     for metric in content["metrics"]:
         cell = row["cells"][metric["key"]]
-        value = cell["paper"]["value"]
-        cells.append(cell["paper"]["shown"] if value is None else f"{value:.2f}")
+        if content["paper_prints_numbers"]:
+            cells.append(cell["paper"]["shown"])
         cells.append(row["status"] if cell["ours"] is None else with_interval(cell["ours"]))
     if block["reference"]:
         gap = (row.get("difference") or {}).get(content["ranking"])
@@ -157,7 +161,9 @@ def _against_all(content: Tree, block: Tree) -> list[str]:
 
 
 def _paper_notes(content: Tree) -> list[str]:
-    """Where the paper's values come from, and why the others are absent; each reason once."""
+    """Where the paper's values come from, and why others are absent; each reason once."""
+    if not content["paper_prints_numbers"]:
+        return ["The paper's figure prints no numbers: all numbers here are ours."]
     sources: dict[str, None] = {}
     for block in content["blocks"]:
         for row in block["rows"]:

@@ -58,32 +58,49 @@ def _bar(axes: Any, entry: Tree, place: float) -> None:
 
 
 def sweep(content: Tree, rows: list[Tree]) -> str:
-    """The ranking metric over the value that is swept, and over the compute time where that is asked for."""
-    axis, metric = content["axis"], content["ranking"]
-    title = next(m["title"] for m in content["metrics"] if m["key"] == metric)
+    """The metrics over the value that is swept, and over the compute time where that is asked for."""
+    axis = content["axis"]
     panels = [("place", axis["title"], axis["logarithmic"])]
     panels += [("seconds", "compute time, both stages (s)", False)] if axis["seconds"] else []
     with drawing(5 * len(panels), 3.4, columns=len(panels)) as picture:
         for axes, (key, name, logarithmic) in zip(np.atleast_1d(picture.axes), panels, strict=True):
-            _curve(axes, rows, key, metric)
-            if logarithmic:
-                axes.set_xscale("log")
-            axes.set(xlabel=name, ylabel=f"{title} (%), 95% interval")
+            _panel(axes, content, rows, key)
+            axes.set(xlabel=name, xscale="log" if logarithmic else "linear")
     return picture.svg
 
 
-def _curve(axes: Any, rows: list[Tree], key: str, metric: str) -> None:
-    ordered = sorted(rows, key=lambda row: row[key])
+def _panel(axes: Any, content: Tree, rows: list[Tree], key: str) -> None:
+    """The curves of one panel: the ranking metric, or those that the axis names."""
+    titles = {metric["key"]: metric["title"] for metric in content["metrics"]}
+    curves = content["axis"]["curves"] or (content["ranking"],)
+    for metric in curves:
+        _curve(axes, rows, key, metric, titles[metric] if len(curves) > 1 else None)
+    axes.set(ylabel=f"{'values' if len(curves) > 1 else titles[curves[0]]} (%), 95% interval")
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(fontsize=7)
+
+
+def _curve(axes: Any, rows: list[Tree], key: str, metric: str, label: str | None) -> None:
+    """One metric: a point for each value that is swept, a horizontal line for each row beside the sweep."""
+    colour = GROUP_COLOURS.get(metric, BLUE)
+    ordered = sorted((row for row in rows if row["place"] is not None), key=lambda row: row[key])
     ours = [row["cells"][metric]["ours"] for row in ordered]
-    middle = np.array([entry["value"] for entry in ours], dtype=float)
-    low = np.array([entry["low"] for entry in ours], dtype=float)
-    high = np.array([entry["high"] for entry in ours], dtype=float)
+    middle, low, high = np.array([[e["value"], e["low"], e["high"]] for e in ours], dtype=float).T
     error = np.clip([middle - low, high - middle], 0, None)
-    axes.errorbar([row[key] for row in ordered], middle, yerr=error, marker="o", color=BLUE, capsize=2)
+    places = [row[key] for row in ordered]
+    axes.errorbar(places, middle, yerr=error, marker="o", color=colour, capsize=2, label=label)
+    _lines_beside(axes, rows, metric, label, colour)
     known = [(row[key], paper) for row in ordered if (paper := row["cells"][metric]["paper"]["value"])]
     if known:
         axes.plot(*zip(*known, strict=True), marker="x", color=ORANGE, linestyle="none", label="paper")
-        axes.legend(fontsize=7)
+
+
+def _lines_beside(axes: Any, rows: list[Tree], metric: str, label: str | None, colour: str) -> None:
+    for row in rows:
+        value = row["cells"][metric]["ours"]["value"]
+        if row["place"] is None and value is not None:
+            words = f"{row['title']}, {label}" if label else row["title"]
+            axes.axhline(value, color=colour, linestyle="--", label=words)
 
 
 def projection(points: Tree) -> str:

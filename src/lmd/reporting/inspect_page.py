@@ -10,7 +10,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lmd.data.audit.text import count_rows, file_lines, near_line, pair_words, per_group_line, worth_lines
+from lmd.data.audit.text import (
+    count_rows,
+    file_lines,
+    near_line,
+    pair_words,
+    per_group_line,
+    worth_lines,
+)
 from lmd.data.dataset.manifest import SPLITS, Dataset
 from lmd.data.decode.images import decode
 from lmd.errors import DataError

@@ -1,0 +1,134 @@
+"""The notes of an experiment's page: what a reader has to know of these very numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from lmd.data.dataset.manifest import Dataset
+from lmd.experiments.base import Block, Experiment
+from lmd.experiments.costs import Sources
+from lmd.experiments.request import Job, imbalance, shown_classes
+from lmd.experiments.runs import Run, applicable
+from lmd.experiments.sameness import sameness_notes
+from lmd.settings import Tree
+
+_BESIDE = "the paper's numbers stand beside ours for orientation"
+_RULES = {"largest": "the class of each group with most test images", "tail": "all classes of the tail"}
+
+
+def all_notes(job: Job, runs: Sequence[Run], sources: Sources) -> list[str]:
+    """Returns the notes on schedule, seeds, data, settings, machines, shared stages and equal rows."""
+    return [
+        *_schedule(job),
+        *(_block_note(job, block) for block in job.experiment.blocks),
+        *_class_notes(job),
+        *_override_notes(job),
+        *_hardware(runs),
+        *_sharing(runs, sources),
+        *sameness_notes(job, runs),
+    ]
+
+
+def _schedule(job: Job) -> list[str]:
+    notes = [f"Budget '{job.request.budget}', seeds {', '.join(map(str, job.seeds))}."]
+    if job.request.budget != "paper":
+        beside = f": {_BESIDE}" if job.experiment.paper.is_table else ""
+        notes.append(f"This is not the paper's schedule{beside}.")
+    if len(job.seeds) == 1:
+        notes.append(
+            "One seed: the intervals are over test cases alone and leave out the spread of trainings."
+        )
+    return notes
+
+
+def about_data(dataset: Dataset, block: Block) -> Tree:
+    """Returns what a data set is, and whether it is the paper's: null where the paper's is not known."""
+    counts = dataset.counts("train")
+    same = sorted(counts.tolist()) == sorted(block.counts)
+    info = dataset.info
+    return {
+        "title": info.title,
+        "source": info.source,
+        "manifest_sha256": info.manifest_sha256,
+        "classes": len(dataset.classes),
+        "train": int(counts.sum()),
+        "test": int(dataset.counts("test").sum()),
+        "imbalance": round(imbalance(dataset), 1),
+        "groups_rule": info.groups_rule,
+        "has_the_papers_counts": same if block.counts else None,
+    }
+
+
+def _block_note(job: Job, block: Block) -> str:
+    if block.key not in job.datasets:
+        return f"{block.title}: no data set was named for these columns."
+    words = about_data(job.datasets[block.key], block)
+    return (
+        f"{block.title}: {words['title']}, {words['classes']} classes, {words['train']} training and "
+        f"{words['test']} test images, imbalance {words['imbalance']}. "
+        f"{_whose(job.experiment, words['has_the_papers_counts'])}"
+    )
+
+
+def _whose(experiment: Experiment, same: bool | None) -> str:
+    """Says whether the data are the paper's."""
+    paper = experiment.paper
+    if same is None:
+        return f"The paper does not state the data set of {paper.label.lower()}."
+    if same:
+        return "Its training counts are the paper's."
+    beside = f"; {_BESIDE}" if paper.is_table else ""
+    return f"This is not known to be the paper's data set ({paper.data}){beside}."
+
+
+def _class_notes(job: Job) -> list[str]:
+    """Which classes a projection shows, and why where they are not those of the paper's figure."""
+    if job.experiment.points is None:
+        return []
+    return [_class_note(job.experiment, dataset) for dataset in job.datasets.values()]
+
+
+def _class_note(experiment: Experiment, dataset: Dataset) -> str:
+    wanted = experiment.paper.classes
+    lacking = [name for name in wanted if name not in dataset.classes]
+    rule = "shown are those with test images"
+    if lacking and experiment.points is not None:
+        rule = f"this data set has no {', '.join(lacking)}, so that it shows {_RULES[experiment.points]}"
+    shown = ", ".join(shown_classes(experiment, dataset))
+    return f"The paper shows the classes {', '.join(wanted)}; {rule}: {shown}."
+
+
+def _override_notes(job: Job) -> list[str]:
+    notes: list[str] = []
+    for text in job.request.overrides:
+        rows = [row.key for row in job.rows if applicable(row, [text])]
+        where = "every row" if len(rows) == len(job.rows) else ", ".join(rows)
+        notes.append(f"--set {text} holds for {where}.")
+    return notes
+
+
+def _hardware(runs: Sequence[Run]) -> list[str]:
+    machines: set[str] = set()
+    for run in runs:
+        found = json.loads((run.folder.path / "environment.json").read_text(encoding="utf-8"))
+        device = found["gpu"] or f"{found['cpu']}, {found['threads']} threads"
+        machines.add(f"{device}, {found['precision']}, torch {found['packages']['torch']}")
+    if len(machines) > 1:
+        return [f"Trained on different machines or settings of one, so that seconds do not compare: "
+                f"{'; '.join(sorted(machines))}."]  # fmt: skip
+    return [f"Trained on {machine}." for machine in machines]
+
+
+def _sharing(runs: Sequence[Run], sources: Sources) -> list[str]:
+    """Which rows took their first stage from which; seconds include it in all of them."""
+    taken: dict[str, list[str]] = {}
+    for run in runs:
+        source = sources.get(run.folder.path)
+        if source is not None and run.row.key not in taken.setdefault(source.row.key, []):
+            taken[source.row.key].append(run.row.key)
+    rule = (
+        "stage 1 was trained once where it would come out the same (same stage, settings, data, seed and "
+        "weights); seconds count it for every row that uses it"
+    )
+    return [f"From {source}: {', '.join(rows)} ({rule})." for source, rows in taken.items()]
