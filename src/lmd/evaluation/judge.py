@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lmd.data.dataset.manifest import read_dataset
-from lmd.evaluation.evaluate import evaluate, write_evaluation
+from lmd.evaluation.evaluate import evaluate
 from lmd.evaluation.predict import load_model, predict_split, write_predictions
+from lmd.evaluation.results import Evaluation, write_evaluation
 from lmd.run import RunFolder, read_identity
-from lmd.settings import Tree
 
 
 def evaluate_run(
@@ -17,7 +17,7 @@ def evaluate_run(
     split: str,
     data: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Tree:
+) -> Evaluation:
     """Writes predictions-<split>.csv and evaluation-<split>.json of a run and returns the latter.
 
     Raises:
