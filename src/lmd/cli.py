@@ -99,7 +99,7 @@ def prepare(
     out: Annotated[Path, typer.Option(help="the dataset folder to make")],
 ) -> None:
     """Makes a dataset folder. The source's own options (see 'lmd sources') follow as --name value."""
-    from lmd.data.audit.fingerprint import summary_lines
+    from lmd.data.audit.text import summary_lines
     from lmd.data.dataset import sources
     from lmd.settings import resolve
     from lmd.terminal import bar
@@ -149,9 +149,10 @@ def inspect(
 ) -> None:
     """Shows what to know before training: counts, leaks, copies, damaged files, test resolution."""
     from lmd.data.audit.fingerprint import fingerprint
+    from lmd.data.audit.results import write_fingerprint
     from lmd.data.audit.text import format_fingerprint
     from lmd.data.dataset.manifest import read_dataset
-    from lmd.reporting.inspect_page import write_fingerprint, write_inspection
+    from lmd.reporting.inspect_page import write_inspection
     from lmd.terminal import bar
 
     if quick and out is not None:
@@ -169,7 +170,7 @@ def inspect(
     if page and not quick:
         target = data / "inspect.html" if out is None else out
         typer.echo(f"page: {write_inspection(target, dataset, found, 42 if seed is None else seed)}")
-    if strict and found["wrong"]:
+    if strict and found.wrong:
         raise typer.Exit(1)
 
 

@@ -17,6 +17,7 @@ from lmd.data.dataset.manifest import (
     MANIFEST,
     Dataset,
     DatasetInfo,
+    Leakage,
     check_table,
     crossing_groups,
     leakage,
@@ -122,8 +123,8 @@ def test_leaks_made_on_purpose_pass_and_are_counted(dataset: Dataset, split: str
     table.loc[[test[3], train[2]], "group"] = "B"
     table.loc[[*test[4:6]], "group"] = "C"  # Two test images of one group, none in training: no leak.
     check_table(table, dataset.info.model_copy(update={"recipe": {"split": split}}))
-    assert leakage(table) == {"groups": 2, "test_images": 4, "of_test_images": len(test)}
-    assert leakage(dataset.table)["groups"] == 0
+    assert leakage(table) == Leakage(groups=2, test_images=4, of_test_images=len(test))
+    assert leakage(dataset.table).groups == 0
 
 
 def test_a_list_is_read_without_its_images_but_gives_no_paths(dataset: Dataset, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from lmd.data.dataset.longtail import counts_as_paper
-from lmd.data.dataset.manifest import SPLITS, Dataset, crossing_groups, leakage, read_dataset
+from lmd.data.dataset.manifest import SPLITS, Dataset, Leakage, crossing_groups, leakage, read_dataset
 from lmd.data.dataset.sources import isic2019
 from lmd.data.dataset.sources._tables import PUBLISHED
 from lmd.data.decode.cache import open_cache
@@ -70,7 +70,7 @@ def test_the_published_counts(shared: Path, tmp_path: Path, imbalance: int) -> N
 
 def test_what_the_published_split_leaks_is_counted_and_said(paper: Dataset) -> None:
     told = paper.info.recipe["leakage"]
-    assert told == leakage(paper.table)
+    assert told == leakage(paper.table).model_dump()
     lesions = {split: set(paper.split(split)["group"]) for split in SPLITS}
     assert told["groups"] == len(lesions["test"] & lesions["train"])
     assert told["test_images"] == int(paper.split("test")["group"].isin(lesions["train"]).sum()) == 2503
@@ -89,7 +89,7 @@ def test_only_the_present_images_are_used_of_the_published_split(
     assert dataset.info.recipe["missing_images"] == len(paper.table) - len(dataset.table)
     # The number that nobody told the readers of the published split.
     assert "596 of 1864 test images show one of the 555 lesions" in caplog.text
-    assert leakage(dataset.table) == {"groups": 555, "test_images": 596, "of_test_images": 1864}
+    assert leakage(dataset.table) == Leakage(groups=555, test_images=596, of_test_images=1864)
 
 
 def test_a_list_counts_but_does_not_train(paper: Dataset) -> None:

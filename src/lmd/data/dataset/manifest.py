@@ -280,12 +280,23 @@ def crossing_groups(table: pd.DataFrame) -> list[str]:
     return [str(name) for name in splits.index[splits > 1]]
 
 
-def leakage(table: pd.DataFrame) -> dict[str, int]:
+class Leakage(Settings):
+    """How much of the test was seen in training."""
+
+    groups: int
+    """groups (lesions, patients) with images in training and in the test"""
+    test_images: int
+    """test images of these groups"""
+    of_test_images: int
+    """test images in all"""
+
+
+def leakage(table: pd.DataFrame) -> Leakage:
     """Returns how many groups are in training and in the test, and how many test images they have there."""
     trained = table["group"][table["split"] == "train"]
     tested = table["group"][table["split"] == "test"]
     seen = tested[tested.isin(trained)]
-    return {"groups": int(seen.nunique()), "test_images": len(seen), "of_test_images": len(tested)}
+    return Leakage(groups=int(seen.nunique()), test_images=len(seen), of_test_images=len(tested))
 
 
 def _check_groups(table: pd.DataFrame) -> None:

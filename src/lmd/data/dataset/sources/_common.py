@@ -176,15 +176,15 @@ def finish(
     counts = np.array([int(trained.get(name, 0)) for name in classes])
     groups, rule = grouping(classes, counts)
     found = leakage(table)
-    recipe = {**recipe, **({"leakage": found} if found["groups"] else {})}
+    recipe = {**recipe, **({"leakage": found.model_dump()} if found.groups else {})}
     info = DatasetInfo(classes=classes, groups=groups, groups_rule=rule, recipe=recipe, **about)
     dataset = write_dataset(out, with_splits(table, table["split"].to_numpy()), info, fill)
-    if found["groups"]:
+    if found.groups:
         _log.warning(
             "%d of %d test images show one of the %d lesions or patients that training images show too",
-            found["test_images"],
-            found["of_test_images"],
-            found["groups"],
+            found.test_images,
+            found.of_test_images,
+            found.groups,
         )
     return dataset
 
