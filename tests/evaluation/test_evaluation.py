@@ -167,14 +167,13 @@ def width_of(entry: Estimate) -> float:
     return entry.high - entry.low
 
 
-def test_intervals_shrink_with_more_cases_and_repeat_with_the_seed() -> None:
+def test_intervals_shrink_with_more_cases_and_repeat() -> None:
     def width(count: int) -> float:
         return width_of(evaluate(table(*case(count)), CLASSES, BANDS, "test", draws=300).metrics["bacc"])
 
     assert width(3000) < 0.6 * width(300)
-    first = evaluate(table(*case()), CLASSES, BANDS, "test", draws=50, seed=3)
-    assert first == evaluate(table(*case()), CLASSES, BANDS, "test", draws=50, seed=3)
-    assert first != evaluate(table(*case()), CLASSES, BANDS, "test", draws=50, seed=4)
+    first = evaluate(table(*case()), CLASSES, BANDS, "test", draws=50)
+    assert first == evaluate(table(*case()), CLASSES, BANDS, "test", draws=50)
 
 
 def test_copies_of_a_case_in_one_group_do_not_narrow_the_interval() -> None:

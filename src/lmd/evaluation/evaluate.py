@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from lmd.errors import DataError
-from lmd.evaluation.metrics import MACRO, all_metrics, confusion, mean_over_classes
+from lmd.evaluation.cases import AllMetrics, Cases, cases_of, measure_all
+from lmd.evaluation.metrics import confusion
 from lmd.evaluation.results import BandResult, ClassResult, Estimate, Evaluation, Resampling
-from lmd.evaluation.uncertainty import bootstrap_weights, interval
-
-DRAWS, LEVEL = 1000, 0.95
-
-
-@dataclass(frozen=True)
-class _Sampled:
-    """Metrics on all cases [1] or [1, K], and in each bootstrap draw [D] or [D, K]."""
-
-    values: Mapping[str, np.ndarray]
-    draws: Mapping[str, np.ndarray]
-
-    def of_classes(self, name: str, members: list[int]) -> Estimate:
-        """The mean of a class metric over some classes."""
-        value = mean_over_classes(self.values[name][:, members])[0]
-        return _estimate(value, mean_over_classes(self.draws[name][:, members]))
+from lmd.evaluation.uncertainty import DRAWS, LEVEL, SEED, defined
 
 
 def evaluate(
@@ -36,93 +19,76 @@ def evaluate(
     bands: dict[str, list[str]],
     split: str,
     draws: int = DRAWS,
-    seed: int = 0,
 ) -> Evaluation:
     """Measures predictions (`id,label,group,predicted,p_<class>...`).
 
     Each metric has the value on all cases and its 95% bootstrap interval, stratified by class. Images of one
     group (patient, lesion) are drawn together. What is undefined is None, with an entry in `reasons`.
 
+    The intervals are those of every other place that measures the same predictions (`uncertainty`).
+
     Raises:
         DataError: an image has no label, or one that is not a class.
     """
-    labels, probabilities = _arrays(predictions, classes)
-    clusters = predictions["group"].to_numpy()
-    weights = bootstrap_weights(labels, clusters, draws, seed)
-    once = np.ones((1, len(labels)))
-    macro, per_class = all_metrics(labels, probabilities, once)
-    macro_draws, class_draws = all_metrics(labels, probabilities, weights)
-    counts = np.bincount(labels, minlength=len(classes))
-    metrics = {name: _estimate(macro[name][0], macro_draws[name]) for name in MACRO}
-    sampled = _Sampled(per_class, class_draws)
-    by_band = {name: _band(members, classes, counts, sampled) for name, members in bands.items()}
+    cases = cases_of(predictions, classes)
+    found = measure_all(cases, draws)
+    counts = np.bincount(cases.labels, minlength=len(classes))
+    metrics = {name: measured.estimate() for name, measured in found.macro.items()}
+    by_band = {name: _band(members, classes, counts, found) for name, members in bands.items()}
     return Evaluation(
         split=split,
-        n=len(labels),
+        n=len(cases.labels),
         metrics=metrics,
         bands=by_band,
-        classes=[_class(k, classes, bands, counts, sampled) for k in range(len(classes))],
-        confusion=confusion(labels, probabilities.argmax(1), len(classes), once)[0].astype(int).tolist(),
-        interval=_resampling(clusters, draws, seed),
+        classes=[_class(k, classes, bands, counts, found) for k in range(len(classes))],
+        confusion=_confusion(cases),
+        interval=_resampling(cases.clusters, draws),
         reasons=_reasons(split, dict(zip(classes, counts, strict=True)), metrics, by_band),
     )
 
 
-def _arrays(predictions: pd.DataFrame, classes: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    number = {name: k for k, name in enumerate(classes)}
-    unknown = predictions["label"][~predictions["label"].isin(classes)]
-    if len(unknown):
-        raise DataError(
-            f"image '{predictions['id'][unknown.index[0]]}' has no known label: '{unknown.iloc[0]}'"
-        )
-    labels = predictions["label"].map(number).to_numpy(dtype=np.int64)
-    return labels, predictions[[f"p_{name}" for name in classes]].to_numpy(dtype=np.float64)
+def _confusion(cases: Cases) -> list[list[int]]:
+    once = np.ones((1, len(cases.labels)))
+    num_classes = cases.probabilities.shape[1]
+    matrix = confusion(cases.labels, cases.probabilities.argmax(1), num_classes, once)
+    return matrix[0].astype(int).tolist()
 
 
-def _estimate(value: float, draws: np.ndarray) -> Estimate:
-    low, high = interval(draws, LEVEL)
-    return Estimate(value=_defined(value), low=_defined(low), high=_defined(high))
-
-
-def _defined(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
-
-
-def _band(members: list[str], classes: list[str], counts: np.ndarray, sampled: _Sampled) -> BandResult:
+def _band(members: list[str], classes: list[str], counts: np.ndarray, found: AllMetrics) -> BandResult:
     """A frequency band's metrics: means over its classes."""
     places = [classes.index(name) for name in members]
     return BandResult(
         n=int(counts[places].sum()),
         classes=members,
-        recall=sampled.of_classes("recall", places),
-        precision=sampled.of_classes("precision", places),
-        f1=sampled.of_classes("f1", places),
-        auc=sampled.of_classes("auc", places),
+        recall=found.over("recall", places).estimate(),
+        precision=found.over("precision", places).estimate(),
+        f1=found.over("f1", places).estimate(),
+        auc=found.over("auc", places).estimate(),
     )
 
 
 def _class(
-    k: int, classes: list[str], bands: dict[str, list[str]], counts: np.ndarray, sampled: _Sampled
+    k: int, classes: list[str], bands: dict[str, list[str]], counts: np.ndarray, found: AllMetrics
 ) -> ClassResult:
     name = classes[k]
     return ClassResult(
         name=name,
         n=int(counts[k]),
         band=next((band for band, members in bands.items() if name in members), None),
-        recall=_estimate(sampled.values["recall"][0, k], sampled.draws["recall"][:, k]),
-        precision=_defined(sampled.values["precision"][0, k]),
-        f1=_defined(sampled.values["f1"][0, k]),
-        auc=_defined(sampled.values["auc"][0, k]),
+        recall=found.over("recall", [k]).estimate(),
+        precision=defined(found.of_class["precision"][0, k]),
+        f1=defined(found.of_class["f1"][0, k]),
+        auc=defined(found.of_class["auc"][0, k]),
     )
 
 
-def _resampling(clusters: np.ndarray, draws: int, seed: int) -> Resampling:
+def _resampling(clusters: np.ndarray, draws: int) -> Resampling:
     number = len(set(clusters))
     return Resampling(
         method="percentile bootstrap, stratified by class",
         level=LEVEL,
         draws=draws,
-        seed=seed,
+        seed=SEED,
         clustered=number < len(clusters),
         clusters=number,
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lmd.data.dataset.manifest import read_dataset
+from lmd.evaluation.cases import read_predictions
 from lmd.evaluation.evaluate import evaluate
 from lmd.evaluation.predict import load_model, predict_split, write_predictions
 from lmd.evaluation.results import Evaluation, write_evaluation
@@ -26,11 +27,9 @@ def evaluate_run(
     """
     model = load_model(folder)
     dataset = read_dataset(data or Path(read_identity(folder)["data"]))
-    predictions = predict_split(model, dataset, split, progress)
-    groups = model.card.groups
-    result = evaluate(
-        predictions, model.classes, groups, split, seed=read_identity(folder)["settings"]["seed"]
-    )
-    write_predictions(folder.predictions(split), predictions)
+    file = folder.predictions(split)
+    write_predictions(file, predict_split(model, dataset, split, progress))
+    # The file has rounded probabilities. Whoever measures it must find what the evaluation says.
+    result = evaluate(read_predictions(file), model.classes, model.card.groups, split)
     write_evaluation(folder.evaluation(split), result)
     return result
