@@ -125,7 +125,7 @@ def finished_run(path: Path, dataset: Dataset, seed: int) -> RunFolder:
     sources = {"title": "toy", "source": "toy", "licence": "none", "manifest_sha256": info.manifest_sha256}
     card = {
         "method": "ce", "encoder": "test_resnet", "classifier": "linear", "classes": dataset.classes,
-        "groups": info.groups, "groups_rule": info.groups_rule, "precision": "fp32",
+        "bands": info.bands, "bands_rule": info.bands_rule, "precision": "fp32",
         "preprocessing": {"size": 16, "crop": "none", "mean": MEAN, "std": STD},
         "training_counts": [4, 3, 2], "dataset": sources, "selected_by": "last", "validation_bacc": None,
         "training_seconds": 1.0,
@@ -157,7 +157,7 @@ def test_a_run_has_the_same_interval_everywhere(dataset: Dataset, runs: list[Run
         assert (evaluation.interval.seed, evaluation.interval.draws) == (SEED, DRAWS)
         assert evaluation.interval.clustered
         cases = read_cases(folder.predictions("test"), dataset)
-        samples = {42: measure(cases, dataset.classes, dataset.info.groups)}
+        samples = {42: measure(cases, dataset.classes, dataset.info.bands)}
         shown = {**evaluation.metrics, **{name: band.recall for name, band in evaluation.bands.items()}}
         for name, estimate in shown.items():
             cell = summary(samples, name)
@@ -176,8 +176,8 @@ def test_a_difference_is_the_same_in_a_table_and_in_a_comparison(
     dataset: Dataset, runs: list[RunFolder]
 ) -> None:
     cases = [read_cases(folder.predictions("test"), dataset) for folder in runs]
-    found = compare(*cases, dataset.classes, dataset.info.groups)
-    first, second = ({42: measure(one, dataset.classes, dataset.info.groups)} for one in cases)
+    found = compare(*cases, dataset.classes, dataset.info.bands)
+    first, second = ({42: measure(one, dataset.classes, dataset.info.bands)} for one in cases)
     for name, estimate in found.items():
         entry = difference(first, second, name)
         assert entry is not None

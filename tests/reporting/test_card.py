@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,18 @@ def test_names_cannot_break_the_card(run: Path) -> None:
     text = write_card(run).read_text()
     assert "things \\| drawn" in text
     assert "<script>" not in text
+
+
+def test_the_model_json_of_an_earlier_version_is_read(run: Path) -> None:
+    """It called the bands groups and the classifier head; what is written has today's names."""
+    told = json.loads((run / "model" / "model.json").read_text())
+    names = {"bands": "groups", "bands_rule": "groups_rule", "classifier": "head"}
+    earlier = {names.get(name, name): value for name, value in told.items()}
+    assert {"groups", "groups_rule", "head"} <= set(earlier)
+    expected = write_card(run).read_text()
+    (run / "model" / "model.json").write_text(json.dumps(earlier))
+    assert write_card(run).read_text() == expected
+    assert "| rare $x$ | tail | 7 |" in expected
 
 
 def test_an_unfinished_run_has_no_card(tmp_path: Path) -> None:

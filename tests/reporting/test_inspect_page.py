@@ -38,7 +38,7 @@ def dataset(tmp_path: Path) -> Dataset:
     info = made.info.model_copy(
         update={
             "classes": ["common", "less $x$", EVIL],
-            "groups": {"head": ["common"], "medium": ["less $x$"], "tail": [EVIL]},
+            "bands": {"head": ["common"], "medium": ["less $x$"], "tail": [EVIL]},
             "recipe": {"split": "image"},
         }
     )

@@ -30,6 +30,6 @@ def evaluate_run(
     file = folder.predictions(split)
     write_predictions(file, predict_split(model, dataset, split, progress))
     # The file has rounded probabilities. Whoever measures it must find what the evaluation says.
-    result = evaluate(read_predictions(file), model.classes, model.card.groups, split)
+    result = evaluate(read_predictions(file), model.classes, model.card.bands, split)
     write_evaluation(folder.evaluation(split), result)
     return result

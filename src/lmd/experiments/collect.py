@@ -68,7 +68,7 @@ def _samples(runs: Sequence[Run], row: Row) -> Samples:
     for run in runs:
         if run.row == row:
             cases = read_cases(run.folder.predictions("test"), run.dataset)
-            found[run.seed] = measure(cases, run.dataset.classes, run.dataset.info.groups)
+            found[run.seed] = measure(cases, run.dataset.classes, run.dataset.info.bands)
     return found
 
 
@@ -201,7 +201,7 @@ def _data_words(job: Job, block: Block) -> Tree:
         "train": int(counts.sum()),
         "test": int(dataset.counts("test").sum()),
         "imbalance": round(imbalance(dataset), 1),
-        "groups_rule": info.groups_rule,
+        "groups_rule": info.bands_rule,
         "has_the_papers_counts": same if block.counts else None,
     }
 

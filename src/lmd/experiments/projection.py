@@ -36,7 +36,7 @@ def project(experiment: Experiment, runs: Sequence[Run], samples: dict[str, Samp
         if run.row.key not in panels:
             places = tsne(features, run.seed).round(3).tolist()
             panels[run.row.key] = {"title": run.row.title, "seed": run.seed, "places": places}
-    return {"classes": names, "labels": labels.tolist(), "groups": dataset.info.groups, "panels": panels}
+    return {"classes": names, "labels": labels.tolist(), "groups": dataset.info.bands, "panels": panels}
 
 
 def test_features(run: Run) -> np.ndarray:

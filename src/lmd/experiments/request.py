@@ -173,9 +173,9 @@ def _check_dataset(experiment: Experiment, dataset: Dataset) -> None:
         raise DataError(f"{experiment.name} is measured on the test split; {dataset.folder} has none")
     if not experiment.needs_groups:
         return
-    lacking = [group for group in GROUPS if not dataset.info.groups.get(group)]
+    lacking = [group for group in GROUPS if not dataset.info.bands.get(group)]
     if lacking:
-        groups = ", ".join(dataset.info.groups) or "none"
+        groups = ", ".join(dataset.info.bands) or "none"
         raise DataError(
             f"{experiment.name} needs classes in head, medium and tail; {dataset.folder} has none in "
             f"{lacking[0]} (groups: {groups})"
@@ -197,7 +197,7 @@ def _check_points(experiment: Experiment, dataset: Dataset) -> None:
 def shown_classes(experiment: Experiment, dataset: Dataset) -> list[str]:
     """Returns the classes that a projection shows, those without a test image left out."""
     count = dict(zip(dataset.classes, dataset.counts("test"), strict=True))
-    groups = dataset.info.groups
+    groups = dataset.info.bands
     if experiment.points == "largest":
         names = [max(groups[group], key=lambda name: count[name]) for group in GROUPS]
     else:

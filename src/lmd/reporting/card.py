@@ -50,16 +50,16 @@ def _training(card: ModelCard) -> list[str]:
 
 
 def _classes(card: ModelCard) -> list[str]:
-    group = {name: group for group, names in card.groups.items() for name in names}
+    band = {name: band for band, names in card.bands.items() for name in names}
     rows = zip(card.classes, card.training_counts, strict=True)
     return [
         "## Classes",
         "",
-        f"{card.groups_rule}.",
+        f"{card.bands_rule}.",
         "",
-        "| class | group | training images |",
+        "| class | band | training images |",
         "|---|---|---|",
-        *(f"| {_text(name)} | {group.get(name, '')} | {count} |" for name, count in rows),
+        *(f"| {_text(name)} | {band.get(name, '')} | {count} |" for name, count in rows),
     ]
 
 

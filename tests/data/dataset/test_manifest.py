@@ -48,6 +48,16 @@ def test_a_folder_is_read_as_it_was_written(dataset: Dataset) -> None:
     assert all(path.is_file() for path in again.paths())
 
 
+def test_the_folder_of_an_earlier_version_is_read(dataset: Dataset) -> None:
+    """It called the frequency bands groups; what is written has today's names."""
+    path = dataset.folder / INFO
+    told = json.loads(path.read_text())
+    assert (told["bands"]["tail"], told["bands_rule"]) == (["rare"], "by hand")
+    names = {"bands": "groups", "bands_rule": "groups_rule"}
+    path.write_text(json.dumps({names.get(name, name): value for name, value in told.items()}))
+    assert read_dataset(dataset.folder).info == dataset.info
+
+
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filter(str.strip))
 def test_any_id_and_metadata_survive_the_file(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     """Ids such as "007", "NA" or "1e5" must not become numbers or blanks."""

@@ -33,10 +33,10 @@ def test_the_published_tables(shared: Path, tmp_path: Path) -> None:
     assert [len(dataset.split(split)) for split in SPLITS] == [8_528, 1_067, 1_067]
     counts = np.array([dataset.counts(split) for split in SPLITS])
     assert ["/".join(map(str, column)) for column in counts.T.tolist()] == COUNTS.split()
-    assert {name: len(classes) for name, classes in dataset.info.groups.items()} == {
+    assert {name: len(classes) for name, classes in dataset.info.bands.items()} == {
         "head": 9, "medium": 7, "tail": 7
     }  # fmt: skip
-    assert "500" in dataset.info.groups_rule
+    assert "500" in dataset.info.bands_rule
     for split, file in PUBLISHED.items():
         published = pd.read_csv(shared / "hyper_kvasir" / file)
         assert set(published["Video file"]) == set(dataset.split(split)["id"])

@@ -99,7 +99,7 @@ def test_the_published_tables(shared: Path, tmp_path: Path) -> None:
         "SL",
         "VASC",
     ]
-    assert dataset.info.groups == {"head": HEAD, "medium": MEDIUM, "tail": TAIL}
+    assert dataset.info.bands == {"head": HEAD, "medium": MEDIUM, "tail": TAIL}
     for split, file in PUBLISHED.items():
         published = pd.read_csv(tables / file).set_index("image").idxmax(axis=1)
         assert dict(published) == dict(dataset.split(split)[["id", "label"]].to_numpy())

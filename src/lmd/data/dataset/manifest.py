@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, ValidationError
+from pydantic import AliasChoices, Field, ValidationError
 
 from lmd.errors import DataError, suggest
 from lmd.settings import Settings
@@ -33,8 +33,11 @@ class DatasetInfo(Settings):
 
     title: str
     classes: list[str]
-    groups: dict[str, list[str]]  # "head", "medium", "tail" -> class names
-    groups_rule: str
+    # Version 0.1 wrote "groups" and "groups_rule". A group is the images of one patient or lesion.
+    bands: dict[str, list[str]] = Field(validation_alias=AliasChoices("bands", "groups"))
+    """frequency bands: the classes of head, medium and tail"""
+    bands_rule: str = Field(validation_alias=AliasChoices("bands_rule", "groups_rule"))
+    """how the classes were put into bands, in words"""
     licence: str
     citation: str
     source: str

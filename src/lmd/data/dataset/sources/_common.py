@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 Skipped = list[tuple[str, str]]  # A file and why it was left out.
 Arrange = Callable[[Part], tuple[pd.DataFrame, Tree]]
-Grouping = Callable[[list[str], np.ndarray], tuple[dict[str, list[str]], str]]
+Banding = Callable[[list[str], np.ndarray], tuple[dict[str, list[str]], str]]
 
 
 class SplitOptions(Settings):
@@ -168,16 +168,16 @@ def finish(
     classes: list[str],
     recipe: Tree,
     fill: Callable[[Path], None] | None = None,
-    grouping: Grouping = head_medium_tail,
+    banding: Banding = head_medium_tail,
     **about: Any,
 ) -> Dataset:
-    """Groups the classes of a table that has its splits, and writes the dataset folder."""
+    """Puts the classes of a table that has its splits into frequency bands, and writes the dataset folder."""
     trained = table["label"][table["split"] == SPLITS[0]].value_counts()
     counts = np.array([int(trained.get(name, 0)) for name in classes])
-    groups, rule = grouping(classes, counts)
+    bands, rule = banding(classes, counts)
     found = leakage(table)
     recipe = {**recipe, **({"leakage": found.model_dump()} if found.groups else {})}
-    info = DatasetInfo(classes=classes, groups=groups, groups_rule=rule, recipe=recipe, **about)
+    info = DatasetInfo(classes=classes, bands=bands, bands_rule=rule, recipe=recipe, **about)
     dataset = write_dataset(out, with_splits(table, table["split"].to_numpy()), info, fill)
     if found.groups:
         _log.warning(

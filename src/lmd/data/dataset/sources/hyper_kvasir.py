@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from pydantic import field_validator
 
-from lmd.data.dataset.longtail import groups_by_count, split_stratified
+from lmd.data.dataset.longtail import bands_by_count, split_stratified
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.dataset.sources._common import (
     Arrange,
@@ -97,7 +97,7 @@ def prepare(options: Options, out: Path, progress: Progress = quiet) -> Dataset:
         folds=folds,
         arrange=arrange,
         tables=read,
-        grouping=groups_by_count,
+        banding=bands_by_count,
         title="Hyper-Kvasir, labelled images",
         licence="CC BY 4.0",
         citation="Borgli et al. 2020, HyperKvasir, Scientific Data 7, 283",
