@@ -278,7 +278,7 @@ def predict(
     frame: Annotated[int | None, typer.Option(help="which frame of files that hold several, from 1")] = None,
 ) -> None:
     """Predicts image files: the class and a probability for each class."""
-    from lmd.data.decode.images import list_images
+    from lmd.data.decode.files import list_images
     from lmd.evaluation.predict import load_model, predict_files, write_predictions
     from lmd.run import RunFolder
     from lmd.terminal import bar

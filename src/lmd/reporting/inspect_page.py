@@ -11,7 +11,8 @@ from PIL import Image
 
 from lmd.data.audit.results import Fingerprint, NearPair
 from lmd.data.audit.text import count_rows, file_lines, near_line, pair_words, per_group_line, worth_lines
-from lmd.data.dataset.manifest import SPLITS, Dataset
+from lmd.data.dataset.checks import SPLITS
+from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.images import decode
 from lmd.errors import DataError
 from lmd.parallel import in_threads

@@ -21,7 +21,8 @@ from lmd.data.audit.results import (
     write_fingerprint,
 )
 from lmd.data.audit.text import format_fingerprint, summary_lines
-from lmd.data.dataset.manifest import Dataset, Leakage, write_dataset
+from lmd.data.dataset.checks import Leakage
+from lmd.data.dataset.manifest import Dataset, write_dataset
 from lmd.data.dataset.sources import isic2019
 from tests import toy
 

@@ -12,18 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmd.data.dataset.manifest import (
-    INFO,
-    MANIFEST,
-    Dataset,
-    DatasetInfo,
-    Leakage,
-    check_table,
-    crossing_groups,
-    leakage,
-    read_dataset,
-    write_dataset,
-)
+from lmd.data.dataset.checks import Leakage, check_table, crossing_groups, leakage
+from lmd.data.dataset.info import INFO, MANIFEST, DatasetInfo
+from lmd.data.dataset.manifest import Dataset, read_dataset, write_dataset
 from lmd.errors import DataError
 from tests import toy
 

@@ -12,7 +12,8 @@ from PIL import Image
 
 from lmd.data.audit.fingerprint import fingerprint
 from lmd.data.audit.text import format_fingerprint
-from lmd.data.dataset.manifest import COLUMNS, crossing_groups, read_dataset
+from lmd.data.dataset.checks import COLUMNS, crossing_groups
+from lmd.data.dataset.manifest import read_dataset
 from lmd.data.dataset.sources import folder, isic2019, phantom, table
 from lmd.data.decode.cache import open_cache
 from lmd.errors import DataError

@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from lmd.data.dataset.checks import SPLITS, Leakage, crossing_groups, leakage
 from lmd.data.dataset.longtail import counts_as_paper
-from lmd.data.dataset.manifest import SPLITS, Dataset, Leakage, crossing_groups, leakage, read_dataset
+from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.data.dataset.sources import isic2019
-from lmd.data.dataset.sources._tables import PUBLISHED
+from lmd.data.dataset.tables import PUBLISHED
 from lmd.data.decode.cache import open_cache
 from lmd.errors import DataError, LmdError
 from lmd.settings import resolve
@@ -22,7 +23,7 @@ from tests import toy
 
 PAPER = {"imbalance": "100", "split": "paper", "list_only": True}
 
-# methods.md 3.1: the counts of the three published imbalances, and the hashes of the split at 100.
+# The authors' tables: the counts of the three published imbalances, and the hashes of the split at 100.
 COUNTS = {
     100: {"NV": (9012, 1288, 2575), "MEL": (2898, 414, 828), "BCC": (1949, 279, 557), "BKL": (1409, 202, 402),
           "AK": (426, 61, 122), "SCC": (282, 41, 81), "VASC": (104, 15, 30), "DF": (90, 13, 26)},

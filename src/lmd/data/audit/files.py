@@ -10,7 +10,8 @@ import numpy as np
 
 from lmd.data.audit.looks import Looks
 from lmd.data.audit.results import BrokenFile, FileFacts
-from lmd.data.dataset.manifest import MANIFEST, Dataset
+from lmd.data.dataset.info import MANIFEST
+from lmd.data.dataset.manifest import Dataset
 
 
 def file_facts(dataset: Dataset, looks: Looks) -> FileFacts:

@@ -11,7 +11,8 @@ from lmd.data.audit.files import file_facts
 from lmd.data.audit.looks import look_at
 from lmd.data.audit.results import CrossingGroup, Fingerprint, GroupSizes, Worth
 from lmd.data.audit.wrong import wrong_lines
-from lmd.data.dataset.manifest import SPLITS, Dataset, leakage
+from lmd.data.dataset.checks import SPLITS, leakage
+from lmd.data.dataset.manifest import Dataset
 from lmd.parallel import Progress, quiet
 from lmd.settings import Tree
 

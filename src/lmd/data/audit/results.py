@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ConfigDict, Field
 
-from lmd.data.dataset.manifest import Leakage
+from lmd.data.dataset.checks import Leakage
 from lmd.files import atomic_write
 from lmd.settings import Settings
 

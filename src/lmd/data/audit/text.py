@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from lmd.data.audit.results import FileFacts, Fingerprint, GroupSizes, NearDuplicates, NearPair
 from lmd.data.audit.wrong import first_names
-from lmd.data.dataset.manifest import SPLITS, Dataset
+from lmd.data.dataset.checks import SPLITS
+from lmd.data.dataset.manifest import Dataset
 
 _SHOWN = 5  # Of a long list, so many lines tell what is the matter.
 

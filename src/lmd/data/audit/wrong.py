@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lmd.data.audit.results import Fingerprint
-from lmd.data.decode.images import printable
+from lmd.data.decode.files import printable
 
 
 def wrong_lines(found: Fingerprint) -> list[str]:

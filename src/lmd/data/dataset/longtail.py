@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-from lmd.data.dataset.manifest import SPLITS
+from lmd.data.dataset.checks import SPLITS
 from lmd.errors import DataError
 
 FRACTIONS = (0.7, 0.1, 0.2)
