@@ -15,7 +15,8 @@ from torch import Tensor
 from benchmarks.measure import ROOT, Row, side_by_side
 from benchmarks.plain import as_timm_computes
 from lmd.data.dataset.sources.phantom import CLASSES, draw
-from lmd.data.decode.images import decode_small, list_images
+from lmd.data.decode.files import list_images
+from lmd.data.decode.images import decode_small
 from lmd.data.feed.views import clean
 from lmd.evaluation.predict import Model, predict_files
 from lmd.models.classifier import build_classifier

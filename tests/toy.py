@@ -70,8 +70,8 @@ def make_dataset(
     info = DatasetInfo(
         title="toy",
         classes=classes,
-        groups=dict(zip(("head", "medium", "tail"), ([name] for name in classes), strict=False)),
-        groups_rule="by hand",
+        bands=dict(zip(("head", "medium", "tail"), ([name] for name in classes), strict=False)),
+        bands_rule="by hand",
         licence="none",
         citation="none",
         source="toy",

@@ -12,10 +12,10 @@ from lmd.parallel import quiet
 from lmd.run import RunFolder
 
 if TYPE_CHECKING:
-    from lmd.data.audit.fingerprint import Fingerprint
+    from lmd.data.audit.results import Fingerprint
     from lmd.data.dataset.manifest import Dataset
-    from lmd.evaluation.evaluate import Evaluation
     from lmd.evaluation.predict import Model
+    from lmd.evaluation.results import Evaluation
     from lmd.experiments.engine import Outcome
     from lmd.settings import CommonSettings
     from lmd.training.progress import Progress, Watcher

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from lmd import methods
 from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.data.dataset.sources import phantom
 from lmd.evaluation.judge import evaluate_run
+from lmd.evaluation.results import Evaluation
 from lmd.reporting.page import comparison_lines, write_comparison, write_report
 from lmd.run import RunFolder
 from lmd.settings import Tree, resolve
@@ -43,7 +43,7 @@ def run_demo(out: Path, seed: int, progress: TrainingProgress) -> tuple[Path, li
     """
     data = out / "data"
     dataset = read_dataset(data) if data.exists() else phantom.prepare(phantom.Options(seed=seed), data)
-    results: dict[str, Any] = {}
+    results: dict[str, Evaluation] = {}
     for name, recipe in RECIPES.items():
         progress.prefix = f"{name} "
         results[name.upper()] = _run(dataset, name, {**recipe, "seed": seed}, out / name, progress)
@@ -52,7 +52,7 @@ def run_demo(out: Path, seed: int, progress: TrainingProgress) -> tuple[Path, li
     return page, comparison_lines(results)
 
 
-def _run(dataset: Dataset, name: str, recipe: Tree, out: Path, progress: TrainingProgress) -> Tree:
+def _run(dataset: Dataset, name: str, recipe: Tree, out: Path, progress: TrainingProgress) -> Evaluation:
     settings = resolve(methods.load(name).Settings, recipe)
     folder: RunFolder = train(dataset, name, settings, out, resume=out.exists(), progress=progress)
     result = evaluate_run(folder, "test")

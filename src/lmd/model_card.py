@@ -34,8 +34,9 @@ class ModelCard(Settings):
     # Version 0.1 wrote "head".
     classifier: str = Field(validation_alias=AliasChoices("classifier", "head"))
     classes: list[str]
-    groups: dict[str, list[str]]
-    groups_rule: str
+    # Version 0.1 wrote "groups" and "groups_rule".
+    bands: dict[str, list[str]] = Field(validation_alias=AliasChoices("bands", "groups"))
+    bands_rule: str = Field(validation_alias=AliasChoices("bands_rule", "groups_rule"))
     preprocessing: Preprocessing
     precision: str
     training_counts: list[int]

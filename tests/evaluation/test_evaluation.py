@@ -10,13 +10,16 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
-from lmd.errors import DataError
-from lmd.evaluation.evaluate import evaluate, write_evaluation
+from lmd.errors import CheckpointError, DataError
+from lmd.evaluation.evaluate import evaluate
 from lmd.evaluation.metrics import all_metrics, balanced_accuracy, class_auc, kappa, macro_auc
+from lmd.evaluation.results import ClassResult, Estimate, read_evaluation, read_evaluations, write_evaluation
 from lmd.evaluation.uncertainty import bootstrap_weights, interval
 
 CLASSES = ["a", "b", "c", "d"]
-GROUPS = {"head": ["a"], "medium": ["b", "c"], "tail": ["d"]}
+UNDEFINED = Estimate(value=None, low=None, high=None)
+EARLIER = Path(__file__).with_name("evaluation-0.1.json")  # As version 0.1 wrote it.
+BANDS = {"head": ["a"], "medium": ["b", "c"], "tail": ["d"]}
 
 
 def case(count: int = 300, seed: int = 0, ties: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -78,16 +81,16 @@ def test_perfect_and_constant_predictors() -> None:
 def test_an_absent_class_is_left_out_and_said() -> None:
     labels, probabilities = case()
     keep = labels != 3
-    result = evaluate(table(labels[keep], probabilities[keep]), CLASSES, GROUPS, "test", draws=50)
-    assert result["classes"][3] == {
-        "name": "d", "n": 0, "group": "tail", "recall": None, "recall_low": None, "recall_high": None,
-        "precision": None, "f1": None, "auc": None,
-    }  # fmt: skip
-    assert result["groups"]["tail"]["recall"] == {"value": None, "low": None, "high": None}
-    assert "no image of this class" in result["reasons"]["d"]
+    result = evaluate(table(labels[keep], probabilities[keep]), CLASSES, BANDS, "test", draws=50)
+    assert result.classes[3] == ClassResult(
+        name="d", n=0, band="tail", recall=UNDEFINED, precision=None, f1=None, auc=None
+    )
+    assert result.bands["tail"].recall == UNDEFINED
+    assert "no image of this class" in result.reasons["d"]
+    assert "no class of this band" in result.reasons["tail"]
     guess = probabilities[keep].argmax(1)
     expected = sk.recall_score(labels[keep], guess, labels=[0, 1, 2], average="macro")
-    assert result["metrics"]["bacc"]["value"] == pytest.approx(expected)
+    assert result.metrics["bacc"].value == pytest.approx(expected)
 
 
 def test_undefined_is_nan_and_never_zero() -> None:
@@ -99,10 +102,11 @@ def test_undefined_is_nan_and_never_zero() -> None:
 
 def test_the_layout_of_the_evaluation(tmp_path: Path) -> None:
     labels, probabilities = case()
-    result = evaluate(table(labels, probabilities), CLASSES, GROUPS, "test", draws=100)
+    result = evaluate(table(labels, probabilities), CLASSES, BANDS, "test", draws=100)
     write_evaluation(tmp_path / "evaluation-test.json", result)
     read = json.loads((tmp_path / "evaluation-test.json").read_text())
-    assert read == json.loads(json.dumps(result))
+    assert read_evaluation(tmp_path / "evaluation-test.json") == result
+    assert list(read) == ["split", "n", "metrics", "groups", "classes", "confusion", "interval", "reasons"]
     assert (read["split"], read["n"]) == ("test", 300)
     assert list(read["metrics"]) == ["bacc", "auc", "f1", "kappa", "kappa_unweighted", "precision", "recall"]
     assert list(read["groups"]) == ["head", "medium", "tail"]
@@ -115,15 +119,61 @@ def test_the_layout_of_the_evaluation(tmp_path: Path) -> None:
     assert np.array(read["confusion"]).sum() == 300
 
 
-def test_intervals_shrink_with_more_cases_and_repeat_with_the_seed() -> None:
+def test_what_an_earlier_version_wrote_is_read_and_written_again_byte_for_byte(tmp_path: Path) -> None:
+    result = read_evaluation(EARLIER)
+    assert str(result.metrics["bacc"]) == "0.722 [0.500, 0.952]"
+    assert result.bands["medium"].classes == ["melanoma"]
+    assert str(result.bands["rest"].recall) == "undefined"
+    melanoma, absent = result.classes[1], result.classes[3]
+    assert (melanoma.name, melanoma.n, melanoma.band, str(melanoma.recall)) == (
+        "melanoma", 3, "medium", "0.667 [0.500, 1.000]",
+    )  # fmt: skip
+    assert (absent.band, absent.recall) == ("rest", UNDEFINED)
+    assert (result.interval.seed, result.interval.clusters) == (42, 10)
+    write_evaluation(tmp_path / "again.json", result)
+    assert (tmp_path / "again.json").read_bytes() == EARLIER.read_bytes()
+
+
+def test_the_evaluations_of_a_run_folder_are_found_by_split(tmp_path: Path) -> None:
+    assert read_evaluations(tmp_path) == {}
+    for split in ("val", "test"):
+        (tmp_path / f"evaluation-{split}.json").write_bytes(EARLIER.read_bytes())
+    assert list(read_evaluations(tmp_path)) == ["test", "val"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "damaged: the file: Invalid JSON"),
+        ('{"split": "test"}', "damaged: n: Field required"),
+        (EARLIER.read_text().replace('"draws": 200', '"draws": "many"'), r"damaged: interval\.draws: "),
+    ],
+)
+def test_a_damaged_evaluation_is_one_line(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "evaluation-test.json").write_text(text)
+    with pytest.raises(CheckpointError, match=rf"evaluation-test\.json is {words}"):
+        read_evaluations(tmp_path)
+
+
+def test_an_estimate_as_text() -> None:
+    assert str(Estimate(value=0.12345, low=0.1, high=0.2)) == "0.123 [0.100, 0.200]"
+    assert str(UNDEFINED) == "undefined"
+    assert str(Estimate(value=1.0, low=None, high=None)) == "1.000 (interval undefined)"
+
+
+def width_of(entry: Estimate) -> float:
+    assert entry.low is not None
+    assert entry.high is not None
+    return entry.high - entry.low
+
+
+def test_intervals_shrink_with_more_cases_and_repeat() -> None:
     def width(count: int) -> float:
-        entry = evaluate(table(*case(count)), CLASSES, GROUPS, "test", draws=300)["metrics"]["bacc"]
-        return entry["high"] - entry["low"]
+        return width_of(evaluate(table(*case(count)), CLASSES, BANDS, "test", draws=300).metrics["bacc"])
 
     assert width(3000) < 0.6 * width(300)
-    first = evaluate(table(*case()), CLASSES, GROUPS, "test", draws=50, seed=3)
-    assert first == evaluate(table(*case()), CLASSES, GROUPS, "test", draws=50, seed=3)
-    assert first != evaluate(table(*case()), CLASSES, GROUPS, "test", draws=50, seed=4)
+    first = evaluate(table(*case()), CLASSES, BANDS, "test", draws=50)
+    assert first == evaluate(table(*case()), CLASSES, BANDS, "test", draws=50)
 
 
 def test_copies_of_a_case_in_one_group_do_not_narrow_the_interval() -> None:
@@ -134,8 +184,7 @@ def test_copies_of_a_case_in_one_group_do_not_narrow_the_interval() -> None:
     single = table(labels[ten], probabilities[ten])
 
     def width(frame: pd.DataFrame) -> float:
-        entry = evaluate(frame, CLASSES, GROUPS, "test", draws=400)["metrics"]["bacc"]
-        return entry["high"] - entry["low"]
+        return width_of(evaluate(frame, CLASSES, BANDS, "test", draws=400).metrics["bacc"])
 
     plain = width(table(labels, probabilities))
     assert width(grouped) == pytest.approx(plain, rel=0.2)
@@ -157,8 +206,10 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     truth = balanced_accuracy(*case(200_000, seed=99))
     hits = 0
     for seed in range(200):
-        entry = evaluate(table(*case(400, seed)), CLASSES, GROUPS, "test", draws=300)["metrics"]["bacc"]
-        hits += entry["low"] <= truth <= entry["high"]
+        entry = evaluate(table(*case(400, seed)), CLASSES, BANDS, "test", draws=300).metrics["bacc"]
+        assert entry.low is not None
+        assert entry.high is not None
+        hits += entry.low <= truth <= entry.high
     assert 0.88 <= hits / 200 <= 0.99
 
 
@@ -166,4 +217,4 @@ def test_a_label_that_is_no_class_is_refused() -> None:
     frame = table(*case())
     frame.loc[3, "label"] = "zebra"
     with pytest.raises(DataError, match=r"'image3'.*'zebra'"):
-        evaluate(frame, CLASSES, GROUPS, "test")
+        evaluate(frame, CLASSES, BANDS, "test")

@@ -16,10 +16,11 @@ from lmd import parallel
 from lmd.data.decode.cache import open_cache
 from lmd.data.decode.images import decode, resize
 from lmd.data.feed.loader import image_set
-from lmd.data.feed.views import clean
+from lmd.data.feed.views import MEAN, STD, clean
 from lmd.errors import DataError
 from lmd.evaluation import predict
 from lmd.evaluation.predict import Model, predict_files, predict_split
+from lmd.model_card import ModelCard, Preprocessing
 from lmd.models.classifier import build_classifier
 from lmd.models.encoder import build_encoder, num_features
 from lmd.models.inference import BATCH as BATCH_TRAINED
@@ -31,6 +32,11 @@ from tests import toy
 BATCH = 4
 
 
+def card_of(crop: str) -> ModelCard:
+    preprocessing = Preprocessing(size=16, crop=crop, mean=MEAN, std=STD)
+    return ModelCard.model_construct(classes=toy.CLASSES, preprocessing=preprocessing)
+
+
 def model_of(precision: str = "fp32", crop: str = "none") -> Model:
     torch.manual_seed(0)
     encoder = build_encoder("test_resnet")
@@ -39,8 +45,7 @@ def model_of(precision: str = "fp32", crop: str = "none") -> Model:
     network = Network(encoder, build_classifier("linear", num_features(encoder), 3, seed=0))
     with torch.no_grad():
         network.classifier.weight.mul_(50)  # type: ignore[union-attr, operator]
-    card = {"classes": toy.CLASSES, "preprocessing": {"size": 16, "crop": crop}}
-    return Model(network.eval(), card, Runtime(precision, "cpu"))
+    return Model(network.eval(), card_of(crop), Runtime(precision, "cpu"))
 
 
 @pytest.fixture

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import recall_score, roc_auc_score
+from sklearn.metrics import recall_score, roc_auc_score, silhouette_samples
 
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import DataError
+from lmd.evaluation.uncertainty import case_weights
 from lmd.experiments.measure import Cases, Samples, difference, measure, read_cases, summary, verdict
+from lmd.experiments.projection import silhouette
 from tests import toy
 
 CLASSES = ["a", "b", "c"]
@@ -154,3 +156,17 @@ def test_a_changed_predictions_file_is_refused(what: str, dataset: Dataset, tmp_
         table.to_csv(tmp_path / "p.csv", index=False)
     with pytest.raises(DataError, match=r"p\.csv does not hold"):
         read_cases(tmp_path / "p.csv", dataset)
+
+
+def test_the_silhouette_is_drawn_on_the_same_cases_as_the_metrics() -> None:
+    """Of some classes alone: they have the draws that they have among all test images."""
+    one = cases(1)
+    shown = np.flatnonzero(one.labels > 0)
+    labels = one.labels[shown]
+    features = np.random.default_rng(0).normal(size=(30, 4))[shown] + labels[:, None]
+    weights = case_weights(one.ids, one.labels, one.clusters)[:, shown]
+    found = silhouette(features, labels, weights)
+    each = silhouette_samples(features, labels)
+    assert found.value == pytest.approx(each.mean())
+    expected = [np.average(each, weights=times) for times in one.weights()[:, shown]]
+    np.testing.assert_allclose(found.draws, expected)

@@ -6,33 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.report.test_page import CLASSES, GROUPS, evaluation
 
 from lmd.errors import CheckpointError
-from lmd.evaluation.evaluate import write_evaluation
+from lmd.evaluation.results import write_evaluation
 from lmd.reporting.card import write_card
-
-CARD = {
-    "method": "lmd",
-    "encoder": "resnet18",
-    "head": "linear",
-    "classes": CLASSES,
-    "groups": GROUPS,
-    "groups_rule": "by hand",
-    "preprocessing": {"size": 64, "crop": "none"},
-    "training_counts": [70, 20, 7],
-    "training_seconds": 90.0,
-    "validation_bacc": 0.625,
-    "dataset": {
-        "title": "things | drawn", "source": "table", "licence": "CC0", "manifest_sha256": "ab" * 32,
-    },
-}  # fmt: skip
+from tests.reporting.test_page import card, evaluation
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "model.json").write_text(json.dumps(CARD))
+    (tmp_path / "model" / "model.json").write_text(card("things | drawn", "table").model_dump_json())
     return tmp_path
 
 
@@ -40,10 +24,10 @@ def test_a_card_has_the_numbers_with_their_n(run: Path) -> None:
     write_evaluation(run / "evaluation-test.json", evaluation())
     text = write_card(run).read_text()
     result = evaluation()
-    bacc = result["metrics"]["bacc"]
-    assert f"| balanced accuracy | {result['n']} | {bacc['value']:.3f} [{bacc['low']:.3f}" in text
-    tail = result["groups"]["tail"]
-    assert f"| tail recall | {tail['n']} | {tail['recall']['value']:.3f}" in text
+    tail, rare = result.bands["tail"], result.classes[2]
+    assert f"| balanced accuracy | {result.n} | {result.metrics['bacc']} |" in text
+    assert f"| tail recall | {tail.n} | {tail.recall} |" in text
+    assert f"| recall of rare $x$ | {rare.n} | {rare.recall} |" in text
     assert "validation balanced accuracy (0.625)" in text
     assert "was learned from 7 images" in text
     assert "Not a medical device" in text
@@ -59,6 +43,18 @@ def test_names_cannot_break_the_card(run: Path) -> None:
     text = write_card(run).read_text()
     assert "things \\| drawn" in text
     assert "<script>" not in text
+
+
+def test_the_model_json_of_an_earlier_version_is_read(run: Path) -> None:
+    """It called the bands groups and the classifier head; what is written has today's names."""
+    told = json.loads((run / "model" / "model.json").read_text())
+    names = {"bands": "groups", "bands_rule": "groups_rule", "classifier": "head"}
+    earlier = {names.get(name, name): value for name, value in told.items()}
+    assert {"groups", "groups_rule", "head"} <= set(earlier)
+    expected = write_card(run).read_text()
+    (run / "model" / "model.json").write_text(json.dumps(earlier))
+    assert write_card(run).read_text() == expected
+    assert "| rare $x$ | tail | 7 |" in expected
 
 
 def test_an_unfinished_run_has_no_card(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def dataset(tmp_path: Path) -> Dataset:
     info = made.info.model_copy(
         update={
             "classes": ["common", "less $x$", EVIL],
-            "groups": {"head": ["common"], "medium": ["less $x$"], "tail": [EVIL]},
+            "bands": {"head": ["common"], "medium": ["less $x$"], "tail": [EVIL]},
             "recipe": {"split": "image"},
         }
     )
@@ -87,7 +87,7 @@ def test_names_are_escaped_and_those_of_groups_are_not_there(dataset: Dataset, t
     assert "<script" not in page
     assert "&lt;script&gt;alert" in page
     assert "Patient" not in page
-    assert "Patient" not in json.dumps(fingerprint(dataset))
+    assert "Patient" not in fingerprint(dataset).model_dump_json()
 
 
 def test_the_contact_sheet_is_a_function_of_the_seed(dataset: Dataset, tmp_path: Path) -> None:

@@ -10,38 +10,51 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lmd.evaluation.evaluate import evaluate, write_evaluation
+from lmd.evaluation.evaluate import evaluate
+from lmd.evaluation.results import Evaluation, write_evaluation
+from lmd.model_card import ModelCard
 from lmd.reporting.page import comparison_lines, comparison_table, write_comparison, write_report
-from lmd.settings import Tree
 
+EARLIER = Path(__file__).parents[1] / "evaluation" / "evaluation-0.1.json"
 CLASSES = ["common", "<script>alert(1)</script>", "rare $x$"]
-GROUPS = {"head": [CLASSES[0]], "medium": [CLASSES[1]], "tail": [CLASSES[2]]}
+BANDS = {"head": [CLASSES[0]], "medium": [CLASSES[1]], "tail": [CLASSES[2]]}
 
 
-def evaluation(seed: int = 0) -> Tree:
+def evaluation(seed: int = 0) -> Evaluation:
     random = np.random.default_rng(seed)
     labels = np.r_[[0, 1, 2], random.choice(3, 80, p=[0.7, 0.2, 0.1])]
     scores = random.random((83, 3)) + np.eye(3)[labels]
     frame = pd.DataFrame(scores / scores.sum(1, keepdims=True), columns=[f"p_{name}" for name in CLASSES])
     frame["id"] = frame["group"] = [str(i) for i in range(83)]
     frame["label"] = [CLASSES[k] for k in labels]
-    return evaluate(frame, CLASSES, GROUPS, "test", draws=50)
+    return evaluate(frame, CLASSES, BANDS, "test", draws=50)
+
+
+def card(title: str, source: str) -> ModelCard:
+    """The card of a run on three classes."""
+    return ModelCard.model_validate(
+        {
+            "method": "lmd",
+            "encoder": "resnet18",
+            "classifier": "linear",
+            "classes": CLASSES,
+            "bands": BANDS,
+            "bands_rule": "by hand",
+            "preprocessing": {"size": 64, "crop": "none", "mean": [0.5] * 3, "std": [0.25] * 3},
+            "precision": "fp32",
+            "training_counts": [70, 20, 7],
+            "dataset": {"title": title, "source": source, "licence": "CC0", "manifest_sha256": "ab" * 32},
+            "selected_by": "val_bacc",
+            "validation_bacc": 0.625,
+            "training_seconds": 90.0,
+        }
+    )
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    card = {
-        "method": "lmd",
-        "encoder": "resnet18",
-        "classes": CLASSES,
-        "groups_rule": "by hand",
-        "preprocessing": {"size": 64},
-        "training_counts": [70, 20, 10],
-        "training_seconds": 90.0,
-        "dataset": {"title": "drawn things", "source": "phantom"},
-    }
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "model.json").write_text(json.dumps(card))
+    (tmp_path / "model" / "model.json").write_text(card("drawn things", "phantom").model_dump_json())
     (tmp_path / "settings.yaml").write_text(
         "method: lmd\ndata: d\nmanifest_sha256: x\nweights_sha256: null\nfrom_sha256: null\nsize: 64\nstage1:\n  epochs: 2\n"
     )
@@ -59,15 +72,25 @@ def run(tmp_path: Path) -> Path:
 def test_a_report_stands_alone_and_has_the_numbers(run: Path) -> None:
     page = write_report(run).read_text()
     result = evaluation()
-    assert f"{result['metrics']['bacc']['value']:.3f}" in page
-    assert f"{result['metrics']['bacc']['low']:.3f}" in page
-    for entry in result["classes"]:
-        assert f"{entry['recall']:.3f}" in page
+    assert f"{result.metrics['bacc']}</td>" in page
+    for entry in result.classes:
+        assert f"<td>{entry.recall}</td>" in page
+    for band in result.bands.values():
+        assert f"<td>{band.precision}</td>" in page
     assert "drawn images, not real patients" in page
     assert "not a medical device" in page
     assert "stage1.epochs" in page
     assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page)
     assert page.count("<svg") == 3
+
+
+def test_the_evaluation_of_an_earlier_version_is_shown(run: Path) -> None:
+    (run / "evaluation-val.json").write_bytes(EARLIER.read_bytes())
+    page = write_report(run).read_text()
+    assert "<h2>Split val: 12 images</h2>" in page
+    assert "<td>melanoma</td><td>3</td><td>medium</td><td>0.667 [0.500, 1.000]</td>" in page
+    assert "<td>tail</td><td>3</td><td>naïve &lt;b&gt;</td>" in page
+    assert "by 10 groups, 200 draws; split test" in page
 
 
 def test_class_names_are_escaped(run: Path) -> None:
@@ -92,9 +115,8 @@ def test_methods_side_by_side(tmp_path: Path) -> None:
         "balanced accuracy", "macro AUC", "macro F1", "kappa (quadratic)", "kappa", "macro precision",
         "macro recall", "head recall", "medium recall", "tail recall",
     ]  # fmt: skip
-    tail = runs["LMD"]["groups"]["tail"]
-    assert rows[-1][1] == str(runs["CE"]["groups"]["tail"]["n"])
-    assert f"{tail['recall']['value']:.3f}" in rows[-1][3]
+    assert rows[-1][1] == str(runs["CE"].bands["tail"].n)
+    assert rows[-1][3] == str(runs["LMD"].bands["tail"].recall)
     page = write_comparison(tmp_path / "report.html", runs, "Title", "Note", phantom=True).read_text()
     assert all(word in page for word in ("Title", "Note", "CE", "LMD", "not real patients"))
     lines = comparison_lines(runs)

@@ -19,7 +19,7 @@ def prepare(
 ) -> None:
     """Makes a dataset folder. The source's own options (see 'lmd sources') follow as --name value."""
     from lmd.api import prepare as make_dataset
-    from lmd.data.audit.fingerprint import summary_lines
+    from lmd.data.audit.text import summary_lines
     from lmd.terminal import bar
 
     with bar("reading images") as progress:
@@ -66,8 +66,9 @@ def inspect(
     """Shows what to know before training: counts, leaks, copies, damaged files, test resolution."""
     from lmd.api import inspect as look_through
     from lmd.api import read_dataset
+    from lmd.data.audit.results import write_fingerprint
     from lmd.data.audit.text import format_fingerprint
-    from lmd.reporting.inspect_page import write_fingerprint, write_inspection
+    from lmd.reporting.inspect_page import write_inspection
     from lmd.terminal import bar
 
     if quick and out is not None:
@@ -85,7 +86,7 @@ def inspect(
     if page and not quick:
         target = data / "inspect.html" if out is None else out
         typer.echo(f"page: {write_inspection(target, dataset, found, 42 if seed is None else seed)}")
-    if strict and found["wrong"]:
+    if strict and found.wrong:
         raise typer.Exit(1)
 
 

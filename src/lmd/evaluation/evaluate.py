@@ -2,136 +2,108 @@
 
 from __future__ import annotations
 
-import json
-import math
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
-from lmd.errors import DataError
-from lmd.evaluation.metrics import MACRO, all_metrics, confusion, mean_over_classes
-from lmd.evaluation.uncertainty import bootstrap_weights, interval
-from lmd.files import atomic_write
-from lmd.settings import Tree
-
-DRAWS, LEVEL = 1000, 0.95
-_PER_CLASS = ("recall", "precision", "f1", "auc")
+from lmd.evaluation.cases import AllMetrics, Cases, cases_of, measure_all
+from lmd.evaluation.metrics import confusion
+from lmd.evaluation.results import BandResult, ClassResult, Estimate, Evaluation, Resampling
+from lmd.evaluation.uncertainty import DRAWS, LEVEL, SEED, defined
 
 
 def evaluate(
     predictions: pd.DataFrame,
     classes: list[str],
-    groups: dict[str, list[str]],
+    bands: dict[str, list[str]],
     split: str,
     draws: int = DRAWS,
-    seed: int = 0,
-) -> Tree:
+) -> Evaluation:
     """Measures predictions (`id,label,group,predicted,p_<class>...`).
 
-    Each metric comes as {"value", "low", "high"}: the value on all cases and its 95% bootstrap interval,
-    by group where groups repeat, stratified by class. What is undefined is None (null in JSON), with an
-    entry in "reasons".
+    Each metric has the value on all cases and its 95% bootstrap interval, stratified by class. Images of one
+    group (patient, lesion) are drawn together. What is undefined is None, with an entry in `reasons`.
+
+    The intervals are those of every other place that measures the same predictions (`uncertainty`).
 
     Raises:
         DataError: an image has no label, or one that is not a class.
     """
-    labels, probabilities = _arrays(predictions, classes)
-    clusters = predictions["group"].to_numpy()
-    weights = bootstrap_weights(labels, clusters, draws, seed)
-    once = np.ones((1, len(labels)))
-    macro, per_class = all_metrics(labels, probabilities, once)
-    macro_draws, class_draws = all_metrics(labels, probabilities, weights)
-    counts = np.bincount(labels, minlength=len(classes))
-    result: Tree = {
-        "split": split,
-        "n": len(labels),
-        "metrics": {name: _entry(macro[name][0], macro_draws[name]) for name in MACRO},
-        "groups": {
-            name: _group_entry([classes.index(k) for k in members], classes, counts, per_class, class_draws)
-            for name, members in groups.items()
-        },
-        "classes": [
-            _class_entry(k, classes, groups, counts, per_class, class_draws) for k in range(len(classes))
-        ],
-        "confusion": confusion(labels, probabilities.argmax(1), len(classes), once)[0].astype(int).tolist(),
-        "interval": {
-            "method": "percentile bootstrap, stratified by class",
-            "level": LEVEL,
-            "draws": draws,
-            "seed": seed,
-            "clustered": len(set(clusters)) < len(clusters),
-            "clusters": len(set(clusters)),
-        },
-    }
-    result["reasons"] = _reasons(result, classes, counts)
-    return result
+    cases = cases_of(predictions, classes)
+    found = measure_all(cases, draws)
+    counts = np.bincount(cases.labels, minlength=len(classes))
+    metrics = {name: measured.estimate() for name, measured in found.macro.items()}
+    by_band = {name: _band(members, classes, counts, found) for name, members in bands.items()}
+    return Evaluation(
+        split=split,
+        n=len(cases.labels),
+        metrics=metrics,
+        bands=by_band,
+        classes=[_class(k, classes, bands, counts, found) for k in range(len(classes))],
+        confusion=_confusion(cases),
+        interval=_resampling(cases.clusters, draws),
+        reasons=_reasons(split, dict(zip(classes, counts, strict=True)), metrics, by_band),
+    )
 
 
-def _arrays(predictions: pd.DataFrame, classes: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    number = {name: k for k, name in enumerate(classes)}
-    unknown = predictions["label"][~predictions["label"].isin(classes)]
-    if len(unknown):
-        raise DataError(
-            f"image '{predictions['id'][unknown.index[0]]}' has no known label: '{unknown.iloc[0]}'"
-        )
-    labels = predictions["label"].map(number).to_numpy(dtype=np.int64)
-    return labels, predictions[[f"p_{name}" for name in classes]].to_numpy(dtype=np.float64)
+def _confusion(cases: Cases) -> list[list[int]]:
+    once = np.ones((1, len(cases.labels)))
+    num_classes = cases.probabilities.shape[1]
+    matrix = confusion(cases.labels, cases.probabilities.argmax(1), num_classes, once)
+    return matrix[0].astype(int).tolist()
 
 
-def _entry(value: float, samples: np.ndarray) -> Tree:
-    low, high = interval(samples, LEVEL)
-    return {"value": _json_number(value), "low": _json_number(low), "high": _json_number(high)}
+def _band(members: list[str], classes: list[str], counts: np.ndarray, found: AllMetrics) -> BandResult:
+    """A frequency band's metrics: means over its classes."""
+    places = [classes.index(name) for name in members]
+    return BandResult(
+        n=int(counts[places].sum()),
+        classes=members,
+        recall=found.over("recall", places).estimate(),
+        precision=found.over("precision", places).estimate(),
+        f1=found.over("f1", places).estimate(),
+        auc=found.over("auc", places).estimate(),
+    )
 
 
-def _group_entry(
-    members: list[int], classes: list[str], counts: np.ndarray, values: Any, samples: Any
-) -> Tree:
-    """A group's metrics: means over its classes."""
-    entry: Tree = {"n": int(counts[members].sum()), "classes": [classes[k] for k in members]}
-    for name in _PER_CLASS:
-        value = mean_over_classes(values[name][:, members])[0]
-        entry[name] = _entry(value, mean_over_classes(samples[name][:, members]))
-    return entry
-
-
-def _class_entry(
-    k: int, classes: list[str], groups: dict[str, list[str]], counts: np.ndarray, values: Any, samples: Any
-) -> Tree:
+def _class(
+    k: int, classes: list[str], bands: dict[str, list[str]], counts: np.ndarray, found: AllMetrics
+) -> ClassResult:
     name = classes[k]
-    group = next((group for group, members in groups.items() if name in members), None)
-    low, high = interval(samples["recall"][:, k], LEVEL)
-    return {
-        "name": name,
-        "n": int(counts[k]),
-        "group": group,
-        "recall": _json_number(values["recall"][0, k]),
-        "recall_low": _json_number(low),
-        "recall_high": _json_number(high),
-        **{metric: _json_number(values[metric][0, k]) for metric in _PER_CLASS[1:]},
-    }
+    return ClassResult(
+        name=name,
+        n=int(counts[k]),
+        band=next((band for band, members in bands.items() if name in members), None),
+        recall=found.over("recall", [k]).estimate(),
+        precision=defined(found.of_class["precision"][0, k]),
+        f1=defined(found.of_class["f1"][0, k]),
+        auc=defined(found.of_class["auc"][0, k]),
+    )
 
 
-def _json_number(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
+def _resampling(clusters: np.ndarray, draws: int) -> Resampling:
+    number = len(set(clusters))
+    return Resampling(
+        method="percentile bootstrap, stratified by class",
+        level=LEVEL,
+        draws=draws,
+        seed=SEED,
+        clustered=number < len(clusters),
+        clusters=number,
+    )
 
 
-def _reasons(result: Tree, classes: list[str], counts: np.ndarray) -> Tree:
+def _reasons(
+    split: str, counts: Mapping[str, int], metrics: Mapping[str, Estimate], bands: Mapping[str, BandResult]
+) -> dict[str, str]:
     """Why something is undefined or left out."""
-    reasons: Tree = {}
-    for name, count in zip(classes, counts, strict=True):
-        if count == 0:
-            reasons[name] = f"no image of this class in split '{result['split']}'; macro metrics leave it out"
-    for name, entry in result["metrics"].items():
-        if entry["value"] is None:
+    absent = f"no image of this class in split '{split}'; macro metrics leave it out"
+    reasons = {name: absent for name, count in counts.items() if count == 0}
+    for name, entry in metrics.items():
+        if entry.value is None:
             reasons[name] = "undefined: the split has images of one class only"
-    for name, entry in result["groups"].items():
-        if entry["n"] == 0:
-            reasons[name] = "no class of this group has an image in the split"
+    for name, band in bands.items():
+        if band.n == 0:
+            reasons[name] = "no class of this band has an image in the split"
     return reasons
-
-
-def write_evaluation(path: Path, evaluation: Tree) -> None:
-    """Writes an evaluation as JSON."""
-    atomic_write(path, json.dumps(evaluation, indent=2, allow_nan=False) + "\n")

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lmd.data.dataset.manifest import Dataset, read_dataset
-from lmd.evaluation.evaluate import evaluate, write_evaluation
+from lmd.evaluation.cases import read_predictions
+from lmd.evaluation.evaluate import evaluate
 from lmd.evaluation.predict import load_model, predict_split, write_predictions
+from lmd.evaluation.results import Evaluation, write_evaluation
 from lmd.run import RunFolder, read_identity
-from lmd.settings import Tree
 
 
 def evaluate_run(
@@ -17,7 +18,7 @@ def evaluate_run(
     split: str,
     data: Dataset | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Tree:
+) -> Evaluation:
     """Writes predictions-<split>.csv and evaluation-<split>.json of a run and returns the latter.
 
     Raises:
@@ -26,11 +27,9 @@ def evaluate_run(
     """
     model = load_model(folder)
     dataset = data or read_dataset(Path(read_identity(folder)["data"]))
-    predictions = predict_split(model, dataset, split, progress)
-    groups = model.card.groups
-    result = evaluate(
-        predictions, model.classes, groups, split, seed=read_identity(folder)["settings"]["seed"]
-    )
-    write_predictions(folder.predictions(split), predictions)
+    file = folder.predictions(split)
+    write_predictions(file, predict_split(model, dataset, split, progress))
+    # The file has rounded probabilities. Whoever measures it must find what the evaluation says.
+    result = evaluate(read_predictions(file), model.classes, model.card.bands, split)
     write_evaluation(folder.evaluation(split), result)
     return result

@@ -16,7 +16,8 @@ import torch
 
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.cache import open_cache
-from lmd.data.decode.images import decode_small, list_images
+from lmd.data.decode.files import list_images
+from lmd.data.decode.images import decode_small
 from lmd.data.feed.loader import image_set
 from lmd.data.feed.views import clean
 from lmd.errors import CheckpointError, DataError

@@ -65,7 +65,7 @@ def _samples(runs: Sequence[Run], row: Row) -> Samples:
     for run in runs:
         if run.row == row:
             cases = read_cases(run.folder.predictions("test"), run.dataset)
-            found[run.seed] = measure(cases, run.dataset.classes, run.dataset.info.groups)
+            found[run.seed] = measure(cases, run.dataset.classes, run.dataset.info.bands)
     return found
 
 

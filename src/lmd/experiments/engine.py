@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lmd.errors import SettingsError
 from lmd.evaluation.judge import evaluate_run
+from lmd.evaluation.results import Evaluation
 from lmd.experiments import state
 from lmd.experiments.collect import collect
 from lmd.experiments.request import Job, Request, check
@@ -102,7 +103,7 @@ def _train_all(job: Job, runs: list[Run], say: Say, watcher: Watcher) -> dict[st
             say(f"{place}: failed: {error}")
             continue
         result = _test(run, place, watcher)
-        score = result["metrics"]["bacc"]["value"]
+        score = result.metrics["bacc"].value
         say(f"{place}: balanced accuracy {score:.3f} on test, {time.perf_counter() - began:.0f} s")
     return failures
 
@@ -123,7 +124,7 @@ def _train(run: Run, runs: list[Run], place: str, watcher: Watcher) -> None:
         )
 
 
-def _test(run: Run, place: str, watcher: Watcher) -> Tree:
+def _test(run: Run, place: str, watcher: Watcher) -> Evaluation:
     """Tests a run, once: what it was tested with stays."""
     with watcher.steps(f"{place} test") as progress:
         return evaluate_run(run.folder, "test", run.dataset, progress)

@@ -1,4 +1,4 @@
-"""How sure a table is: one bootstrap over seeds and test cases, the same for every row.
+"""How sure a table is: the bootstrap over test cases of `evaluation.uncertainty`, and one over seeds.
 
 In each of the draws the test groups (lesions, patients) are drawn with replacement within their classes, and
 the seeds are drawn with replacement. All seeds and rows are tested on the same images, so that a draw of
@@ -8,86 +8,25 @@ vary. A bootstrap over S seeds sees (S - 1) / S of their variance; with two or t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 
-from lmd.data.dataset.manifest import Dataset
-from lmd.errors import DataError
-from lmd.evaluation.evaluate import DRAWS, LEVEL
-from lmd.evaluation.metrics import all_metrics, mean_over_classes
-from lmd.evaluation.uncertainty import bootstrap_weights, interval
+from lmd.evaluation.cases import Cases, measure, read_cases
+from lmd.evaluation.results import Estimate
+from lmd.evaluation.uncertainty import Measured, paired_difference
 from lmd.settings import Tree
 
-
-@dataclass(frozen=True)
-class Cases:
-    """The predictions of one run: classes as numbers, probabilities [N, K], the group of each image."""
-
-    ids: np.ndarray
-    labels: np.ndarray
-    clusters: np.ndarray
-    probabilities: np.ndarray
-
-    def weights(self, draws: int = DRAWS) -> np.ndarray:
-        """How often each image is drawn [D, N]: equal for equal labels and groups."""
-        return bootstrap_weights(self.labels, self.clusters, draws, seed=0)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One metric of one run: its value on all cases and in each draw of cases [D]."""
-
-    value: float
-    draws: np.ndarray
-
+__all__ = ["Cases", "Measured", "Samples", "difference", "measure", "read_cases", "summary", "verdict"]
 
 # Of one row: by seed, then by metric.
 Samples = dict[int, dict[str, Measured]]
 
 
-def read_cases(path: Path, dataset: Dataset) -> Cases:
-    """Returns the cases of a predictions file of the test split, in the order of their ids.
-
-    Raises:
-        DataError: the file was changed, or is of other images or classes.
-    """
-    classes = dataset.classes
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False).sort_values("id")
-        probabilities = table[[f"p_{name}" for name in classes]].to_numpy(dtype=np.float64)
-        labels = table["label"].map({name: k for k, name in enumerate(classes)}).to_numpy(dtype=np.int64)
-    except (OSError, KeyError, ValueError) as error:
-        raise DataError(f"{path} does not hold predictions of these classes: {error}") from error
-    cases = Cases(table["id"].to_numpy(), labels, table["group"].to_numpy(), probabilities)
-    if cases.ids.tolist() != sorted(dataset.split("test")["id"]):
-        raise DataError(f"{path} does not hold the test images of {dataset.folder}")
-    return cases
-
-
-def measure(
-    cases: Cases, classes: list[str], groups: Mapping[str, list[str]], draws: int = DRAWS
-) -> dict[str, Measured]:
-    """Returns every macro metric, and the recall of each group under the group's name."""
-    once = np.ones((1, len(cases.labels)))
-    macro, per_class = all_metrics(cases.labels, cases.probabilities, once)
-    macro_draws, class_draws = all_metrics(cases.labels, cases.probabilities, cases.weights(draws))
-    found = {name: Measured(float(macro[name][0]), macro_draws[name]) for name in macro}
-    for group, members in groups.items():
-        columns = [classes.index(name) for name in members]
-        value = mean_over_classes(per_class["recall"][:, columns])[0]
-        found[group] = Measured(float(value), mean_over_classes(class_draws["recall"][:, columns]))
-    return found
-
-
 def summary(samples: Samples, metric: str) -> Tree:
     """Returns the mean over the seeds, in percent, with its interval."""
     per_seed = [seed[metric] for seed in samples.values()]
-    value = float(np.mean([entry.value for entry in per_seed]))
-    return _entry(value, _over_seeds(np.stack([entry.draws for entry in per_seed])), len(per_seed))
+    return _entry(_over_seeds(per_seed).estimate(), len(per_seed))
 
 
 def difference(first: Samples, second: Samples, metric: str) -> Tree | None:
@@ -95,28 +34,24 @@ def difference(first: Samples, second: Samples, metric: str) -> Tree | None:
     seeds = sorted(first.keys() & second.keys())
     if not seeds:
         return None
-    pairs = [(first[seed][metric], second[seed][metric]) for seed in seeds]
-    value = float(np.mean([a.value - b.value for a, b in pairs]))
-    return _entry(value, _over_seeds(np.stack([a.draws - b.draws for a, b in pairs])), len(seeds))
+    mine, other = (_over_seeds([row[seed][metric] for seed in seeds]) for row in (first, second))
+    return _entry(paired_difference(mine, other), len(seeds))
 
 
-def _over_seeds(draws: np.ndarray) -> np.ndarray:
-    """The mean over seeds drawn with replacement, of draws [S, D]; the same for every metric and row."""
+def _over_seeds(runs: Sequence[Measured]) -> Measured:
+    """The mean over seeds drawn with replacement; the same seeds for every metric and row."""
+    draws = np.stack([run.draws for run in runs])
     seeds, number = draws.shape
     chosen = np.random.default_rng(seeds).integers(0, seeds, (seeds, number))
-    return draws[chosen, np.arange(number)].mean(0)
+    value = float(np.mean([run.value for run in runs]))
+    return Measured(value, draws[chosen, np.arange(number)].mean(0))
 
 
-def _entry(value: float, draws: np.ndarray, seeds: int) -> Tree:
-    low, high = interval(draws, LEVEL)
-    numbers = {"value": value, "low": low, "high": high}
-    entry: Tree = {name: percent(number) for name, number in numbers.items()}
-    return entry | {"seeds": seeds}
-
-
-def percent(number: float) -> float | None:
-    """Returns a share in percent; None for what is undefined."""
-    return None if np.isnan(number) else round(100 * float(number), 6)
+def _entry(estimate: Estimate, seeds: int) -> Tree:
+    """An estimate in percent."""
+    numbers = estimate.model_dump()
+    shown = {name: None if share is None else round(100 * share, 6) for name, share in numbers.items()}
+    return {**shown, "seeds": seeds}
 
 
 def verdict(entry: Tree) -> str:

@@ -55,7 +55,7 @@ def about_data(dataset: Dataset, block: Block) -> Tree:
         "train": int(counts.sum()),
         "test": int(dataset.counts("test").sum()),
         "imbalance": round(imbalance(dataset), 1),
-        "groups_rule": info.groups_rule,
+        "groups_rule": info.bands_rule,
         "has_the_papers_counts": same if block.counts else None,
     }
 

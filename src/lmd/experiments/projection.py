@@ -8,9 +8,8 @@ import numpy as np
 
 from lmd.data.decode.cache import open_cache
 from lmd.data.feed.loader import image_set
-from lmd.evaluation.evaluate import DRAWS
 from lmd.evaluation.predict import load_model
-from lmd.evaluation.uncertainty import bootstrap_weights
+from lmd.evaluation.uncertainty import case_weights
 from lmd.experiments.base import Experiment
 from lmd.experiments.measure import Measured, Samples
 from lmd.experiments.request import shown_classes
@@ -28,15 +27,16 @@ def project(experiment: Experiment, runs: Sequence[Run], samples: dict[str, Samp
     table = dataset.split("test")
     shown = np.flatnonzero(table["label"].isin(names).to_numpy())
     labels = table["label"].to_numpy()[shown]
-    clusters = table["group"].to_numpy()[shown]
+    ids, truth, groups = (table[name].to_numpy() for name in ("id", "label", "group"))
+    weights = case_weights(ids, truth, groups)[:, shown]
     panels: Tree = {}
     for run in runs:
         features = test_features(run)[shown]
-        samples[run.row.key][run.seed]["silhouette"] = silhouette(features, labels, clusters)
+        samples[run.row.key][run.seed]["silhouette"] = silhouette(features, labels, weights)
         if run.row.key not in panels:
             places = tsne(features, run.seed).round(3).tolist()
             panels[run.row.key] = {"title": run.row.title, "seed": run.seed, "places": places}
-    return {"classes": names, "labels": labels.tolist(), "groups": dataset.info.groups, "panels": panels}
+    return {"classes": names, "labels": labels.tolist(), "groups": dataset.info.bands, "panels": panels}
 
 
 def test_features(run: Run) -> np.ndarray:
@@ -56,8 +56,8 @@ def tsne(features: np.ndarray, seed: int) -> np.ndarray:
     return np.asarray(made.fit_transform(features.astype(np.float64)))
 
 
-def silhouette(features: np.ndarray, labels: np.ndarray, clusters: np.ndarray) -> Measured:
-    """Returns the mean silhouette of features by class (Rousseeuw 1987), and its draws over groups of images.
+def silhouette(features: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Measured:
+    """Returns the mean silhouette of features by class (Rousseeuw 1987), and that of each draw [D, N].
 
         s_i = (b_i - a_i) / max(a_i, b_i)
 
@@ -67,5 +67,4 @@ def silhouette(features: np.ndarray, labels: np.ndarray, clusters: np.ndarray) -
     from sklearn.metrics import silhouette_samples
 
     each = np.asarray(silhouette_samples(features, labels), dtype=np.float64)
-    weights = bootstrap_weights(labels, clusters, DRAWS, seed=0)
     return Measured(float(each.mean()), weights @ each / weights.sum(1))

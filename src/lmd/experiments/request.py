@@ -161,9 +161,9 @@ def _check_dataset(experiment: Experiment, dataset: Dataset) -> None:
         raise DataError(f"{experiment.name} is measured on the test split; {dataset.folder} has none")
     if not experiment.needs_groups:
         return
-    lacking = [group for group in GROUPS if not dataset.info.groups.get(group)]
+    lacking = [group for group in GROUPS if not dataset.info.bands.get(group)]
     if lacking:
-        groups = ", ".join(dataset.info.groups) or "none"
+        groups = ", ".join(dataset.info.bands) or "none"
         raise DataError(
             f"{experiment.name} needs classes in head, medium and tail; {dataset.folder} has none in "
             f"{lacking[0]} (groups: {groups})"
@@ -192,7 +192,7 @@ def shown_classes(experiment: Experiment, dataset: Dataset) -> list[str]:
 
 
 def _wanted_classes(experiment: Experiment, dataset: Dataset, count: dict[str, int]) -> Sequence[str]:
-    groups = dataset.info.groups
+    groups = dataset.info.bands
     if set(experiment.paper.classes) <= set(dataset.classes):
         return experiment.paper.classes
     if experiment.points == "largest":

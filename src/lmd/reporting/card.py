@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lmd.evaluation.results import Evaluation, read_evaluations
 from lmd.files import atomic_write
 from lmd.model_card import ModelCard
-from lmd.reporting.page import METRICS, cell, read_evaluations
+from lmd.reporting.page import METRICS
 from lmd.run import RunFolder, read_model_card
-from lmd.settings import Tree
 
 
 def write_card(path: Path) -> Path:
@@ -50,36 +50,24 @@ def _training(card: ModelCard) -> list[str]:
 
 
 def _classes(card: ModelCard) -> list[str]:
-    group = {name: group for group, names in card.groups.items() for name in names}
+    band = {name: band for band, names in card.bands.items() for name in names}
     rows = zip(card.classes, card.training_counts, strict=True)
     return [
         "## Classes",
         "",
-        f"{card.groups_rule}.",
+        f"{card.bands_rule}.",
         "",
-        "| class | group | training images |",
+        "| class | band | training images |",
         "|---|---|---|",
-        *(f"| {_text(name)} | {group.get(name, '')} | {count} |" for name, count in rows),
+        *(f"| {_text(name)} | {band.get(name, '')} | {count} |" for name, count in rows),
     ]
 
 
-def _measured(split: str, result: Tree) -> list[str]:
-    rows = [
-        f"| {title} | {result['n']} | {cell(result['metrics'][name])} |" for name, title in METRICS.items()
-    ]
-    rows += [
-        f"| {name} recall | {entry['n']} | {cell(entry['recall'])} |"
-        for name, entry in result["groups"].items()
-    ]
-    rows += [
-        f"| recall of {_text(entry['name'])} | {entry['n']} | {cell(_recall(entry))} |"
-        for entry in result["classes"]
-    ]
+def _measured(split: str, result: Evaluation) -> list[str]:
+    rows = [f"| {title} | {result.n} | {result.metrics[name]} |" for name, title in METRICS.items()]
+    rows += [f"| {name} recall | {band.n} | {band.recall} |" for name, band in result.bands.items()]
+    rows += [f"| recall of {_text(entry.name)} | {entry.n} | {entry.recall} |" for entry in result.classes]
     return [f"## Measured on the {split} split", "", "| | n | value, 95% interval |", "|---|---|---|", *rows]
-
-
-def _recall(entry: Tree) -> Tree:
-    return {"value": entry["recall"], "low": entry["recall_low"], "high": entry["recall_high"]}
 
 
 def _limits(card: ModelCard) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from lmd.evaluation.results import Evaluation
 from lmd.settings import Tree
 
 # Okabe and Ito's palette.
@@ -83,24 +84,24 @@ def confusion_matrix(matrix: list[list[int]], classes: list[str]) -> str:
     return picture.svg
 
 
-def class_recalls(runs: dict[str, Tree]) -> str:
+def class_recalls(runs: dict[str, Evaluation]) -> str:
     """Recall of each class with its interval, one bar for each run."""
-    first = next(iter(runs.values()))["classes"]
-    order = sorted(range(len(first)), key=lambda k: -first[k]["n"])
+    first = next(iter(runs.values())).classes
+    order = sorted(range(len(first)), key=lambda k: -first[k].n)
     colours = (BLUE, ORANGE, GREEN, GREY)
     with drawing(9, 3.2) as picture:
         axes, width = picture.axes, 0.8 / len(runs)
         for number, (name, run) in enumerate(runs.items()):
-            entries = [run["classes"][k] for k in order]
-            value = np.array([entry["recall"] or 0.0 for entry in entries])
-            low = np.array([entry["recall_low"] or 0.0 for entry in entries])
-            high = np.array([entry["recall_high"] or 0.0 for entry in entries])
+            recalls = [run.classes[k].recall for k in order]
+            value = np.array([recall.value or 0.0 for recall in recalls])
+            low = np.array([recall.low or 0.0 for recall in recalls])
+            high = np.array([recall.high or 0.0 for recall in recalls])
             place = np.arange(len(order)) + number * width - 0.4 + width / 2
             error = np.clip([value - low, high - value], 0, None)
             axes.bar(
                 place, value, width, yerr=error, label=_plain(name), color=colours[number % 4], capsize=2
             )
-        labels = [f"{_plain(first[k]['name'])}\nn={first[k]['n']}" for k in order]
+        labels = [f"{_plain(first[k].name)}\nn={first[k].n}" for k in order]
         axes.set_xticks(range(len(order)), labels)
         axes.set(ylabel="recall (95% interval)", ylim=(0, 1.02))
         axes.legend()

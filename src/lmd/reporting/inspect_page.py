@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from lmd.data.audit.text import (
-    count_rows,
-    file_lines,
-    near_line,
-    pair_words,
-    per_group_line,
-    worth_lines,
-)
-from lmd.data.dataset.manifest import SPLITS, Dataset
+from lmd.data.audit.results import Fingerprint, NearPair
+from lmd.data.audit.text import count_rows, file_lines, near_line, pair_words, per_group_line, worth_lines
+from lmd.data.dataset.checks import SPLITS
+from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.images import decode
 from lmd.errors import DataError
-from lmd.files import atomic_write
 from lmd.parallel import in_threads
 from lmd.reporting.figures import BLUE, GREEN, ORANGE, drawing
 from lmd.reporting.page import render
@@ -31,18 +24,18 @@ _PER_CLASS, _SHEET_SIDE = 8, 110
 _PAIRS, _PAIR_SIDE = 60, 150
 
 
-def write_inspection(path: Path, dataset: Dataset, found: Tree, seed: int = 42) -> Path:
+def write_inspection(path: Path, dataset: Dataset, found: Fingerprint, seed: int = 42) -> Path:
     """Writes the page of a fingerprint, one file that stands alone, and returns its path."""
-    shown = found["near"]["pairs"][:_PAIRS] if found["near"] else []
+    shown = found.near.pairs[:_PAIRS] if found.near else []
     content: Tree = {
-        "title": found["title"],
+        "title": found.title,
         "phantom": dataset.info.source == "phantom",
         "found": found,
         "info": dataset.info,
         "counts": count_rows(found),
         "histogram": long_tail(found),
-        "lines": [per_group_line(found["images_per_group"]), *worth_lines(found), *file_lines(found)],
-        "near": near_line(found["near"]) if found["near"] else None,
+        "lines": [per_group_line(found.images_per_group), *worth_lines(found), *file_lines(found)],
+        "near": near_line(found.near) if found.near else None,
         "pairs": _pictured(dataset, shown),
         "sheet": _contact_sheet(dataset, found, seed),
         "per_class": _PER_CLASS,
@@ -51,22 +44,16 @@ def write_inspection(path: Path, dataset: Dataset, found: Tree, seed: int = 42) 
     return render("inspect.html", path, content)
 
 
-def write_fingerprint(path: Path, found: Tree) -> Path:
-    """Writes a fingerprint as JSON, whole or not at all, and returns its path."""
-    atomic_write(path, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
-    return path
-
-
-def long_tail(found: Tree) -> str:
+def long_tail(found: Fingerprint) -> str:
     """The images of each class, most frequent first, one bar for each split, on a logarithmic axis."""
-    counts = np.array([found["counts"][split] for split in SPLITS])
+    counts = np.array([found.counts[split] for split in SPLITS])
     order = np.argsort(-counts[0], kind="stable")
     with drawing(9, 3.4) as picture:
         axes = picture.axes
         for number, (split, colour) in enumerate(zip(SPLITS, (BLUE, GREEN, ORANGE), strict=True)):
             place = np.arange(len(order)) + (number - 1) * 0.27
             axes.bar(place, counts[number][order], 0.27, label=split, color=colour)
-        names = [found["classes"][k].replace("$", r"\$") for k in order]
+        names = [found.classes[k].replace("$", r"\$") for k in order]
         axes.set_xticks(range(len(order)), names, rotation=90 if len(order) > 10 else 0)
         axes.set_yscale("symlog", linthresh=1)
         axes.set(ylabel="images (logarithmic)", ylim=(0, counts.max() * 1.6))
@@ -74,9 +61,9 @@ def long_tail(found: Tree) -> str:
     return picture.svg
 
 
-def _contact_sheet(dataset: Dataset, found: Tree, seed: int) -> list[tuple[str, list[str]]]:
+def _contact_sheet(dataset: Dataset, found: Fingerprint, seed: int) -> list[tuple[str, list[str]]]:
     """A few pictures of each class, chosen by the seed among those that can be read."""
-    bad = {entry["file"] for entry in found["files"]["broken"]} if found["files"] else set()
+    bad = {entry.file for entry in found.files.broken} if found.files else set()
     sheet = []
     for k, name in enumerate(dataset.classes):
         files = [file for file in dataset.table["file"][dataset.table["label"] == name] if file not in bad]
@@ -86,12 +73,12 @@ def _contact_sheet(dataset: Dataset, found: Tree, seed: int) -> list[tuple[str, 
     return sheet
 
 
-def _pictured(dataset: Dataset, pairs: list[Tree]) -> list[Tree]:
+def _pictured(dataset: Dataset, pairs: list[NearPair]) -> list[Tree]:
     """Near duplicates with their two pictures and what is to be said of them."""
-    files = [dataset.table["file"].iat[row] for pair in pairs for row in pair["rows"]]
+    files = [dataset.table["file"].iat[row] for pair in pairs for row in pair.rows]
     pictures = _thumbnails(dataset, files, _PAIR_SIDE)
     return [
-        {**pair, "pictures": pictures[2 * k : 2 * k + 2], "words": pair_words(pair)}
+        {"ids": pair.ids, "pictures": pictures[2 * k : 2 * k + 2], "words": pair_words(pair)}
         for k, pair in enumerate(pairs)
     ]
 

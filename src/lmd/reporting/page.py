@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from lmd.evaluation.results import Evaluation, read_evaluations
 from lmd.files import atomic_write
 from lmd.model_card import ModelCard
 from lmd.reporting.figures import class_recalls, confusion_matrix, learning_curves
@@ -45,13 +46,9 @@ def write_report(path: Path) -> Path:
     return render("run.html", path / "report.html", content)
 
 
-def read_evaluations(path: Path) -> dict[str, Tree]:
-    """Returns the evaluations that lie in a run folder, by split."""
-    files = sorted(path.glob("evaluation-*.json"))
-    return {file.stem.removeprefix("evaluation-"): json.loads(file.read_text()) for file in files}
-
-
-def write_comparison(path: Path, runs: dict[str, Tree], title: str, note: str, phantom: bool = False) -> Path:
+def write_comparison(
+    path: Path, runs: dict[str, Evaluation], title: str, note: str, phantom: bool = False
+) -> Path:
     """Writes a page with several evaluations side by side, and returns its path."""
     content: Tree = {
         "title": title,
@@ -65,20 +62,20 @@ def write_comparison(path: Path, runs: dict[str, Tree], title: str, note: str, p
     return render("comparison.html", path, content)
 
 
-def comparison_table(runs: dict[str, Tree]) -> list[list[str]]:
-    """Returns the rows metric, n, then one cell for each run: overall metrics, then recall of each group."""
+def comparison_table(runs: dict[str, Evaluation]) -> list[list[str]]:
+    """Returns the rows metric, n, then one cell for each run: overall metrics, then recall of each band."""
     first = next(iter(runs.values()))
     rows = [
-        [title, str(first["n"]), *(cell(run["metrics"][name]) for run in runs.values())]
+        [title, str(first.n), *(str(run.metrics[name]) for run in runs.values())]
         for name, title in METRICS.items()
     ]
-    for group, entry in first["groups"].items():
-        cells = [cell(run["groups"][group]["recall"]) for run in runs.values()]
-        rows.append([f"{group} recall", str(entry["n"]), *cells])
+    for band, entry in first.bands.items():
+        cells = [str(run.bands[band].recall) for run in runs.values()]
+        rows.append([f"{band} recall", str(entry.n), *cells])
     return rows
 
 
-def comparison_lines(runs: dict[str, Tree]) -> list[str]:
+def comparison_lines(runs: dict[str, Evaluation]) -> list[str]:
     """Returns that table as lines of text, with a line that says what the brackets are."""
     table = [["", "n", *runs], *comparison_table(runs)]
     widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]
@@ -86,34 +83,18 @@ def comparison_lines(runs: dict[str, Tree]) -> list[str]:
     return [*(line.rstrip() for line in lines), _interval_words(next(iter(runs.values())))]
 
 
-def cell(entry: Tree) -> str:
-    """Returns a metric as text.
-
-    >>> cell({"value": 0.5, "low": 0.25, "high": 0.75}), cell({"value": None, "low": None, "high": None})
-    ('0.500 [0.250, 0.750]', 'undefined')
-    """
-    if entry["value"] is None:
-        return "undefined"
-    return f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"
+def _interval_words(evaluation: Evaluation) -> str:
+    made, split = evaluation.interval, evaluation.split
+    by = f"by {made.clusters} groups" if made.clustered else "by image"
+    return f"brackets: {made.level:.0%} {made.method}, {by}, {made.draws} draws; split {split}"
 
 
-def _interval_words(evaluation: Tree) -> str:
-    made = evaluation["interval"]
-    by = f"by {made['clusters']} groups" if made["clustered"] else "by image"
-    split = evaluation["split"]
-    return f"brackets: {made['level']:.0%} {made['method']}, {by}, {made['draws']} draws; split {split}"
-
-
-def _split_content(split: str, result: Tree) -> Tree:
-    classes = [entry["name"] for entry in result["classes"]]
+def _split_content(split: str, result: Evaluation) -> Tree:
     return {
-        "n": result["n"],
-        "metrics": [(title, cell(result["metrics"][name])) for name, title in METRICS.items()],
-        "groups": result["groups"],
-        "classes": result["classes"],
-        "reasons": result["reasons"],
+        "result": result,
+        "metrics": [(title, result.metrics[name]) for name, title in METRICS.items()],
         "interval": _interval_words(result),
-        "confusion": confusion_matrix(result["confusion"], classes),
+        "confusion": confusion_matrix(result.confusion, [entry.name for entry in result.classes]),
         "recalls": class_recalls({split: result}),
     }
 
@@ -138,6 +119,5 @@ def render(template: str, path: Path, content: Tree) -> Path:
     environment = Environment(loader=PackageLoader("lmd.reporting"), autoescape=True, trim_blocks=True)
     environment.filters["svg"] = Markup  # Our own figures; every other value is escaped.
     environment.filters["number"] = lambda value: "undefined" if value is None else f"{value:.3f}"
-    environment.filters["cell"] = cell
     atomic_write(path, environment.get_template(template).render(content))
     return path

@@ -12,17 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmd.data.dataset.manifest import (
-    INFO,
-    MANIFEST,
-    Dataset,
-    DatasetInfo,
-    check_table,
-    crossing_groups,
-    leakage,
-    read_dataset,
-    write_dataset,
-)
+from lmd.data.dataset.checks import Leakage, check_table, crossing_groups, leakage
+from lmd.data.dataset.info import INFO, MANIFEST, DatasetInfo
+from lmd.data.dataset.manifest import Dataset, read_dataset, write_dataset
 from lmd.errors import DataError
 from tests import toy
 
@@ -45,6 +37,16 @@ def test_a_folder_is_read_as_it_was_written(dataset: Dataset) -> None:
     assert again.counts("train").tolist() == [40, 12, 5]
     assert again.labels("val").tolist() == [0] * 8 + [1] * 4 + [2] * 3
     assert all(path.is_file() for path in again.paths())
+
+
+def test_the_folder_of_an_earlier_version_is_read(dataset: Dataset) -> None:
+    """It called the frequency bands groups; what is written has today's names."""
+    path = dataset.folder / INFO
+    told = json.loads(path.read_text())
+    assert (told["bands"]["tail"], told["bands_rule"]) == (["rare"], "by hand")
+    names = {"bands": "groups", "bands_rule": "groups_rule"}
+    path.write_text(json.dumps({names.get(name, name): value for name, value in told.items()}))
+    assert read_dataset(dataset.folder).info == dataset.info
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filter(str.strip))
@@ -122,8 +124,8 @@ def test_leaks_made_on_purpose_pass_and_are_counted(dataset: Dataset, split: str
     table.loc[[test[3], train[2]], "group"] = "B"
     table.loc[[*test[4:6]], "group"] = "C"  # Two test images of one group, none in training: no leak.
     check_table(table, dataset.info.model_copy(update={"recipe": {"split": split}}))
-    assert leakage(table) == {"groups": 2, "test_images": 4, "of_test_images": len(test)}
-    assert leakage(dataset.table)["groups"] == 0
+    assert leakage(table) == Leakage(groups=2, test_images=4, of_test_images=len(test))
+    assert leakage(dataset.table).groups == 0
 
 
 def test_a_list_is_read_without_its_images_but_gives_no_paths(dataset: Dataset, tmp_path: Path) -> None:

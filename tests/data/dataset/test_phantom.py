@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lmd.data.dataset.manifest import COLUMNS, crossing_groups, read_dataset
+from lmd.data.dataset.checks import COLUMNS, crossing_groups
+from lmd.data.dataset.manifest import read_dataset
 from lmd.data.dataset.sources import phantom
 from lmd.data.dataset.sources.phantom import CLASSES, Options, class_counts, draw
 from lmd.errors import DataError, SettingsError

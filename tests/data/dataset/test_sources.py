@@ -12,7 +12,8 @@ from PIL import Image
 
 from lmd.data.audit.fingerprint import fingerprint
 from lmd.data.audit.text import format_fingerprint
-from lmd.data.dataset.manifest import COLUMNS, crossing_groups, read_dataset
+from lmd.data.dataset.checks import COLUMNS, crossing_groups
+from lmd.data.dataset.manifest import read_dataset
 from lmd.data.dataset.sources import folder, isic2019, phantom, table
 from lmd.data.decode.cache import open_cache
 from lmd.errors import DataError
@@ -136,8 +137,11 @@ def test_identical_images_and_the_worth_of_a_test_image_are_shown(tmp_path: Path
     dataset = toy.make_dataset(tmp_path)
     shutil.copy(dataset.paths()[0], dataset.paths()[86])
     found = fingerprint(dataset)
-    assert found["identical"] == [{"ids": ["image000", "image086"], "splits": ["test", "train"]}]
-    assert found["smallest_test_class"]["class"] == "rare"
+    assert [(copy.ids, copy.splits) for copy in found.identical] == [
+        (["image000", "image086"], ["test", "train"])
+    ]
+    assert found.smallest_test_class is not None
+    assert found.smallest_test_class.name == "rare"
     lines = "\n".join(format_fingerprint(found))
     assert "image000, image086" in lines
     assert "one image is 33.3 points of its recall and 11.1 of balanced accuracy" in lines

@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lmd.data.dataset.manifest import Dataset, crossing_groups, read_dataset
-from lmd.data.dataset.sources import _common, folder, table
+from lmd.data.dataset import finish
+from lmd.data.dataset.checks import crossing_groups
+from lmd.data.dataset.manifest import Dataset, read_dataset
+from lmd.data.dataset.sources import folder, table
 from lmd.errors import DataError, LmdError
 from lmd.settings import resolve
 from tests import toy
@@ -115,7 +117,7 @@ def test_numbers_that_cannot_be(raw: Path, options: dict[str, object], message: 
 def test_nothing_is_left_where_one_fold_fails(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The third folder finds the disk full."""
     written: list[Path] = []
-    real = _common.write_dataset
+    real = finish.write_dataset
 
     def full(folder: Path, *rest: object) -> Dataset:
         written.append(folder)
@@ -123,7 +125,7 @@ def test_nothing_is_left_where_one_fold_fails(raw: Path, monkeypatch: pytest.Mon
             raise DataError("cannot write: No space left on device")
         return real(folder, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(_common, "write_dataset", full)
+    monkeypatch.setattr(finish, "write_dataset", full)
     before = sorted(raw.iterdir())
     with pytest.raises(DataError, match="No space left"):
         prepare(raw, raw / "cv", folds=4)

@@ -9,14 +9,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lmd.data.dataset.manifest import SPLITS, Dataset, read_dataset
+from lmd.data.dataset.checks import SPLITS
+from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.data.dataset.sources import hyper_kvasir
-from lmd.data.dataset.sources._tables import PUBLISHED
+from lmd.data.dataset.tables import PUBLISHED
 from lmd.errors import LmdError
 from lmd.settings import resolve
 from tests import toy
 
-# methods.md 3.3, in alphabetical order: training, validation and test images.
+# The authors' tables, classes in alphabetical order: training, validation and test images.
 COUNTS = """33/4/4 43/5/5 516/65/65 918/115/115 807/101/101 802/100/100 791/99/99 323/40/40 208/26/26 4/1/1
 7/1/1 105/13/13 822/103/103 799/100/100 313/39/39 610/77/77 27/4/4 161/20/20 9/1/1 355/44/44 22/3/3 107/13/13
 746/93/93"""
@@ -33,10 +34,10 @@ def test_the_published_tables(shared: Path, tmp_path: Path) -> None:
     assert [len(dataset.split(split)) for split in SPLITS] == [8_528, 1_067, 1_067]
     counts = np.array([dataset.counts(split) for split in SPLITS])
     assert ["/".join(map(str, column)) for column in counts.T.tolist()] == COUNTS.split()
-    assert {name: len(classes) for name, classes in dataset.info.groups.items()} == {
+    assert {name: len(classes) for name, classes in dataset.info.bands.items()} == {
         "head": 9, "medium": 7, "tail": 7
     }  # fmt: skip
-    assert "500" in dataset.info.groups_rule
+    assert "500" in dataset.info.bands_rule
     for split, file in PUBLISHED.items():
         published = pd.read_csv(shared / "hyper_kvasir" / file)
         assert set(published["Video file"]) == set(dataset.split(split)["id"])

@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from lmd.data.dataset.checks import SPLITS, Leakage, crossing_groups, leakage
 from lmd.data.dataset.longtail import counts_as_paper
-from lmd.data.dataset.manifest import SPLITS, Dataset, crossing_groups, leakage, read_dataset
+from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.data.dataset.sources import isic2019
-from lmd.data.dataset.sources._tables import PUBLISHED
+from lmd.data.dataset.tables import PUBLISHED
 from lmd.data.decode.cache import open_cache
 from lmd.errors import DataError, LmdError
 from lmd.settings import resolve
@@ -22,7 +23,7 @@ from tests import toy
 
 PAPER = {"imbalance": "100", "split": "paper", "list_only": True}
 
-# methods.md 3.1: the counts of the three published imbalances, and the hashes of the split at 100.
+# The authors' tables: the counts of the three published imbalances, and the hashes of the split at 100.
 COUNTS = {
     100: {"NV": (9012, 1288, 2575), "MEL": (2898, 414, 828), "BCC": (1949, 279, 557), "BKL": (1409, 202, 402),
           "AK": (426, 61, 122), "SCC": (282, 41, 81), "VASC": (104, 15, 30), "DF": (90, 13, 26)},
@@ -70,7 +71,7 @@ def test_the_published_counts(shared: Path, tmp_path: Path, imbalance: int) -> N
 
 def test_what_the_published_split_leaks_is_counted_and_said(paper: Dataset) -> None:
     told = paper.info.recipe["leakage"]
-    assert told == leakage(paper.table)
+    assert told == leakage(paper.table).model_dump()
     lesions = {split: set(paper.split(split)["group"]) for split in SPLITS}
     assert told["groups"] == len(lesions["test"] & lesions["train"])
     assert told["test_images"] == int(paper.split("test")["group"].isin(lesions["train"]).sum()) == 2503
@@ -89,7 +90,7 @@ def test_only_the_present_images_are_used_of_the_published_split(
     assert dataset.info.recipe["missing_images"] == len(paper.table) - len(dataset.table)
     # The number that nobody told the readers of the published split.
     assert "596 of 1864 test images show one of the 555 lesions" in caplog.text
-    assert leakage(dataset.table) == {"groups": 555, "test_images": 596, "of_test_images": 1864}
+    assert leakage(dataset.table) == Leakage(groups=555, test_images=596, of_test_images=1864)
 
 
 def test_a_list_counts_but_does_not_train(paper: Dataset) -> None:

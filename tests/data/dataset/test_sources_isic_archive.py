@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lmd.data.dataset.manifest import SPLITS, Dataset, crossing_groups, read_dataset
+from lmd.data.dataset.checks import SPLITS, crossing_groups
+from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.data.dataset.sources import isic_archive
-from lmd.data.dataset.sources._tables import PUBLISHED
+from lmd.data.dataset.tables import PUBLISHED
 from lmd.errors import DataError, LmdError
 from lmd.settings import resolve
 from tests import toy
@@ -99,7 +100,7 @@ def test_the_published_tables(shared: Path, tmp_path: Path) -> None:
         "SL",
         "VASC",
     ]
-    assert dataset.info.groups == {"head": HEAD, "medium": MEDIUM, "tail": TAIL}
+    assert dataset.info.bands == {"head": HEAD, "medium": MEDIUM, "tail": TAIL}
     for split, file in PUBLISHED.items():
         published = pd.read_csv(tables / file).set_index("image").idxmax(axis=1)
         assert dict(published) == dict(dataset.split(split)[["id", "label"]].to_numpy())

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lmd.data.dataset.manifest import SPLITS, Dataset, read_dataset
+from lmd.data.dataset.checks import SPLITS
+from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.data.dataset.sources import medmnist
 from lmd.data.decode.images import decode
 from lmd.errors import LmdError

@@ -35,7 +35,7 @@ from pydicom.uid import (
 )
 
 from lmd.data.dataset.sources import folder
-from lmd.data.decode import dicom, dicom_worker, images
+from lmd.data.decode import dicom, dicom_worker, files
 from lmd.data.decode.cache import open_cache
 from lmd.data.decode.images import decode
 from lmd.errors import DataError, LmdError
@@ -539,4 +539,4 @@ def test_the_frame_is_an_option_of_the_command(tmp_path: Path) -> None:
         folder.prepare(folder.Options(root=root), tmp_path / "data")
     dataset = folder.prepare(folder.Options(root=root, frame=2), tmp_path / "data")
     assert open_cache(dataset, 8).min() == 40
-    assert images.EXTENSIONS[-2:] == (".dcm", ".dicom")
+    assert files.EXTENSIONS[-2:] == (".dcm", ".dicom")

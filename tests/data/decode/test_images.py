@@ -12,7 +12,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from lmd.data.decode import images
-from lmd.data.decode.images import decode, list_images, printable, resize, verify
+from lmd.data.decode.files import list_images, printable
+from lmd.data.decode.images import decode, resize, verify
 from lmd.errors import DataError
 
 RED = (200, 30, 40)

@@ -11,7 +11,8 @@ from PIL import Image
 
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.cache import file_hashes
-from lmd.data.decode.images import decode, open_file
+from lmd.data.decode.files import open_file
+from lmd.data.decode.images import decode
 from lmd.errors import DataError
 from lmd.files import atomic_path
 from lmd.parallel import Progress, in_threads, quiet

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-from lmd.data.dataset.manifest import SPLITS
+from lmd.data.dataset.checks import SPLITS
 from lmd.errors import DataError
 
 FRACTIONS = (0.7, 0.1, 0.2)
@@ -182,41 +182,41 @@ def split_stratified(labels: np.ndarray, fractions: tuple[float, float, float], 
     return splits
 
 
-def groups_by_count(
+def bands_by_count(
     classes: list[str], counts: np.ndarray, head: int = 500, tail: int = 100
 ) -> tuple[dict[str, list[str]], str]:
-    """Returns the classes of head, medium and tail by fixed training counts, and the rule in words.
+    """Returns the head, medium and tail classes by fixed training counts, and the rule in words.
 
-    >>> groups_by_count(["a", "b", "c"], np.array([99, 500, 499]))[0]
+    >>> bands_by_count(["a", "b", "c"], np.array([99, 500, 499]))[0]
     {'head': ['b'], 'medium': ['c'], 'tail': ['a']}
     """
     order = np.argsort(-counts, kind="stable")
-    groups = {
+    bands = {
         "head": [classes[k] for k in order if counts[k] >= head],
         "medium": [classes[k] for k in order if tail <= counts[k] < head],
         "tail": [classes[k] for k in order if counts[k] < tail],
     }
-    return groups, f"by training count: head {head} or more, medium {tail} to {head - 1}, tail below {tail}"
+    return bands, f"by training count: head {head} or more, medium {tail} to {head - 1}, tail below {tail}"
 
 
 def head_medium_tail(classes: list[str], counts: np.ndarray) -> tuple[dict[str, list[str]], str]:
-    """Returns the classes of head, medium and tail by training count, and the rule in words.
+    """Returns the head, medium and tail classes by training count, and the rule in words.
 
     The quarter of the classes with most images is the head, the three eighths with fewest are the tail,
     both rounded up; from three classes on, one is left for the middle. With 8 classes this is 2/3/3, with
     14 it is 4/4/6, the division that the paper's averages over 14 classes agree with.
 
-    >>> groups, _ = head_medium_tail(list("abcdefgh"), np.array([9, 8, 7, 6, 5, 4, 3, 2]))
-    >>> [len(names) for names in groups.values()]
+    >>> bands, _ = head_medium_tail(list("abcdefgh"), np.array([9, 8, 7, 6, 5, 4, 3, 2]))
+    >>> [len(names) for names in bands.values()]
     [2, 3, 3]
     """
     order = [classes[k] for k in np.argsort(-counts, kind="stable")]
     head = math.ceil(len(order) / 4)
     tail = min(math.ceil(len(order) * 3 / 8), len(order) - head - (len(order) > 2))
-    groups = {
+    bands = {
         "head": order[:head],
         "medium": order[head : len(order) - tail],
         "tail": order[len(order) - tail :],
     }
     rule = f"by training count: the first {head} of {len(order)} classes are head, the last {tail} are tail"
-    return groups, rule
+    return bands, rule

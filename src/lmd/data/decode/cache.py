@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from lmd.data.decode.images import decode_small, open_file
+from lmd.data.decode.files import open_file
+from lmd.data.decode.images import decode_small
 from lmd.errors import DataError
 from lmd.files import atomic_write
 from lmd.parallel import Progress, in_threads, quiet

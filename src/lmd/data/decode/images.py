@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import stat
 import threading
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
-from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,10 +13,10 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from lmd.data.decode import dicom
+from lmd.data.decode.files import open_file, printable
 from lmd.errors import DataError
 from lmd.parallel import Progress, in_threads, quiet
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".dcm", ".dicom")
 MAX_PIXELS = 300_000_000  # A whole-slide tile fits; a decompression bomb does not.
 _LARGE_PIXELS = 40_000_000  # Images above are decoded one at a time: many at once would fill the memory.
 _LARGE = threading.Lock()
@@ -40,49 +36,6 @@ _SCALED = ((np.arange(65536) * 255 + 32767) // 65535).astype(np.uint8)  # 16 bit
 # Pillow's own guard: an error from twice this. Its warning from once this is ours to give, in one line.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.filterwarnings("ignore", module=r"PIL\.")  # The rest tell of damaged metadata, not of pixels.
-
-_log = logging.getLogger(__name__)
-
-
-def list_images(folder: Path) -> list[Path]:
-    """Returns the files below a folder that are named as images, by name.
-
-    Whatever cannot be read (a broken link, a pipe) is listed too, for `decode` to say so; hidden files and
-    folders are not. Links to folders are not entered: they may lead round in circles, or into another class.
-
-    Raises:
-        DataError: a folder cannot be read.
-    """
-    found: list[Path] = []
-    for parent, folders, files in os.walk(folder, onerror=_refuse_folder):
-        here = Path(parent)
-        for name in folders:
-            if (here / name).is_symlink() and not name.startswith("."):
-                _log.warning("the link %s to a folder is not entered", printable(here / name))
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [here / name for name in files if _is_image(name)]
-    return sorted(found)
-
-
-def _is_image(name: str) -> bool:
-    """Whether a name is that of an image; macOS leaves hidden "._name.jpg" files that are none."""
-    return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
-
-
-def _refuse_folder(error: OSError) -> None:
-    raise DataError(f"folder {printable(error.filename)} cannot be read: {error.strerror}") from error
-
-
-def printable(path: Path | str) -> str:
-    r"""Returns a path for a message: one line, whatever is in the name.
-
-    >>> printable("a\nb.png")
-    'a\\nb.png'
-    """
-    name = str(path)
-    if name.isprintable():  # Nearly always; this is asked for each image.
-        return name
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in name)
 
 
 def decode(path: Path, least: int | None = None, frame: int | None = None) -> np.ndarray:
@@ -133,27 +86,6 @@ def _read(
         raise DataError(f"image {name} is too large (at most {MAX_PIXELS:,} pixels)") from error
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files.
         raise DataError(f"image {name} cannot be read: {' '.join(str(error).split())[:120]}") from error
-
-
-def open_file(path: Path) -> BufferedReader:
-    """Returns a file opened for reading; a pipe, which could keep us waiting for ever, is refused.
-
-    Raises:
-        DataError: there is no such file, or it is empty or none to read.
-    """
-    name = printable(path)
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise DataError(f"image {name} is not a file but a folder, pipe or device")
-        if status.st_size == 0:
-            raise DataError(f"image {name} is empty (0 bytes)")
-        return path.open("rb")
-    except FileNotFoundError as error:
-        broken = f"image {name} is a link to a file that is not there"
-        raise DataError(broken if path.is_symlink() else f"no image {name}") from error
-    except OSError as error:
-        raise DataError(f"image {name} cannot be read: {error.strerror}") from error
 
 
 def _what_else(head: bytes) -> str:

@@ -8,17 +8,14 @@ from typing import Literal
 
 import pandas as pd
 
-from lmd.data.dataset.manifest import SPLITS, Dataset, refuse_used
-from lmd.data.dataset.sources._common import (
-    FoldOptions,
-    Skipped,
-    existing_folder,
-    finish_raw,
-    refuse_twins,
-    without_bad_images,
-)
+from lmd.data.dataset.checks import SPLITS
+from lmd.data.dataset.finish import finish_raw
+from lmd.data.dataset.manifest import Dataset
+from lmd.data.dataset.options import FoldOptions
+from lmd.data.dataset.output import refuse_used
 from lmd.data.dataset.sources.table import split_name
-from lmd.data.decode.images import EXTENSIONS, list_images, printable
+from lmd.data.dataset.usable import Skipped, existing_folder, refuse_twins, without_bad_images
+from lmd.data.decode.files import EXTENSIONS, list_images, printable
 from lmd.errors import DataError
 from lmd.parallel import Progress, quiet
 

@@ -10,18 +10,14 @@ import numpy as np
 import pandas as pd
 from pydantic import field_validator
 
-from lmd.data.dataset.longtail import groups_by_count, split_stratified
+from lmd.data.dataset.finish import Arrange, finish_raw
+from lmd.data.dataset.folds import Part, fold_splits
+from lmd.data.dataset.longtail import bands_by_count, split_stratified
 from lmd.data.dataset.manifest import Dataset
-from lmd.data.dataset.sources._common import (
-    Arrange,
-    ListedOptions,
-    RawOptions,
-    finish_raw,
-    refuse_used,
-    usable,
-)
-from lmd.data.dataset.sources._folds import Part, fold_splits
-from lmd.data.dataset.sources._tables import read_published, read_table
+from lmd.data.dataset.options import ListedOptions, RawOptions
+from lmd.data.dataset.output import refuse_used
+from lmd.data.dataset.tables import read_published, read_table
+from lmd.data.dataset.usable import usable
 from lmd.errors import DataError, SettingsError
 from lmd.parallel import Progress, quiet
 from lmd.settings import Tree
@@ -97,7 +93,7 @@ def prepare(options: Options, out: Path, progress: Progress = quiet) -> Dataset:
         folds=folds,
         arrange=arrange,
         tables=read,
-        grouping=groups_by_count,
+        banding=bands_by_count,
         title="Hyper-Kvasir, labelled images",
         licence="CC BY 4.0",
         citation="Borgli et al. 2020, HyperKvasir, Scientific Data 7, 283",

@@ -15,9 +15,11 @@ import pandas as pd
 from PIL import Image
 from pydantic import AfterValidator
 
-from lmd.data.dataset.manifest import SPLITS, Dataset, refuse_used
-from lmd.data.dataset.sources._common import finish
-from lmd.data.dataset.sources._tables import hashes
+from lmd.data.dataset.checks import SPLITS
+from lmd.data.dataset.finish import finish
+from lmd.data.dataset.manifest import Dataset
+from lmd.data.dataset.output import refuse_used
+from lmd.data.dataset.tables import hashes
 from lmd.errors import DataError, SettingsError, suggest
 from lmd.parallel import Progress, quiet
 from lmd.settings import Settings

@@ -15,8 +15,10 @@ import pandas as pd
 from PIL import Image
 from pydantic import Field, field_validator
 
-from lmd.data.dataset.manifest import Dataset, refuse_used
-from lmd.data.dataset.sources._common import SplitOptions, finish
+from lmd.data.dataset.finish import finish
+from lmd.data.dataset.manifest import Dataset
+from lmd.data.dataset.options import SplitOptions
+from lmd.data.dataset.output import refuse_used
 from lmd.parallel import Progress, quiet
 from lmd.runtime import derive_seed
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lmd.data.dataset.manifest import SPLITS
+from lmd.data.dataset.checks import SPLITS
 from lmd.errors import DataError, suggest
 
 DELIMITERS = ",;\t|"

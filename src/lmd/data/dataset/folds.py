@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lmd.data.dataset.checks import SPLITS
 from lmd.data.dataset.longtail import folds_by_group, split_by_group, split_by_image
-from lmd.data.dataset.manifest import SPLITS, Dataset, becoming, refuse_used, with_splits
+from lmd.data.dataset.manifest import Dataset, with_splits
+from lmd.data.dataset.output import becoming, refuse_used
 from lmd.errors import DataError
 from lmd.settings import Tree
 

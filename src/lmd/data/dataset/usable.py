@@ -1,0 +1,119 @@
+"""Which of the images that a table lists are there and can be read."""
+
+from __future__ import annotations
+
+import logging
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lmd.data.dataset.options import RawOptions
+from lmd.data.decode.files import list_images
+from lmd.data.decode.images import verify
+from lmd.errors import DataError
+from lmd.parallel import Progress
+from lmd.settings import Tree
+
+_log = logging.getLogger(__name__)
+
+Skipped = list[tuple[str, str]]  # A file and why it was left out.
+
+
+def without_bad_images(
+    table: pd.DataFrame, root: Path, options: RawOptions, progress: Progress
+) -> tuple[pd.DataFrame, Skipped]:
+    """Decodes every image; returns the table of the good ones, and the bad ones with reasons.
+
+    Raises:
+        DataError: an image cannot be read and the option `skip_bad` was not given.
+    """
+    paths = [root / file for file in table["file"]]
+    reasons = verify(paths, progress, options.frame)
+    if reasons and not options.skip_bad:
+        first = next(iter(reasons.values()))
+        raise DataError(f"{first} ({len(reasons)} such images; leave them out with --skip-bad)")
+    good = np.array([path not in reasons for path in paths], dtype=bool)
+    bad = [(file, reasons[root / file]) for file in table["file"][~good]]
+    return table[good].reset_index(drop=True), bad
+
+
+def located(table: pd.DataFrame, root: Path, allow_missing: bool) -> tuple[pd.DataFrame, int]:
+    """Gives each image the file of its name below `root`, whatever its folder, extension and case.
+
+    Returns the table of the images that are there, and how many are not.
+
+    Raises:
+        DataError: images are missing and may not be, or one is there twice.
+    """
+    found = _files_by_stem(root)
+    files = [found.get(_stem(file), []) for file in table["file"]]
+    double = next((places for places in files if len(places) > 1), None)
+    if double is not None:
+        raise DataError(f"an image is in {root} twice: {double[0]} and {double[1]}")
+    there = np.array([bool(places) for places in files], dtype=bool)
+    missing = table["id"][~there]
+    if len(missing) and not allow_missing:
+        raise DataError(
+            f"{len(missing)} of {len(table)} images are missing in {root} (first: {missing.iloc[0]}); "
+            "go on without them with --allow-missing"
+        )
+    if len(missing):
+        _log.warning("%d of %d images are missing and left out", len(missing), len(table))
+    kept = table[there].assign(file=[places[0] for places in files if places])
+    return kept.reset_index(drop=True), len(missing)
+
+
+def _files_by_stem(root: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for path in list_images(root):
+        file = path.relative_to(root).as_posix()
+        found.setdefault(_stem(file), []).append(file)
+    return found
+
+
+def _stem(file: str) -> str:
+    return PurePosixPath(file).stem.casefold()
+
+
+def usable(
+    table: pd.DataFrame, root: Path | None, options: Any, progress: Progress
+) -> tuple[pd.DataFrame, Skipped, Tree]:
+    """Returns the images to list: all with `list_only`, else those that are there and can be decoded.
+
+    Also returns those left out as bad, and what the recipe says of the missing.
+    """
+    if options.list_only:
+        return table, [], {}
+    if root is None:
+        raise DataError("where are the images? name their folder with --root, or go without with --list-only")
+    there, missing = located(table, existing_folder(root, "the images"), options.allow_missing)
+    good, bad = without_bad_images(there, root, options, progress)
+    return good, bad, {"missing_images": missing}
+
+
+def refuse_twins(names: Iterable[str], what: str) -> None:
+    """Refuses names that a reader takes for one: they differ only by case, or in how Unicode spells them.
+
+    Raises:
+        DataError: two such names, both named.
+    """
+    seen: dict[str, str] = {}
+    for name in sorted(set(names)):
+        other = seen.setdefault(unicodedata.normalize("NFKC", name).strip().casefold(), name)
+        if other != name:
+            raise DataError(f"{what} '{other}' and '{name}' differ only by case or spelling; make them one")
+
+
+def existing_folder(path: Path, what: str) -> Path:
+    """Returns a folder that must exist.
+
+    Raises:
+        DataError: it does not.
+    """
+    if not path.is_dir():
+        raise DataError(f"no folder {path} ({what})")
+    return path.resolve()

@@ -1,0 +1,130 @@
+"""The cases of a run: its predictions on a split, read from their file and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lmd.data.dataset.manifest import Dataset
+from lmd.errors import DataError
+from lmd.evaluation.metrics import all_metrics, mean_over_classes
+from lmd.evaluation.results import Estimate
+from lmd.evaluation.uncertainty import DRAWS, Measured, case_weights, paired_difference
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Predictions in the order of their ids: classes as numbers, probabilities [N, K], each image's group."""
+
+    ids: np.ndarray
+    labels: np.ndarray
+    clusters: np.ndarray
+    probabilities: np.ndarray
+
+    def weights(self, draws: int = DRAWS) -> np.ndarray:
+        """How often each image is drawn [D, N]: equal for all runs on the same images."""
+        return case_weights(self.ids, self.labels, self.clusters, draws)
+
+    def identity(self) -> list[tuple[str, int, int]]:
+        """Returns what the draws depend on: of each image its id, its class and the number of its group."""
+        numbers = pd.factorize(self.clusters)[0]
+        return list(zip(self.ids.tolist(), self.labels.tolist(), numbers.tolist(), strict=True))
+
+
+def cases_of(predictions: pd.DataFrame, classes: list[str]) -> Cases:
+    """Returns the cases of a table `id,label,group,p_<class>...`.
+
+    Raises:
+        DataError: an image has no label, or one that is not a class.
+    """
+    unknown = predictions["label"][~predictions["label"].isin(classes)]
+    if len(unknown):
+        raise DataError(
+            f"image '{predictions['id'][unknown.index[0]]}' has no known label: '{unknown.iloc[0]}'"
+        )
+    table = predictions.assign(id=predictions["id"].astype(str)).sort_values("id", kind="stable")
+    labels = table["label"].map({name: k for k, name in enumerate(classes)}).to_numpy(dtype=np.int64)
+    probabilities = table[[f"p_{name}" for name in classes]].to_numpy(dtype=np.float64)
+    return Cases(table["id"].to_numpy(), labels, table["group"].to_numpy(), probabilities)
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Returns the table of a predictions file; every value is text.
+
+    Raises:
+        DataError: there is no such table.
+    """
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} does not hold predictions: {error}") from error
+
+
+def read_cases(path: Path, dataset: Dataset, split: str = "test") -> Cases:
+    """Returns the cases of a predictions file of a data set's split.
+
+    Raises:
+        DataError: the file was changed, or is of other images or classes.
+    """
+    table = read_predictions(path)
+    try:
+        cases = cases_of(table, dataset.classes)
+    except (DataError, KeyError, ValueError) as error:
+        raise DataError(f"{path} does not hold predictions of these classes: {error}") from error
+    if cases.ids.tolist() != sorted(dataset.split(split)["id"]):
+        raise DataError(f"{path} does not hold the {split} images of {dataset.folder}")
+    return cases
+
+
+@dataclass(frozen=True)
+class AllMetrics:
+    """Every metric of some cases: on all of them, and in each of D draws."""
+
+    macro: dict[str, Measured]
+    of_class: dict[str, np.ndarray]  # [1, K]
+    of_class_drawn: dict[str, np.ndarray]  # [D, K]
+
+    def over(self, metric: str, classes: Sequence[int]) -> Measured:
+        """Returns the mean of a class metric over some classes."""
+        columns = list(classes)
+        value = mean_over_classes(self.of_class[metric][:, columns])[0]
+        return Measured(float(value), mean_over_classes(self.of_class_drawn[metric][:, columns]))
+
+
+def measure_all(cases: Cases, draws: int = DRAWS) -> AllMetrics:
+    """Returns every metric of some cases."""
+    once = np.ones((1, len(cases.labels)))
+    macro, of_class = all_metrics(cases.labels, cases.probabilities, once)
+    macro_drawn, of_class_drawn = all_metrics(cases.labels, cases.probabilities, cases.weights(draws))
+    measured = {name: Measured(float(macro[name][0]), macro_drawn[name]) for name in macro}
+    return AllMetrics(measured, of_class, of_class_drawn)
+
+
+def measure(
+    cases: Cases, classes: list[str], bands: Mapping[str, list[str]], draws: int = DRAWS
+) -> dict[str, Measured]:
+    """Returns every macro metric, and the recall of each frequency band under the band's name."""
+    found = measure_all(cases, draws)
+    recalls = {
+        band: found.over("recall", [classes.index(name) for name in members])
+        for band, members in bands.items()
+    }
+    return {**found.macro, **recalls}
+
+
+def compare(
+    first: Cases, second: Cases, classes: list[str], bands: Mapping[str, list[str]]
+) -> dict[str, Estimate]:
+    """Returns the paired difference first - second in each metric that `measure` has.
+
+    Raises:
+        DataError: the two are not predictions of the same cases.
+    """
+    if first.identity() != second.identity():
+        raise DataError("the two runs were not tested on the same images: their difference cannot be paired")
+    mine, other = measure(first, classes, bands), measure(second, classes, bands)
+    return {name: paired_difference(mine[name], other[name]) for name in mine}

@@ -1,0 +1,154 @@
+"""What an evaluation found, as typed values; one JSON file for each split of a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, Field, ValidationError, model_serializer, model_validator
+
+from lmd.errors import CheckpointError
+from lmd.files import atomic_write
+from lmd.settings import Settings, Tree
+
+
+class Estimate(Settings):
+    """A metric with its interval; None where it is undefined.
+
+    >>> print(Estimate(value=0.5, low=0.25, high=0.75))
+    0.500 [0.250, 0.750]
+    >>> print(Estimate(value=None, low=None, high=None))
+    undefined
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+    def __str__(self) -> str:
+        """The value and its interval with three decimals, or "undefined"."""
+        if self.value is None:
+            return "undefined"
+        if self.low is None or self.high is None:
+            return f"{self.value:.3f} (interval undefined)"
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+class BandResult(Settings):
+    """A frequency band (head, medium or tail): its classes, their images, and means over them."""
+
+    n: int
+    """images of the band's classes in the split"""
+    classes: list[str]
+    recall: Estimate
+    precision: Estimate
+    f1: Estimate
+    auc: Estimate
+
+
+class ClassResult(Settings):
+    """One class against the rest; None where it has no image in the split.
+
+    In JSON the recall takes three fields: `recall`, `recall_low` and `recall_high`.
+    """
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    name: str
+    n: int
+    """images of the class in the split"""
+    band: str | None = Field(alias="group")  # The name in JSON.
+    recall: Estimate
+    precision: float | None
+    f1: float | None
+    auc: float | None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_recall(cls, tree: Any) -> Any:
+        if not isinstance(tree, dict) or "recall_low" not in tree:
+            return tree
+        flat: Tree = {**tree}
+        recall = {"value": flat["recall"], "low": flat.pop("recall_low"), "high": flat.pop("recall_high")}
+        return {**flat, "recall": recall}
+
+    @model_serializer
+    def _spread_recall(self) -> Tree:
+        return {
+            "name": self.name,
+            "n": self.n,
+            "group": self.band,
+            "recall": self.recall.value,
+            "recall_low": self.recall.low,
+            "recall_high": self.recall.high,
+            "precision": self.precision,
+            "f1": self.f1,
+            "auc": self.auc,
+        }
+
+
+class Resampling(Settings):
+    """How the intervals were made."""
+
+    method: str
+    level: float
+    """share of repetitions whose interval would hold the true value"""
+    draws: int
+    seed: int
+    clustered: bool
+    """whether images of one patient or lesion were drawn together"""
+    clusters: int
+    """number of those groups; of images where none has two"""
+
+
+class Evaluation(Settings):
+    """What a model's predictions on a split are worth."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    split: str
+    n: int
+    """images in the split"""
+    metrics: dict[str, Estimate]
+    """by the names of `evaluation.metrics.MACRO`"""
+    bands: dict[str, BandResult] = Field(alias="groups")  # The name in JSON.
+    classes: list[ClassResult]
+    """in the order of the logits"""
+    confusion: list[list[int]]
+    """images of each true class (row) by predicted class (column)"""
+    interval: Resampling
+    reasons: dict[str, str]
+    """why something is undefined or left out"""
+
+
+def write_evaluation(path: Path, evaluation: Evaluation) -> None:
+    """Writes an evaluation as JSON."""
+    tree = evaluation.model_dump(mode="json", by_alias=True)
+    atomic_write(path, json.dumps(tree, indent=2, allow_nan=False) + "\n")
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """Returns an evaluation that was written as JSON, by this version or an earlier one.
+
+    Raises:
+        CheckpointError: the file is damaged or cannot be read.
+    """
+    try:
+        return Evaluation.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise CheckpointError(f"{path} is damaged: {place}: {first['msg']}") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot read {path}: {error}") from error
+
+
+def read_evaluations(folder: Path) -> dict[str, Evaluation]:
+    """Returns the evaluations that lie in a run folder, by split.
+
+    Raises:
+        CheckpointError: one of them is damaged.
+    """
+    files = sorted(folder.glob("evaluation-*.json"))
+    return {file.stem.removeprefix("evaluation-"): read_evaluation(file) for file in files}
