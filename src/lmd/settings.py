@@ -37,7 +37,7 @@ class Optimisation(Settings):
     lr: Positive = 0.01
     momentum: Decay = 0.9
     weight_decay: NonNegative = 0.0
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine", "cosine_per_epoch"] = "constant"
     warmup_epochs: NonNegative = 0.0
 
 

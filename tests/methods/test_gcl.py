@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from lmd.data.sampling import class_shares
 from lmd.errors import SettingsError
 from lmd.methods import ce, gcl
+from lmd.methods.base import set_rate
 from lmd.models.classifier import CosineHead, build_classifier
 from lmd.settings import resolve
 from lmd.train import train
@@ -111,6 +113,20 @@ def test_stage_2_is_a_focal_loss_whose_factor_is_held_fixed() -> None:
     torch.testing.assert_close(loss, expected)
     first, second = (torch.autograd.grad(value, logits)[0] for value in (loss, expected))
     torch.testing.assert_close(first, second)
+
+
+def test_the_rate_of_stage_2_is_the_authors() -> None:
+    """Theirs, at --lr 0.1: a tenth of (a tenth of lr) (1 + cos(pi t / T)), set once before each epoch."""
+    stage = gcl.stages(resolve(gcl.Settings), np.array(COUNTS))[1]
+    stage.prepare(stage_of(gcl).context)
+    found = []
+    for step in range(60):  # Two steps an epoch: the rate does not move between them.
+        set_rate(stage.optimiser, stage.optimisation, stage.common, step / 2, stage.epochs)
+        found.append(stage.optimiser.param_groups[0]["lr"])
+    expected = [0.1 * (0.1 * 0.1 * (1 + math.cos(epoch / 30 * math.pi))) for epoch in range(30)]
+    assert found[::2] == found[1::2]
+    assert found[::2] == pytest.approx(expected)
+    assert [found[0], found[20], found[58]] == pytest.approx([2e-3, 1.5e-3, 5.48e-6], rel=1e-3)
 
 
 @pytest.mark.parametrize("sampling", ["balanced", "cben"])
