@@ -32,8 +32,9 @@ class Settings(BaseModel):
 
 
 class Optimisation(Settings):
-    """Stochastic gradient descent, as in section 4.2 of the paper."""
+    """Stochastic gradient descent, as in section 4.2 of the paper, or Adam; momentum is then its beta_1."""
 
+    optimiser: Literal["sgd", "adam"] = "sgd"
     lr: Positive = 0.01
     momentum: Decay = 0.9
     weight_decay: NonNegative = 0.0

@@ -16,7 +16,7 @@ _PAPER = (
     Row("bal-mixup", "Bal-Mixup", "bal-mixup"),
     Row("weight-balancing", "CB+WD+Max", "weight-balancing"),
     Row("fcd", "FCD (reconstruction)", "fcd"),
-    Row("fs", "FS (reconstruction)", "fs"),
+    Row("fs", "FS", "fs"),
     Row("cc-sam", "CC-SAM", "cc-sam"),
     Row("gcl", "GCL", "gcl"),
     Row("lmd-no-rrl", "LMD w/o RRL", "lmd", {"rrl": False}, kind="ablation"),
@@ -47,7 +47,7 @@ CONTRASTS = (
     Contrast("BatchNorm re-estimated, on CE", "bn-control", "ce"),
 )
 NOTES = (
-    "FCD and FS are our reconstructions: no complete public code or constants exist for them.",
+    "FCD is our reconstruction: no public code or constants exist for it.",
     "The paper defines none of its four ablations; ours are in docs/paper.md.",
     "A method of one stage keeps its best epoch on validation; a first stage hands over its last. "
     "'RRL alone' is therefore the last epoch and 'CE' the best.",

@@ -233,13 +233,15 @@ class RunningMeans:
         return means
 
 
-def build_optimiser(module: nn.Module, optimisation: Optimisation, common: CommonSettings) -> torch.optim.SGD:
-    """Returns SGD over the parameters of a module that want a gradient."""
+def build_optimiser(
+    module: nn.Module, optimisation: Optimisation, common: CommonSettings
+) -> torch.optim.Optimizer:
+    """Returns SGD or Adam over the parameters of a module that want a gradient."""
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    rate = base_rate(optimisation, common)
-    return torch.optim.SGD(
-        parameters, rate, momentum=optimisation.momentum, weight_decay=optimisation.weight_decay
-    )
+    rate, momentum, decay = base_rate(optimisation, common), optimisation.momentum, optimisation.weight_decay
+    if optimisation.optimiser == "adam":
+        return torch.optim.Adam(parameters, rate, betas=(momentum, 0.999), weight_decay=decay)
+    return torch.optim.SGD(parameters, rate, momentum=momentum, weight_decay=decay)
 
 
 def base_rate(optimisation: Optimisation, common: CommonSettings) -> float:
