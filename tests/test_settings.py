@@ -10,15 +10,7 @@ from pydantic import BaseModel
 from lmd import methods
 from lmd.errors import SettingsError
 from lmd.methods import lmd as lmd_method
-from lmd.settings import (
-    CommonSettings,
-    Optimisation,
-    Settings,
-    merge,
-    parse_override,
-    read_recipe,
-    resolve,
-)
+from lmd.settings import CommonSettings, Optimisation, Settings, merge, parse_override, read_recipe, resolve
 
 
 def test_later_layers_win_and_overrides_win_over_all() -> None:

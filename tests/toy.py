@@ -33,7 +33,12 @@ LMD: dict[str, Any] = {
 # Raw Gram matrices are of the order of 1,000: at weight 1 they diverge within three steps.
 LITERAL: dict[str, Any] = {**LMD, "stage1": {"epochs": 3, "consistency_weight": 1e-5}}
 # What a method needs beyond COMMON to train on the toy in a second.
-RECIPES: dict[str, dict[str, Any]] = {"lmd": LMD, "lmd-literal": LITERAL, "lmd-code": LMD}
+# A query after every epoch, of nearly all that is left.
+FLEXIBLE: dict[str, Any] = {
+    **COMMON,
+    "stage1": {"epochs": 3, "warmup": 0, "patience": 0, "query_ratio": 1.0, "optimisation": {"lr": 0.01}},
+}
+RECIPES: dict[str, dict[str, Any]] = {"lmd": LMD, "lmd-literal": LITERAL, "lmd-code": LMD, "fs": FLEXIBLE}
 SHORT_HEAD: dict[str, Any] = {"stage2": {"epochs": 2}}
 
 

@@ -39,16 +39,17 @@ class Settings(BaseModel):
 
 
 class Optimisation(Settings):
-    """Stochastic gradient descent, as in section 4.2 of the paper."""
+    """Stochastic gradient descent, as in section 4.2 of the paper, or Adam; momentum is then its beta_1."""
 
+    optimiser: Literal["sgd", "adam"] = "sgd"
     lr: Positive = 0.01
     """learning rate at its highest (paper, section 4.2)"""
     momentum: Decay = 0.9
     """momentum of SGD (authors' code)"""
     weight_decay: NonNegative = 0.0
     """weight decay of SGD (authors' code of stage 1: none)"""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """rate over the epochs: constant (authors' code), or half a cosine down to 0"""
+    schedule: Literal["constant", "cosine", "cosine_per_epoch"] = "constant"
+    """rate: constant (authors' code), or half a cosine down to 0, moved with each step or each epoch"""
     warmup_epochs: NonNegative = 0.0
     """epochs over which the rate grows linearly from 0 (ours: none)"""
 

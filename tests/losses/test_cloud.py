@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -61,7 +62,7 @@ def test_the_cosine_form_against_a_loop() -> None:
 
 @pytest.mark.parametrize("margin", [0.0, 0.1, 1.5])
 def test_the_angular_form_against_a_loop(margin: float) -> None:
-    logits = angular_clouded_logits(COSINES, LABELS, SIZES, NOISE, 20.0, 0.1, margin)
+    logits = angular_clouded_logits(COSINES, LABELS, SIZES, NOISE, 20.0, 0.1, margin, easy_margin=False)
     passed = 0
     for i, label in enumerate(LABELS.tolist()):
         for k in range(3):
@@ -74,6 +75,18 @@ def test_the_angular_form_against_a_loop(margin: float) -> None:
     assert (passed > 0) == (margin == 1.5)  # Both branches are seen.
 
 
+@pytest.mark.parametrize("margin", [0.0, 0.1])
+def test_the_angular_form_with_an_easy_margin_against_a_loop(margin: float) -> None:
+    logits = angular_clouded_logits(COSINES, LABELS, SIZES, NOISE, 30.0, 0.5, margin)
+    for i, label in enumerate(LABELS.tolist()):
+        for k in range(3):
+            angle = math.acos(float(COSINES[i, k]))
+            if angle < math.pi / 2:
+                angle += math.pi / 2 * 0.5 * float(SIZES[k]) * abs(float(NOISE[i, k])) + margin * (k == label)
+            assert float(logits[i, k]) == pytest.approx(30 * math.cos(angle), abs=1e-4)
+    assert 0 < int((COSINES > 0).sum()) < COSINES.numel()  # Both branches are seen.
+
+
 def test_without_noise_and_margin_both_are_the_scaled_cosines() -> None:
     still = torch.zeros_like(NOISE)
     for form in (clouded_logits, angular_clouded_logits):
@@ -82,13 +95,13 @@ def test_without_noise_and_margin_both_are_the_scaled_cosines() -> None:
 
 def test_gradients() -> None:
     cosines = COSINES.clone().requires_grad_()
-    for form in (clouded_logits, angular_clouded_logits):
+    for form in (clouded_logits, angular_clouded_logits, partial(angular_clouded_logits, easy_margin=False)):
         torch.autograd.gradcheck(lambda s, form=form: form(s, LABELS, SIZES, NOISE, 20.0, 0.3, 0.1), cosines)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_cosines_of_one_have_a_finite_gradient(dtype: torch.dtype) -> None:
-    for form in (clouded_logits, angular_clouded_logits):
+    for form in (clouded_logits, angular_clouded_logits, partial(angular_clouded_logits, easy_margin=False)):
         cosines = torch.tensor([[1.0, -1.0, 1.0]], dtype=dtype, requires_grad=True)
         logits = form(cosines, torch.tensor([2]), SIZES, torch.ones(1, 3), 30.0, 0.5, 0.1)
         logits.sum().backward()

@@ -49,15 +49,23 @@ def test_gradients_are_those_of_autograd_and_zero_for_an_absent_class() -> None:
 def test_the_step_against_its_formula_class_by_class() -> None:
     gradients = class_gradients(FEATURES, LOGITS, TARGETS, LABELS)
     found = class_shifts(gradients, WEIGHT, BIAS, COUNTS, 0.1)
-    size = WEIGHT.numel() + BIAS.numel()
+    values = [*WEIGHT.flatten().tolist(), *BIAS.tolist()]
+    size, joint = len(values), math.sqrt(sum(value**2 for value in values))
     for label in (0, 1, 3):
-        for part, parameter, gradient in zip(found, (WEIGHT, BIAS), gradient_of_class(label), strict=True):
+        for part, gradient in zip(found, gradient_of_class(label), strict=True):
             rare = max(COUNTS[label].item() - 1, 1.0) ** 0.25
-            length = 0.1 * math.sqrt(float(parameter.norm())) / math.sqrt(float(gradient.norm()))
+            length = 0.1 * math.sqrt(joint) / math.sqrt(float(gradient.norm()))
             length *= math.sqrt(size) / (math.sqrt(2) * rare * size**0.25)
             torch.testing.assert_close(part[label], length * gradient / gradient.norm())
     assert not found.weight[2].any()
     assert all(bool(torch.isfinite(part).all()) for part in found)
+
+
+def test_a_bias_of_zeros_is_moved_all_the_same() -> None:
+    """Its radius is from the norm of weight and bias together, which is not 0."""
+    gradients = class_gradients(FEATURES, LOGITS, TARGETS, LABELS)
+    found = class_shifts(gradients, WEIGHT, torch.zeros_like(BIAS), COUNTS, 0.1)
+    assert all(bool(found.bias[label].any()) for label in (0, 1, 3))
 
 
 def test_a_rarer_class_takes_a_longer_step() -> None:

@@ -38,12 +38,13 @@ def test_the_loss_against_a_loop_over_the_classes(target: str) -> None:
     losses = -(targets * head(features).log_softmax(1)).sum(1)
     shifted = []
     size = sum(parameter.numel() for parameter in head.parameters())
+    joint = sum(float(value) ** 2 for part in head.parameters() for value in part.detach().flatten()) ** 0.5
     for label in batch.labels.unique():
         mine = batch.labels == label
         gradients = torch.autograd.grad(losses[mine].mean(), [head.weight, head.bias], retain_graph=True)
         rare = max(COUNTS[int(label)] - 1, 1)
         moved = [
-            w + 0.1 * (w.norm() / g.norm()) ** 0.5 * size**0.25 / (2**0.5 * rare**0.25) * g / g.norm()
+            w + 0.1 * (joint / g.norm()) ** 0.5 * size**0.25 / (2**0.5 * rare**0.25) * g / g.norm()
             for w, g in zip([head.weight, head.bias], gradients, strict=True)
         ]
         logits = F.linear(features[mine], *moved)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from lmd.errors import SettingsError
 from lmd.methods import ce, gcl
 from lmd.models.classifier import CosineClassifier, build_classifier
 from lmd.settings import resolve
+from lmd.stages.optimisation import set_rate
 from lmd.training.start import train
 from tests import toy
 from tests.methods.tiny import COUNTS, falls, resumed_equals_whole, stage_of, weights
 
-FORMS = ["cosine", "angular"]
+FORMS = ["angular", "cosine"]
 
 
 def second_stage(**changes: Any) -> Any:
@@ -48,8 +50,35 @@ def test_without_noise_mixup_and_margin_stage_1_is_cross_entropy(form: str) -> N
     torch.testing.assert_close(loss, F.cross_entropy(logits, batch.labels))
 
 
-def test_noise_lowers_the_logits_of_rare_classes_alone() -> None:
+def test_the_default_is_the_angular_form_of_the_paper_that_lmd_cites() -> None:
+    """Stage 1 at S = 30, a = 0.5, m = 0, against a loop over images and classes."""
     stage = stage_of(gcl)
+    generator = torch.Generator().manual_seed(5)
+    cosines, labels = torch.rand(6, 3, generator=generator) * 2 - 1, torch.tensor([0, 1, 2, 0, 1, 2])
+    torch.manual_seed(2)
+    found = stage.cloud(30 * cosines, labels)
+    torch.manual_seed(2)
+    noise = (torch.randn(6, 3) / 3).clamp(-1, 1).abs()
+    logs = np.log(COUNTS)
+    for i in range(6):
+        for k in range(3):
+            delta = (logs.max() - logs[k]) / (logs.max() - logs.min())
+            angle = math.acos(float(cosines[i, k]))
+            angle += (angle < math.pi / 2) * math.pi / 2 * 0.5 * delta * float(noise[i, k])
+            assert float(found[i, k]) == pytest.approx(30 * math.cos(angle), abs=1e-4)
+
+
+@pytest.mark.parametrize(("form", "scale", "margin"), [("angular", 30, 0.0), ("cosine", 20, 0.1)])
+def test_scale_and_margin_of_stage_2_go_with_the_form(form: str, scale: float, margin: float) -> None:
+    stage = second_stage(form=form)
+    assert (stage.cloud.scale, stage.cloud.margin) == (scale, margin)
+    assert float(stage.network.classifier.scale) == scale
+    other = second_stage(form=form, stage2={"scale": 7.0, "margin": 0.0})
+    assert (other.cloud.scale, other.cloud.margin) == (7.0, 0.0)
+
+
+def test_noise_lowers_the_logits_of_rare_classes_alone() -> None:
+    stage = stage_of(gcl, form="cosine")
     torch.manual_seed(0)
     logits = torch.zeros(1000, 3)
     clouded = stage.cloud(logits, torch.zeros(1000, dtype=torch.int64))
@@ -93,7 +122,7 @@ def test_stage_2_goes_on_with_the_classifier_alone() -> None:
     stage = gcl.stages(resolve(gcl.Settings, {"batch": 8}), np.array(COUNTS))[1]
     stage.prepare(context)
     assert torch.equal(stage.network.classifier.weight, before)
-    assert float(stage.network.classifier.scale) == 20
+    assert float(stage.network.classifier.scale) == 30
     encoder = weights(stage.network.encoder)
     stage.run_epoch(0)
     assert torch.equal(weights(stage.network.encoder), encoder)
@@ -101,7 +130,7 @@ def test_stage_2_goes_on_with_the_classifier_alone() -> None:
 
 
 def test_stage_2_is_a_focal_loss_whose_factor_is_held_fixed() -> None:
-    stage = second_stage(noise=0.0)
+    stage = second_stage(form="cosine", noise=0.0)
     labels = torch.tensor([0, 2, 1])
     logits = torch.randn(3, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
     loss = stage.criterion(logits, labels, 0.0)["clouded_focal"]
@@ -111,6 +140,20 @@ def test_stage_2_is_a_focal_loss_whose_factor_is_held_fixed() -> None:
     torch.testing.assert_close(loss, expected)
     first, second = (torch.autograd.grad(value, logits)[0] for value in (loss, expected))
     torch.testing.assert_close(first, second)
+
+
+def test_the_rate_of_stage_2_is_the_authors() -> None:
+    """Theirs, at --lr 0.1: a tenth of (a tenth of lr) (1 + cos(pi t / T)), set once before each epoch."""
+    stage = gcl.stages(resolve(gcl.Settings), np.array(COUNTS))[1]
+    stage.prepare(stage_of(gcl).context)
+    found = []
+    for step in range(60):  # Two steps an epoch: the rate does not move between them.
+        set_rate(stage.optimiser, stage.optimisation, stage.common, step / 2, stage.epochs)
+        found.append(stage.optimiser.param_groups[0]["lr"])
+    expected = [0.1 * (0.1 * 0.1 * (1 + math.cos(epoch / 30 * math.pi))) for epoch in range(30)]
+    assert found[::2] == found[1::2]
+    assert found[::2] == pytest.approx(expected)
+    assert [found[0], found[20], found[58]] == pytest.approx([2e-3, 1.5e-3, 5.48e-6], rel=1e-3)
 
 
 @pytest.mark.parametrize("sampling", ["balanced", "cben"])
@@ -137,7 +180,7 @@ def test_a_linear_classifier_of_another_run_is_refused_unless_a_new_one_is_asked
     settings = resolve(gcl.Settings, {"stage2": {"classifier": "new"}})
     gcl.stages(settings, np.array(COUNTS))[1].prepare(context)
     assert isinstance(context.network.classifier, CosineClassifier)
-    assert float(context.network.classifier.scale) == 20
+    assert float(context.network.classifier.scale) == 30
 
 
 def test_asking_the_network_adds_no_noise() -> None:

@@ -53,7 +53,7 @@ CONTRASTS = (
     Contrast("BatchNorm re-estimated, on CE", "bn-control", "ce"),
 )
 NOTES = (
-    "FCD is our reconstruction: no complete public code or constants exist for it.",
+    "FCD is our reconstruction: no public code or constants exist for it.",
     "The paper defines none of its four ablations; ours are in docs/paper.md.",
     "LMD w/o ICC is the method rrl-crt: RRL, then a new classifier trained on class-balanced features.",
     "A method of one stage keeps its best epoch on validation; a first stage hands over its last. "

@@ -73,22 +73,27 @@ def angular_clouded_logits(
     sizes: Float[Tensor, " classes"],
     noise: Float[Tensor, "batch classes"],
     scale: float = 30.0,
-    strength: float = 0.1,
+    strength: float = 0.5,
     margin: float = 0.0,
+    easy_margin: bool = True,
 ) -> Float[Tensor, "batch classes"]:
     """The logits S cos(theta_k + t_k) with t_k = (pi/2) a delta_k |e_k| + m [k = y]: angular form.
 
-    Where theta_k + t_k would pass pi it is S (cos_k - sin t_k) instead, so that the logit keeps falling.
-    Li et al., IEEE TAI 2024.
+    With an easy margin only angles below pi/2 are shifted; where cos_k <= 0 the logit is S cos_k. Without,
+    all are, and where theta_k + t_k would pass pi the logit is S (cos_k - sin t_k) instead, so that it
+    keeps falling. `strength` is a. Li et al., IEEE TAI 2024.
 
-    >>> ones, sizes = torch.ones(1, 2), torch.tensor([0.0, 1.0])
-    >>> logits = angular_clouded_logits(torch.zeros(1, 2), torch.tensor([0]), sizes, ones, 1.0, strength=1.0)
-    >>> [[round(value, 4) + 0.0 for value in row] for row in logits.tolist()]  # cos(pi/2), cos(pi)
-    [[0.0, -1.0]]
+    >>> ones, sizes = torch.ones(1, 3), torch.tensor([0.0, 1.0, 1.0])
+    >>> cosines = torch.tensor([[0.5, 0.5, -0.5]])
+    >>> logits = angular_clouded_logits(cosines, torch.tensor([0]), sizes, ones, scale=1.0)
+    >>> [round(value, 4) for value in logits[0].tolist()]  # cos 60, cos(60 + 45), cos 120 degrees
+    [0.5, -0.2588, -0.5]
     """
     cos = at_least_float32(cosines)
     target = F.one_hot(labels, cos.shape[1]).to(cos.dtype)
     turn = math.pi / 2 * strength * sizes.to(cos) * noise.to(cos).abs() + margin * target
     sine = (1 - cos.square()).clamp(min=_EPSILON).sqrt()
     turned = cos * turn.cos() - sine * turn.sin()
+    if easy_margin:
+        return scale * torch.where(cos > 0, turned, cos)
     return scale * torch.where(cos >= (math.pi - turn).cos(), turned, cos - turn.sin())

@@ -55,23 +55,25 @@ def class_shifts(
 
         rho_c = r sqrt(||w|| / ||g_c||) k^(1/4) / (sqrt(2) (n_c - 1)^(1/4))
 
-    for weight and bias apart, each with its own norms; k is the number of both together, n_c the training
-    images of the class (n_c - 1 is at least 1) and r the setting. A class without a gradient has no step.
-    Zhou et al., CVPR 2023, as in the authors' code.
+    ||w|| is one norm over weight and bias together, and k the number of both. The weight and the bias then
+    take a step each, with g_c the gradient of that part alone. n_c is the number of training images of the
+    class (n_c - 1 is at least 1), r the radius. A class without a gradient has no step.
+    Zhou et al., CVPR 2023, as in the authors' code (zzpustc/CC-SAM, 651d3df).
 
-    >>> gradients = ClassShift(torch.tensor([[[4.0]]]), torch.tensor([[0.0]]))
-    >>> shift = class_shifts(gradients, torch.tensor([[2.0]]), torch.zeros(1), torch.tensor([2.0]), 1.0)
-    >>> round(float(shift.weight), 4), float(shift.bias)  # sqrt(2 / 4) 2^(1/4) / sqrt(2)
-    (0.5946, 0.0)
+    >>> gradients = ClassShift(torch.tensor([[[4.0]]]), torch.tensor([[1.0]]))
+    >>> shift = class_shifts(gradients, torch.tensor([[4.0]]), torch.tensor([3.0]), torch.tensor([2.0]), 1.0)
+    >>> round(float(shift.weight), 4), round(float(shift.bias), 4)  # ||w|| = 5: sqrt(5 / 4 or 1) / 2^(1/4)
+    (0.9402, 1.8803)
     """
     size = weight.numel() + bias.numel()
-    factor = radius * size**0.25 / math.sqrt(2) / (counts - 1).clamp(min=1) ** 0.25
-    return ClassShift(_step(gradients.weight, weight, factor), _step(gradients.bias, bias, factor))
+    norm = (weight.square().sum() + bias.square().sum()).sqrt()
+    factor = radius * norm.sqrt() * size**0.25 / math.sqrt(2) / (counts - 1).clamp(min=1) ** 0.25
+    return ClassShift(_step(gradients.weight, factor), _step(gradients.bias, factor))
 
 
-def _step(gradients: Tensor, parameter: Tensor, factor: Tensor) -> Tensor:
+def _step(gradients: Tensor, factor: Tensor) -> Tensor:
     norms = gradients.flatten(1).norm(dim=1)
-    length = factor * (parameter.norm() / norms).sqrt()
+    length = factor / norms.sqrt()
     scale = torch.where(norms > 0, length / norms, torch.zeros_like(norms))
     return gradients * scale.view(-1, *[1] * (gradients.ndim - 1))
 

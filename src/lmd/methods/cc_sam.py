@@ -2,7 +2,8 @@
 
 Zhou, Li, Zhao, Heng, Gong: "Class-conditional sharpness-aware minimization for deep long-tailed
 recognition", CVPR 2023. Stage 1 trains everything, with mixup; g_c is the gradient of class c's mean cross
-entropy with respect to the classifier w:
+entropy with respect to the classifier w. ||w|| is one norm over weight and bias together; the two are then
+moved apart, each with the gradient of its own for g_c:
 
     L = (1 - a) CE(w) + a (1/B) sum_i CE_i(w + rho_{y_i} g_{y_i} / ||g_{y_i}||)
     rho_c = r sqrt(||w|| / ||g_c||) k^(1/4) / (sqrt(2) (n_c - 1)^(1/4)),    k parameters in w

@@ -1,17 +1,16 @@
-"""FS, Flexible Sampling (reconstruction): begin with prototypical images, query what is difficult.
+"""FS, Flexible Sampling: begin with a few prototypical images, add difficult ones when progress stops.
 
 Ju et al.: "Flexible sampling for long-tailed skin lesion classification", MICCAI 2022, arXiv 2204.03161.
-The paper fixes the structure, not the constants:
+The rules and constants are those of the authors' code, PyJulie/FlexSampling at commit 17745eb, alone:
 
-    anchors       the images nearest to their class's mean feature; the active set A at first
-    warm-up       class-balanced batches of the anchors
-    difficulty    d_k = 1 - accuracy of class k on validation,    q_k = d_k / sum_j d_j
-    query         now and then Q images join A, Q q_k of class k, the most disputed first (BALD)
-    sampling      p(i) = q_{y_i} / |A_{y_i}| for i in A
+    anchors       min(n_k, max(2, floor(s n_max))) images of class k, those nearest to its mean feature
+    training      cross entropy on the active set A, at first the anchors: an epoch sees each once; Adam
+    query         after the warm-up, when accuracy on validation has not risen for `patience` epochs
+    difficulty    q_k = (1 - acc_k) / sum_j (1 - acc_j),    acc_k the accuracy of class k on validation
+    quota         max(1, floor(ratio |P_k| q_k)) of the pool P_k, the images of class k outside A
+    which         those of highest mutual information of label and weights (BALD), over 10 passes with dropout
 
-BALD is the mutual information of label and weights, over passes with dropout before the classifier.
-`variant: flexrs` is another reading, by the authors' benchmark MONICA: all images from the start, each
-drawn in proportion to 1 / accuracy of its class.
+After a query the optimiser starts anew. Departures are listed in docs/methods/fs.md.
 """
 
 from __future__ import annotations
@@ -20,38 +19,38 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from lmd.data.feed.sampling import instance_order
 from lmd.errors import SettingsError
-from lmd.losses.classification import cross_entropy
 from lmd.losses.disagreement import disagreement
 from lmd.models.inference import encode
 from lmd.runtime import derive_seed
-from lmd.settings import CommonSettings, Count, Fraction, budgets
+from lmd.settings import CommonSettings, Count, Fraction, Optimisation, budgets
 from lmd.stages.base import Stage, StageContext
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
-from lmd.stages.optimisation import Losses
+from lmd.stages.optimisation import Losses, build_optimiser
 
-PAPER = "Ju et al., MICCAI 2022, arXiv 2204.03161"
-STATUS = "reconstruction"
-BUDGETS = budgets(smoke={"stage1": {"query_every": 1}}, short={"stage1": {"query_every": 2}})
+PAPER = "Ju et al., MICCAI 2022, arXiv 2204.03161; code PyJulie/FlexSampling 17745eb"
+STATUS = "baseline of the paper"
+BUDGETS = budgets(
+    smoke={"stage1": {"warmup": 0, "patience": 0}}, short={"stage1": {"warmup": 4, "patience": 1}}
+)
 
-Difficulty = Literal["1-acc", "1/acc", "loss"]
+Epochs = Annotated[int, Field(ge=0)]
 
 
 class FlexibleSettings(CrossEntropySettings):
     """The one stage: how the active set begins and grows."""
 
-    sampling: Literal["instance"] = "instance"  # Its place is taken by the curriculum.
-    variant: Literal["curriculum", "flexrs"] = "curriculum"
-    anchor_share: Fraction = 0.1
-    anchor_minimum: Count = 10
-    warmup: Fraction = 0.3  # of the epochs
-    query_every: Count = 10  # epochs
-    difficulty: Difficulty = "1-acc"
-    instance: Literal["bald", "random"] = "bald"
+    optimisation: Optimisation = Optimisation(optimiser="adam", lr=3e-4)
+    sampling: Literal["instance"] = "instance"  # Each image of the active set once an epoch.
+    anchor_scaling: Fraction = 0.1  # s: the anchors' imbalance, as a part of the training images'
+    anchor_minimum: Count = 2
+    warmup: Epochs = 30
+    patience: Epochs = 10
+    query_ratio: Fraction = 0.1
     passes: Annotated[int, Field(ge=2)] = 10
     dropout: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
 
@@ -63,14 +62,14 @@ class Settings(CommonSettings):
 
 
 class FlexibleSampling(CrossEntropy):
-    """Cross entropy on an active set of images that grows where validation says it should."""
+    """Cross entropy on an active set of images, which grows when validation no longer improves."""
 
     def __init__(self, common: CommonSettings, stage: FlexibleSettings) -> None:
         """Keeps the settings."""
         super().__init__(common, stage)
         self.stage = stage
         self.active: Tensor | None = None  # [N]; None before the first epoch
-        self.shares = torch.empty(0)  # q, [K]
+        self.best, self.stale = 0.0, 0  # The best accuracy on validation, and the epochs since.
 
     def prepare(self, context: StageContext) -> None:
         """Takes the network over.
@@ -85,82 +84,54 @@ class FlexibleSampling(CrossEntropy):
         super().prepare(context)
 
     def run_epoch(self, epoch: int) -> Losses:
-        """Lets the active set grow where it is time, and trains on it."""
+        """Trains on the active set, and lets it grow where it is time."""
         if self.active is None:
-            self.active, self.shares = self._start()
-        if self.stage.variant == "flexrs":
-            self.shares = self.shares if epoch == 0 else self._flexible_shares()
-        elif epoch in query_epochs(self.epochs, self.stage):
-            self._query(epoch)
-        return {**super().run_epoch(epoch), "active": float(self.active.double().mean())}
-
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
-        """Returns the cross entropy, with dropout on the features where BALD will ask for it."""
-        (images,) = views.values()
-        with self.context.runtime.autocast():
-            output = self.network(images)
-            logits = output.logits
-            if self._uses_dropout:
-                logits = self.network.classifier(F.dropout(output.features, self.stage.dropout))
-        loss = cross_entropy(logits.float(), labels)
-        return {"total": loss, "cross_entropy": loss}
-
-    @property
-    def _uses_dropout(self) -> bool:
-        return self.stage.variant == "curriculum" and self.stage.instance == "bald"
+            self.active = self._anchors()
+        share = float(self.active.double().mean())
+        losses = super().run_epoch(epoch)
+        accuracy, of_classes = self._validate()
+        self.stale = 0 if accuracy > self.best else self.stale + 1
+        self.best = max(self.best, accuracy)
+        if epoch >= self.stage.warmup and self.stale >= self.stage.patience and not bool(self.active.all()):
+            self._query(epoch, of_classes)
+        return {**losses, "active": share}
 
     def order(self, epoch: int) -> np.ndarray:
-        """Returns as many draws as there are images, p(i) = q_{y_i} / |A_{y_i}| in the active set."""
+        """Returns the rows of the active set in a new order, each once."""
         assert self.active is not None
-        runtime, labels = self.context.runtime, self.context.train.labels
-        weight = image_shares(self.active, labels, self.shares).numpy()
-        seed = derive_seed(self.common.seed, self.name, "draws", epoch)
-        draws = len(labels) + -len(labels) % runtime.world
-        drawn = np.random.default_rng(seed).choice(len(labels), draws, p=weight / weight.sum())
-        return drawn[runtime.rank :: runtime.world].astype(np.int64)
+        rows = self.active.nonzero().squeeze(1).numpy()
+        seed = derive_seed(self.common.seed, self.name)
+        runtime = self.context.runtime
+        return rows[instance_order(len(rows), seed, epoch, runtime.rank, runtime.world)]
 
-    def _start(self) -> tuple[Tensor, Tensor]:
-        """Anchors and equal shares; for flexrs all images, each as likely as any."""
+    def _anchors(self) -> Tensor:
         train = self.context.train
-        if self.stage.variant == "flexrs":
-            shares = torch.from_numpy(train.counts).double()
-            return torch.ones(len(train.labels), dtype=torch.bool), shares / shares.sum()
         features = encode(self.network, train, self.context.runtime).features.cpu()
-        active = anchors(features, train.labels, self.stage.anchor_share, self.stage.anchor_minimum)
-        return active, torch.full((train.num_classes,), 1 / train.num_classes, dtype=torch.float64)
+        return anchors(features, train.labels, self.stage.anchor_scaling, self.stage.anchor_minimum)
 
-    def _flexible_shares(self) -> Tensor:
-        """MONICA weighs an image by 1 / accuracy of its class, not divided by n_k."""
-        weight = torch.from_numpy(self.context.train.counts).double() * self._difficulty("1/acc")
-        return weight / weight.sum()
-
-    def _difficulty(self, kind: Difficulty) -> Tensor:
+    def _validate(self) -> tuple[float, np.ndarray]:
+        """Returns the accuracy on validation, of all images and of each class."""
         val = self.context.val
         assert val is not None
-        logits = encode(self.network, val, self.context.runtime).logits.cpu()
-        return class_difficulty(logits, val.labels, kind)
+        hits = encode(self.network, val, self.context.runtime).logits.argmax(1).cpu() == val.labels
+        return float(hits.double().mean()), class_accuracies(hits, val.labels, val.num_classes)
 
-    def _query(self, epoch: int) -> None:
-        """Moves this round's part of the pool into the active set."""
+    def _query(self, epoch: int, accuracies: np.ndarray) -> None:
+        """Moves images of the pool into the active set, and starts the optimiser anew."""
         assert self.active is not None
-        labels = self.context.train.labels
-        difficulty = self._difficulty(self.stage.difficulty)
-        self.shares = difficulty / difficulty.sum()
-        pool = ~self.active
-        rounds = [later for later in query_epochs(self.epochs, self.stage) if later >= epoch]
-        number = -(-int(pool.sum()) // len(rounds))
-        available = torch.bincount(labels[pool], minlength=len(self.shares)).numpy()
-        rows = pool.nonzero().squeeze(1)
-        chosen = best_of_classes(self._scores(rows, epoch), labels[rows],
-                                 quotas(number, self.shares.numpy(), available))  # fmt: skip
+        rows = (~self.active).nonzero().squeeze(1)
+        labels = self.context.train.labels[rows]
+        pool = torch.bincount(labels, minlength=len(accuracies)).numpy()
+        wanted = quotas(pool, accuracies, self.stage.query_ratio)
+        chosen = best_of_classes(self._scores(rows, epoch), labels, wanted)
         self.active = self.active.index_fill(0, rows[chosen], True)
+        self.optimiser = build_optimiser(self.trained(), self.optimisation, self.common)
+        self.stale = 0
 
     def _scores(self, rows: Tensor, epoch: int) -> Tensor:
-        """How much each image of the pool is wanted."""
+        """The BALD score of each image, over passes with dropout on its features."""
         seed = derive_seed(self.common.seed, self.name, "query", epoch)
         generator = torch.Generator().manual_seed(seed)
-        if self.stage.instance == "random" or len(rows) == 0:
-            return torch.rand(len(rows), generator=generator)
         features = encode(self.network, self.context.train, self.context.runtime, rows.numpy()).features
         kept = 1 - self.stage.dropout
         with torch.no_grad():
@@ -171,41 +142,31 @@ class FlexibleSampling(CrossEntropy):
         return disagreement(torch.stack(posteriors)).cpu()
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the active set and the shares beside the optimiser's state."""
-        return {**super().state_dict(), "active": self.active, "shares": self.shares}
+        """Returns the active set and how validation went, beside the optimiser's state."""
+        return {**super().state_dict(), "active": self.active, "best": self.best, "stale": self.stale}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes such a state back."""
         super().load_state_dict(state)
-        self.active, self.shares = state["active"], state["shares"]
+        self.active, self.best, self.stale = state["active"], state["best"], state["stale"]
 
 
-def query_epochs(epochs: int, stage: FlexibleSettings) -> list[int]:
-    """Returns the epochs that begin with a query: the one after the warm-up, and every few after that.
+def anchors(features: Tensor, labels: Tensor, scaling: float, minimum: int) -> Tensor:
+    """Returns which images [N] begin: of each class those nearest (Euclidean) to its mean feature.
 
-    >>> query_epochs(100, FlexibleSettings())
-    [30, 40, 50, 60, 70, 80, 90]
+    Of a class of n_k images min(n_k, max(minimum, floor(scaling n_max))) are taken.
+
+    >>> anchors(torch.tensor([[0.0], [1.0], [5.0], [9.0]]), torch.tensor([0, 0, 0, 1]), 0.5, 2).tolist()
+    [True, True, False, True]
     """
-    return list(range(max(1, round(stage.warmup * epochs)), epochs, stage.query_every))
-
-
-def anchors(features: Tensor, labels: Tensor, share: float, minimum: int) -> Tensor:
-    """Returns which images [N] are nearest to their class's mean feature, by the cosine.
-
-    Of a class of n images `share` * n are taken, at least `minimum`, and all where there are fewer.
-
-    >>> anchors(torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]]), torch.tensor([0, 0, 0]), 0.5, 1).tolist()
-    [True, True, False]
-    """
-    scores = torch.empty(len(labels))
+    distances = torch.empty(len(labels))
     for label in labels.unique():
         mine = labels == label
-        prototype = features[mine].mean(0, keepdim=True)
-        scores[mine] = F.cosine_similarity(features[mine], prototype).to(scores)
+        distances[mine] = (features[mine] - features[mine].mean(0)).norm(dim=1).to(distances)
     counts = torch.bincount(labels).numpy()
-    wanted = np.minimum(counts, np.maximum(np.ceil(share * counts), minimum)).astype(np.int64)
+    wanted = np.minimum(counts, max(minimum, int(scaling * counts.max())))
     chosen = torch.zeros(len(labels), dtype=torch.bool)
-    chosen[best_of_classes(scores, labels, wanted)] = True
+    chosen[best_of_classes(-distances, labels, wanted)] = True
     return chosen
 
 
@@ -223,58 +184,31 @@ def best_of_classes(scores: Tensor, labels: Tensor, wanted: np.ndarray) -> Tenso
     return torch.cat(found)
 
 
-def quotas(number: int, shares: np.ndarray, available: np.ndarray) -> np.ndarray:
-    """Returns how many images of each class to take: in proportion to the shares, as far as there are any.
+def class_accuracies(hits: Tensor, labels: Tensor, num_classes: int) -> np.ndarray:
+    """Returns the accuracy of each class [K]; 0 for a class without images, which makes it most difficult.
 
-    What a class lacks the others give, in the same proportion, until the number is reached.
-
-    >>> quotas(10, np.array([0.5, 0.5]), np.array([100, 2])).tolist()
-    [8, 2]
+    >>> class_accuracies(torch.tensor([True, False]), torch.tensor([0, 0]), 2).tolist()
+    [0.5, 0.0]
     """
-    taken = np.zeros(len(shares), dtype=np.int64)
-    left = min(number, int(available.sum()))
-    while left > 0:
-        room = available - taken
-        wish = shares * (room > 0)
-        wish = left * wish / wish.sum()
-        given = np.minimum(np.floor(wish).astype(np.int64), room)
-        if given.sum() == 0:
-            given[int(wish.argmax())] = 1
-        taken += given
-        left -= int(given.sum())
-    return taken
+    counts = torch.bincount(labels, minlength=num_classes)
+    right = torch.bincount(labels[hits], minlength=num_classes)
+    return (right.double() / counts.clamp(min=1)).numpy()
 
 
-def class_difficulty(logits: Tensor, labels: Tensor, kind: Difficulty) -> Tensor:
-    """Returns how difficult each class is [K], in double: by its accuracy or its mean cross entropy.
+def quotas(pool: np.ndarray, accuracies: np.ndarray, ratio: float) -> np.ndarray:
+    """Returns how many images of each class to query [K], from the pool of each class and its accuracy.
 
-    The accuracy is smoothed, (hits + 1) / (images + 2), so that it is neither 0 nor 1; a class without
-    images has 1/2, or the mean loss of the others.
+        max(1, floor(ratio |P_k| q_k)),    q_k = (1 - acc_k) / sum_j (1 - acc_j)
 
-    >>> class_difficulty(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1]), "1-acc").tolist()
-    [0.33333333333333337, 0.6666666666666667]
+    and 0 where the pool is empty; q_k is 1/K where every class has an accuracy of 1.
+
+    >>> quotas(np.array([1000, 200, 0]), np.array([0.75, 0.5, 0.75]), 0.1).tolist()
+    [25, 10, 0]
     """
-    classes = logits.shape[1]
-    counts = torch.bincount(labels, minlength=classes).double()
-    if kind == "loss":
-        losses = F.cross_entropy(logits.double(), labels, reduction="none")
-        sums = torch.bincount(labels, losses, classes)
-        means = torch.where(counts > 0, sums / counts.clamp(min=1), losses.mean())
-        return means.clamp(min=1e-12)  # A class that is learned perfectly still has a share.
-    hits = torch.bincount(labels, (logits.argmax(1) == labels).double(), classes)
-    accuracy = (hits + 1) / (counts + 2)
-    return 1 - accuracy if kind == "1-acc" else 1 / accuracy
-
-
-def image_shares(active: Tensor, labels: Tensor, shares: Tensor) -> Tensor:
-    """Returns p(i) = q_{y_i} / |A_{y_i}| for the images of the active set, and 0 for the others.
-
-    >>> active, labels = torch.tensor([True, True, False]), torch.tensor([0, 1, 1])
-    >>> image_shares(active, labels, torch.tensor([0.25, 0.75])).tolist()
-    [0.25, 0.75, 0.0]
-    """
-    counts = torch.bincount(labels[active], minlength=len(shares)).clamp(min=1)
-    return (shares / counts)[labels] * active
+    difficulty = 1 - accuracies
+    total = difficulty.sum()
+    shares = difficulty / total if total > 0 else np.full(len(pool), 1 / len(pool))
+    return np.minimum(pool, np.maximum(1, np.floor(ratio * pool * shares).astype(np.int64)))
 
 
 def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:

@@ -22,9 +22,10 @@ from lmd.methods import lmd
 from lmd.methods.lmd import BUDGETS, PAPER
 from lmd.models.network import Output
 from lmd.settings import CommonSettings, NonNegative
-from lmd.stages.base import Losses, Stage
+from lmd.stages.base import Stage
 from lmd.stages.calibration.algorithm import Calibration
 from lmd.stages.calibration.e_step import EStep
+from lmd.stages.optimisation import Losses
 from lmd.stages.relation import RelationLearning, RelationSettings
 
 __all__ = ["BUDGETS", "PAPER", "PRESET", "STATUS", "Settings", "stages"]

@@ -44,13 +44,15 @@ class RunningMeans:
         return means
 
 
-def build_optimiser(module: nn.Module, optimisation: Optimisation, common: CommonSettings) -> torch.optim.SGD:
-    """Returns SGD over the parameters of a module that want a gradient."""
+def build_optimiser(
+    module: nn.Module, optimisation: Optimisation, common: CommonSettings
+) -> torch.optim.Optimizer:
+    """Returns SGD or Adam over the parameters of a module that want a gradient."""
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    rate = base_rate(optimisation, common)
-    return torch.optim.SGD(
-        parameters, rate, momentum=optimisation.momentum, weight_decay=optimisation.weight_decay
-    )
+    rate, momentum, decay = base_rate(optimisation, common), optimisation.momentum, optimisation.weight_decay
+    if optimisation.optimiser == "adam":
+        return torch.optim.Adam(parameters, rate, betas=(momentum, 0.999), weight_decay=decay)
+    return torch.optim.SGD(parameters, rate, momentum=momentum, weight_decay=decay)
 
 
 def base_rate(optimisation: Optimisation, common: CommonSettings) -> float:
@@ -65,12 +67,27 @@ def set_rate(
     epoch: float,
     epochs: int,
 ) -> None:
-    """Sets the learning rate of a moment: linear warm-up, then constant or half a cosine down to 0."""
-    factor = 1.0 if optimisation.schedule == "constant" else 0.5 * (1 + math.cos(math.pi * epoch / epochs))
+    """Sets the learning rate of a moment: linear warm-up, times what the schedule says."""
+    factor = schedule_factor(optimisation.schedule, epoch, epochs)
     if optimisation.warmup_epochs > 0:
         factor *= min(1.0, (epoch + 1e-3) / optimisation.warmup_epochs)
     for group in optimiser.param_groups:
         group["lr"] = base_rate(optimisation, common) * factor
+
+
+def schedule_factor(schedule: str, epoch: float, epochs: int) -> float:
+    """Returns the factor on the learning rate at a moment, `epoch` of `epochs`, counted in fractions.
+
+    1 throughout ("constant"), or half a cosine (1 + cos(pi epoch / epochs)) / 2 from 1 down to 0, which
+    moves with each step ("cosine") or once an epoch ("cosine_per_epoch").
+
+    >>> [round(schedule_factor(name, 10.5, 30), 3) for name in ("constant", "cosine", "cosine_per_epoch")]
+    [1.0, 0.727, 0.75]
+    """
+    if schedule == "constant":
+        return 1.0
+    moment = math.floor(epoch) if schedule == "cosine_per_epoch" else epoch
+    return 0.5 * (1 + math.cos(math.pi * moment / epochs))
 
 
 def seed_epoch(seed: int, *keys: int | str) -> None:
