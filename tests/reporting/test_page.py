@@ -13,7 +13,8 @@ import pytest
 from lmd.evaluation.evaluate import evaluate
 from lmd.evaluation.results import Evaluation, write_evaluation
 from lmd.model_card import ModelCard
-from lmd.reporting.page import comparison_lines, comparison_table, write_comparison, write_report
+from lmd.reporting.comparison import comparison_lines, comparison_table, write_comparison
+from lmd.reporting.page import write_report
 
 EARLIER = Path(__file__).parents[1] / "evaluation" / "evaluation-0.1.json"
 CLASSES = ["common", "<script>alert(1)</script>", "rare $x$"]

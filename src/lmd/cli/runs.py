@@ -13,17 +13,16 @@ from lmd.errors import DataError
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="where the two runs and the report go")] = Path("lmd-demo"),
+    out: Annotated[Path, typer.Option(help="where the runs and the report go")] = Path("lmd-demo"),
     seed: Seed = None,
 ) -> None:
-    """Trains CE and LMD on drawn phantom images and compares them; minutes, no download."""
+    """Trains CE, CE + logit adjustment and LMD on drawn phantoms and compares them; minutes, no download."""
     from lmd.demonstration import run_demo
-    from lmd.terminal import TrainingProgress
+    from lmd.terminal import Watching
 
-    with TrainingProgress() as progress:
-        report, rows = run_demo(out, 42 if seed is None else seed, progress)
-    for row in rows:
-        typer.echo(row)
+    report, lines = run_demo(out, 42 if seed is None else seed, Watching())
+    for line in lines:
+        typer.echo(line)
     typer.echo(f"report: {report}")
 
 
@@ -66,7 +65,7 @@ def evaluate(
 ) -> None:
     """Predicts a split, measures with intervals, writes evaluation-<split>.json and report.html."""
     from lmd.api import evaluate as run_evaluation
-    from lmd.reporting.page import comparison_lines
+    from lmd.reporting.comparison import comparison_lines
     from lmd.terminal import bar
 
     with bar(f"predicting {split}") as progress:

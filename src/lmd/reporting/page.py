@@ -1,4 +1,4 @@
-"""Pages: a run's report, and methods side by side; each one self-contained HTML file."""
+"""A run's report, one self-contained HTML file, and what all pages are rendered with."""
 
 from __future__ import annotations
 
@@ -46,44 +46,8 @@ def write_report(path: Path) -> Path:
     return render("run.html", path / "report.html", content)
 
 
-def write_comparison(
-    path: Path, runs: dict[str, Evaluation], title: str, note: str, phantom: bool = False
-) -> Path:
-    """Writes a page with several evaluations side by side, and returns its path."""
-    content: Tree = {
-        "title": title,
-        "note": note,
-        "phantom": phantom,
-        "rows": comparison_table(runs),
-        "names": list(runs),
-        "recalls": class_recalls(runs),
-        "interval": _interval_words(next(iter(runs.values()))),
-    }
-    return render("comparison.html", path, content)
-
-
-def comparison_table(runs: dict[str, Evaluation]) -> list[list[str]]:
-    """Returns the rows metric, n, then one cell for each run: overall metrics, then recall of each band."""
-    first = next(iter(runs.values()))
-    rows = [
-        [title, str(first.n), *(str(run.metrics[name]) for run in runs.values())]
-        for name, title in METRICS.items()
-    ]
-    for band, entry in first.bands.items():
-        cells = [str(run.bands[band].recall) for run in runs.values()]
-        rows.append([f"{band} recall", str(entry.n), *cells])
-    return rows
-
-
-def comparison_lines(runs: dict[str, Evaluation]) -> list[str]:
-    """Returns that table as lines of text, with a line that says what the brackets are."""
-    table = [["", "n", *runs], *comparison_table(runs)]
-    widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]
-    lines = ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)) for row in table]
-    return [*(line.rstrip() for line in lines), _interval_words(next(iter(runs.values())))]
-
-
-def _interval_words(evaluation: Evaluation) -> str:
+def interval_words(evaluation: Evaluation) -> str:
+    """Returns what the brackets of an evaluation's numbers are."""
     made, split = evaluation.interval, evaluation.split
     by = f"by {made.clusters} groups" if made.clustered else "by image"
     return f"brackets: {made.level:.0%} {made.method}, {by}, {made.draws} draws; split {split}"
@@ -93,7 +57,7 @@ def _split_content(split: str, result: Evaluation) -> Tree:
     return {
         "result": result,
         "metrics": [(title, result.metrics[name]) for name, title in METRICS.items()],
-        "interval": _interval_words(result),
+        "interval": interval_words(result),
         "confusion": confusion_matrix(result.confusion, [entry.name for entry in result.classes]),
         "recalls": class_recalls({split: result}),
     }

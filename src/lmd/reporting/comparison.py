@@ -1,0 +1,82 @@
+"""Several evaluations side by side, and the paired differences between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from lmd.evaluation.results import Estimate, Evaluation
+from lmd.reporting.figures import class_recalls
+from lmd.reporting.page import METRICS, interval_words, render
+from lmd.settings import Tree
+
+# By the name of a pair of runs, such as "LMD - CE": the difference in each metric.
+Differences = Mapping[str, Mapping[str, Estimate]]
+PAIRED = (
+    "differences are paired over the same test images; where an interval holds 0, the two are not told apart"
+)
+
+
+def write_comparison(
+    path: Path,
+    runs: dict[str, Evaluation],
+    title: str,
+    note: str,
+    differences: Differences = MappingProxyType({}),
+    phantom: bool = False,
+) -> Path:
+    """Writes a page with several evaluations side by side, and returns its path."""
+    content: Tree = {
+        "title": title,
+        "note": note,
+        "phantom": phantom,
+        "rows": comparison_table(runs),
+        "names": list(runs),
+        "differences": difference_rows(differences),
+        "pairs": list(differences),
+        "paired": PAIRED[0].upper() + PAIRED[1:],
+        "recalls": class_recalls(runs),
+        "interval": interval_words(next(iter(runs.values()))),
+    }
+    return render("comparison.html", path, content)
+
+
+def comparison_table(runs: dict[str, Evaluation]) -> list[list[str]]:
+    """Returns the rows metric, n, then one cell for each run: overall metrics, then recall of each band."""
+    first = next(iter(runs.values()))
+    rows = [
+        [title, str(first.n), *(str(run.metrics[name]) for run in runs.values())]
+        for name, title in METRICS.items()
+    ]
+    for band, entry in first.bands.items():
+        cells = [str(run.bands[band].recall) for run in runs.values()]
+        rows.append([f"{band} recall", str(entry.n), *cells])
+    return rows
+
+
+def comparison_lines(runs: dict[str, Evaluation]) -> list[str]:
+    """Returns that table as lines of text, with a line that says what the brackets are."""
+    table = [["", "n", *runs], *comparison_table(runs)]
+    return [*_in_columns(table), interval_words(next(iter(runs.values())))]
+
+
+def difference_rows(differences: Differences) -> list[list[str]]:
+    """Returns a row for each metric: its name, and the paired difference of each pair of runs."""
+    metrics = dict.fromkeys(metric for found in differences.values() for metric in found)
+    return [
+        [METRICS.get(metric, f"{metric} recall"), *(str(found[metric]) for found in differences.values())]
+        for metric in metrics
+    ]
+
+
+def difference_lines(differences: Differences) -> list[str]:
+    """Returns the paired differences as lines of text, with a line that says how to read them."""
+    rows = [["", *differences], *difference_rows(differences)]
+    return [*_in_columns(rows), PAIRED]
+
+
+def _in_columns(rows: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)) for row in rows]
+    return [line.rstrip() for line in lines]
