@@ -21,7 +21,7 @@ def generator(seed: int) -> torch.Generator:
 
 @pytest.mark.parametrize("method", ["ridge", "oas", "pooled", "diagonal"])
 @pytest.mark.parametrize("count", [2, 5, 200])
-def test_equation_7_virtual_features_have_the_given_mean_and_covariance(count: int, method: str) -> None:
+def test_virtual_features_have_the_given_mean_and_covariance(count: int, method: str) -> None:
     """Also where N_k < C, from rows or from a triangle, and the empirical covariance alone is singular.
 
     Tolerance: five standard errors.

@@ -1,4 +1,4 @@
-"""The M-step without sampling in feature space: the limit of eq. 8 for R -> infinity.
+"""The M-step without sampling in feature space: its limit for R -> infinity, see eq. 8.
 
 The classifier is linear, s = W v + b, so the logits of class k are Gaussian in K dimensions alone, with
 mean W mu_k + b and covariance W Sigma_k W^T. The expectation over v in R^C that R virtual features

@@ -184,8 +184,8 @@ def class_statistics(
     `weights` says how often each row counts, as if it were repeated. A class with one draw has covariance
     0; an absent class has mean, covariance and count 0, and `smooth` then keeps what was known of it.
 
-    >>> statistics = class_statistics(torch.tensor([[0.0], [2.0], [5.0]]), torch.tensor([0, 0, 1]), 2)
-    >>> statistics.mean.flatten().tolist(), statistics.covariance.flatten().tolist()
+    >>> found = class_statistics(torch.tensor([[0.0], [2.0], [5.0]]), torch.tensor([0, 0, 1]), 2)
+    >>> found.mean.flatten().tolist(), found.covariance.flatten().tolist()
     ([1.0, 5.0], [2.0, 0.0])
     """
     moments = ClassMoments(num_classes, features.shape[1], features.device)

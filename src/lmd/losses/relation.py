@@ -1,4 +1,4 @@
-"""Equations 3-5: consistency of predictions, of sample relations and of channel relations."""
+"""Consistency of predictions, of sample relations and of channel relations; see eq. 3-5."""
 
 from __future__ import annotations
 

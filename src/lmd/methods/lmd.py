@@ -3,10 +3,10 @@
 Pan, Zhang, Yang, Li, Chen: "Long-tailed medical diagnosis with relation-aware representation learning
 and iterative classifier calibration", arXiv 2502.03238 (2025); conference version MICCAI 2023.
 
-    stage 1 (RRL)   L_CE + lambda_1 (L_sample + L_channel + 0.5 L_prob)          eq. 3-5
-    stage 2 (ICC)   statistics: mu_k and Sigma_k of class-balanced images        eq. 6-7
-                    M-step: CE of f on R virtual features v ~ N(mu_k, Sigma_k)   eq. 8
-                    E-step: lambda_e (Psi - Phi) + CE through the frozen f       eq. 9-12
+    stage 1 (RRL)   L_CE + lambda_1 (L_sample + L_channel + 0.5 L_prob)       see eq. 3-5
+    stage 2 (ICC)   statistics: mu_k and Sigma_k of class-balanced images     see eq. 6-7
+                    M-step: CE of f on R virtual features v ~ N(mu_k, Sigma_k)  see eq. 8
+                    E-step: lambda_e (Psi - Phi) + CE through the frozen f    see eq. 9-12
 
 The defaults are the paper's; every departure is a row of the table in docs/paper.md.
 """

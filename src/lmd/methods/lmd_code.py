@@ -1,10 +1,10 @@
 """LMD as the authors' repository behaves (peterlipan/LMD, 0d632d3), its slips included.
 
 A preset of `lmd`. Settings: cross entropy on the strong view, BatchNorm re-estimated by the E-step, the last
-epoch is kept. What only imitates the repository is written out here: consistency from the 22nd epoch, eq. 5
-divided by the batch, gradients of the relation terms divided by the number of processes, virtual features
-from statistics that are not smoothed, a label term without a gradient, the sign of FDC reversed, no closing
-M-step. The rows of the table in docs/paper.md have the details.
+epoch is kept. What only imitates the repository is written out here: consistency from the 22nd epoch, the
+channel term divided by the batch, gradients of the relation terms divided by the number of processes,
+virtual features from statistics that are not smoothed, a label term without a gradient, the sign of FDC
+reversed, no closing M-step. The rows of the table in docs/paper.md have the details.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Settings(lmd.Settings):
 
 
 class CodeRelationLearning(RelationLearning):
-    """RRL with a late start, eq. 5 divided by the batch, and 1/W of the gradient on W processes."""
+    """RRL with a late start, a channel term divided by the batch, and 1/W of the gradient on W processes."""
 
     def __init__(self, common: CommonSettings, stage: CodeRelationSettings) -> None:
         """Keeps the settings."""

@@ -1,7 +1,7 @@
 """RRL + cRT: LMD's first stage, then a new classifier on class-balanced real features.
 
-Pan et al., arXiv 2502.03238 (stage 1, eq. 3-5); Kang et al., ICLR 2020 (stage 2). It answers how much of LMD
-comes from its encoder: the encoder of RRL under the simplest classifier that is balanced. `--from` an LMD
+Pan et al., arXiv 2502.03238 (stage 1, see eq. 3-5); Kang et al., ICLR 2020 (stage 2). It answers how much of
+LMD comes from its encoder: the encoder of RRL under the simplest classifier that is balanced. `--from` an LMD
 run takes LMD's own encoder over.
 """
 

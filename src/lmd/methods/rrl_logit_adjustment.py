@@ -1,6 +1,6 @@
 """RRL + logit adjustment: LMD's first stage, then s_k - tau log pi_k, without any further training.
 
-Pan et al., arXiv 2502.03238 (stage 1, eq. 3-5); Menon et al., "Long-tail learning via logit adjustment",
+Pan et al., arXiv 2502.03238 (stage 1, see eq. 3-5); Menon et al., "Long-tail learning via logit adjustment",
 ICLR 2021 (stage 2). It answers what ICC adds to the cheapest correction there is. `--from` an LMD run takes
 LMD's own encoder and classifier of stage 1 over.
 """

@@ -30,7 +30,8 @@ def balanced_order(
 
         p(i) = 1 / (K n_{y_i}),   K = classes present in `labels`
 
-    Kang et al., ICLR 2020, eq. 1 with q = 0. As many draws as images unless `num_draws` says otherwise.
+    Kang et al., ICLR 2020, their first equation with q = 0. As many draws as images unless
+    `num_draws` says otherwise.
     """
     generator = _generator("balanced", seed, epoch)
     classes, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)

@@ -25,13 +25,10 @@ class Calibration:
 
     name = "stage2"
     closing_m_step = True
+    parts = ("statistics", "m_step", "e_step")
 
     def __init__(self, common: CommonSettings, statistics: Statistics, m_step: MStep, e_step: EStep) -> None:
-        """Puts the parts together; nothing is built before `prepare`.
-
-        Raises:
-            SettingsError: nothing would train the classifier.
-        """
+        """Puts the parts together; a SettingsError where nothing would train the classifier."""
         self.common = common
         self.statistics, self.m_step, self.e_step = statistics, m_step, e_step
         self.iterations = e_step.iterations
@@ -71,11 +68,9 @@ class Calibration:
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the states of the three parts."""
-        parts = {"statistics": self.statistics, "m_step": self.m_step, "e_step": self.e_step}
-        return {name: part.state_dict() for name, part in parts.items()}
+        return {name: getattr(self, name).state_dict() for name in self.parts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes such a state back."""
-        self.statistics.load_state_dict(state["statistics"])
-        self.m_step.load_state_dict(state["m_step"])
-        self.e_step.load_state_dict(state["e_step"])
+        for name in self.parts:
+            getattr(self, name).load_state_dict(state[name])

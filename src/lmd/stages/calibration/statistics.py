@@ -1,4 +1,4 @@
-"""The class Gaussians of ICC's iterations, from one streaming pass over the features (eq. 6-7)."""
+"""The class Gaussians of ICC's iterations, from one streaming pass over the features; see eq. 6-7."""
 
 from __future__ import annotations
 
