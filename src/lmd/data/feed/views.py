@@ -1,8 +1,8 @@
 """The views of an image: clean, weak and strong, as batched tensor operations on any device.
 
-The strong view has the parts and probabilities of the authors' configuration: flips, optical blur,
-shift/scale/rotation, geometric distortion, colour jitter, grid dropout. All geometry is one displacement
-field and one `grid_sample`. Each image's draw is a function of (seed, epoch, image, view).
+The strong view has the parts and probabilities of the authors' configuration (methods.md 1.1): flips,
+optical blur, shift/scale/rotation, geometric distortion, colour jitter, grid dropout. All geometry is one
+displacement field and one `grid_sample`. Each image's draw is a function of (seed, epoch, image, view).
 """
 
 from __future__ import annotations
