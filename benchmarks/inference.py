@@ -17,8 +17,9 @@ from benchmarks.plain import as_timm_computes
 from lmd.data.dataset.sources.phantom import CLASSES, draw
 from lmd.data.decode.files import list_images
 from lmd.data.decode.images import decode_small
-from lmd.data.feed.views import clean
+from lmd.data.feed.views import MEAN, STD, clean
 from lmd.evaluation.predict import Model, predict_files
+from lmd.model_card import ModelCard, Preprocessing
 from lmd.models.classifier import build_classifier
 from lmd.models.encoder import build_encoder, num_features
 from lmd.models.inference import batch_for
@@ -61,7 +62,8 @@ def model_of(precision: str, device: str) -> Model:
     """Returns a model that has seen nothing: what it answers does not matter here."""
     runtime, encoder = Runtime(precision, device), build_encoder(ENCODER)
     network = Network(encoder, build_classifier("linear", num_features(encoder), len(CLASSES), seed=0))
-    card = {"classes": CLASSES, "preprocessing": {"size": SIZE, "crop": "none"}}
+    preprocessing = Preprocessing(size=SIZE, crop="none", mean=MEAN, std=STD)
+    card = ModelCard.model_construct(classes=CLASSES, preprocessing=preprocessing)
     return Model(network.to(runtime.device).eval(), card, runtime)
 
 

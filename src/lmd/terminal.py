@@ -1,4 +1,4 @@
-"""Progress on the terminal: bars where a person looks, plain lines where a file does."""
+"""Progress on the terminal: bars for a person, plain lines for a log file."""
 
 from __future__ import annotations
 

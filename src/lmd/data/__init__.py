@@ -1,1 +1,1 @@
-"""From raw images to batches: dataset folders, splits, the decoded cache, orders and views."""
+"""From raw images to batches: dataset folders, decoded pixels, the audit, orders and views."""

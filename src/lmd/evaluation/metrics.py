@@ -1,7 +1,7 @@
 """Metrics of a classifier on nominal classes, for one sample or for many weighted ones at once.
 
-Written as functions of confusion matrices and weights, not by calling scikit-learn a thousand times,
-because the bootstrap needs each of them for every draw; the tests hold each against scikit-learn.
+The bootstrap needs each metric for a thousand weightings of the cases. They are therefore functions of
+confusion matrices and weights, computed for all weightings at once; the tests compare each with scikit-learn.
 Macro means run over the classes that have images in the split.
 """
 

@@ -68,7 +68,7 @@ class Model:
 
     @cached_property
     def at_rest(self) -> Network:
-        """The network that answers: a copy of the trained one as it is now, with less to compute."""
+        """A copy of the trained network, for prediction: the same answers with less to compute."""
         return at_rest(self.network, self.runtime.precision)
 
 
@@ -127,7 +127,7 @@ def predict_split(
     pixels = open_cache(dataset, preprocessing.size, preprocessing.crop)
     images = image_set(dataset, split, pixels)
     names = table[["id", "label", "group"]].reset_index(drop=True)
-    # A group may be a patient: run folders hold a number in its place, which serves the bootstrap as well.
+    # A group may be a patient. Run folders hold a number in its place, which is all that the bootstrap needs.
     names["group"] = [f"g{number}" for number in pd.factorize(names["group"])[0]]
     logits: list[torch.Tensor] = []
     rows = _batches(range(len(names)), model)

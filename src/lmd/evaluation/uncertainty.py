@@ -1,9 +1,9 @@
 """How sure a metric is: one bootstrap over cases, the same wherever their numbers are shown.
 
-A case is a test image. The draws depend on the cases alone: which images there are, their classes and their
-groups. The seed is a constant, and a run's training seed has no part in it. Two runs on the same test images
-are therefore measured on the same draws: a run has one interval in its report, in a table and in a
-comparison, and the difference of two runs is paired.
+A case is a test image. The draws depend on the cases alone: on the images, their classes and their groups.
+The seed is a constant; the seed of a training has no part in it. All runs on the same test images are
+therefore measured on the same draws. A run has one interval in its report, in a table and in a comparison,
+and the difference of two runs is paired.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def paired_difference(first: Measured, second: Measured) -> Estimate:
     """Returns first - second of two runs on the same cases, with the interval of the difference.
 
     The difference is taken within each draw. What makes a draw easy or hard for both runs cancels, so that
-    the interval is narrower than those of the runs let expect.
+    runs can be told apart although their own intervals overlap.
 
     >>> first = Measured(0.75, np.array([0.5, 0.75, 1.0]))
     >>> print(paired_difference(first, Measured(0.5, np.array([0.25, 0.5, 0.75]))))

@@ -27,7 +27,7 @@ class Drawing:
 
 @contextmanager
 def drawing(width: float, height: float, columns: int = 1) -> Iterator[Drawing]:
-    """Gives a figure and closes it; its SVG has no date and no random ids, so equal data give equal pages."""
+    """Gives a figure and makes SVG of it, without date and random ids: equal data give equal pages."""
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure

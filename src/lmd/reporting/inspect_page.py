@@ -89,7 +89,7 @@ def _thumbnails(dataset: Dataset, files: list[str], side: int) -> list[str]:
 
 
 def thumbnail(path: Path, side: int, frame: int | None = None) -> str:
-    """Returns a small JPEG as a data URI: pixels alone, no tags; empty where the file went bad meanwhile."""
+    """Returns a small JPEG without tags as a data URI; empty where the file cannot be read any more."""
     try:
         picture = Image.fromarray(decode(path, least=side, frame=frame))
     except DataError:

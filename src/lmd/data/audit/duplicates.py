@@ -16,11 +16,11 @@ import numpy as np
 from lmd.data.audit.looks import BITS, NUM_TURNS, turned
 
 NEAR_BITS = 36  # Of 256 may differ. Pictures that have nothing in common differ in 128.
-TURNED_BITS = 24  # For copies that were turned or mirrored: they are exact, and chance has eight tries.
-LEAST_AGREEMENT = 0.7  # Correlation of the pixels: pictures without structure have a hash of noise.
-_FLAT = 2.0  # Grey levels of deviation below which a picture has nothing to correlate.
-_MOST_PAIRS = 100_000  # Of a folder of blank pictures each pair is near; so many say enough.
-_BLOCK = 2**23  # Products held at once.
+TURNED_BITS = 24  # Of turned and mirrored copies fewer: they are exact, and eight positions are tried.
+LEAST_AGREEMENT = 0.7  # Least correlation of the pixels: the hash of an even picture is noise.
+_FLAT = 2.0  # A picture whose grey levels deviate by less is even: it has nothing to correlate.
+_MOST_PAIRS = 100_000  # The search stops here: in a folder of blank pictures every pair is near.
+_BLOCK = 2**23  # Products in memory at once.
 
 
 @dataclass(frozen=True, order=True)
@@ -49,7 +49,7 @@ def identical_rows(records: np.ndarray) -> list[list[int]]:
 def near_pairs(records: np.ndarray, most_bits: int = NEAR_BITS) -> tuple[list[Pair], bool]:
     """Returns the pairs of nearly the same picture, nearest first, and whether these are all.
 
-    Of byte-identical images the first stands for the rest. Turned and mirrored copies count.
+    Of byte-identical images the first alone is compared. Turned and mirrored copies are found too.
     """
     _, rows = np.unique(records["sha256"], return_index=True)
     rows = np.sort(rows[records["sha256"][rows] != ""])
@@ -72,7 +72,7 @@ def near_pairs(records: np.ndarray, most_bits: int = NEAR_BITS) -> tuple[list[Pa
 
 
 def _signs(hashes: np.ndarray) -> np.ndarray:
-    """The bits as -1 and 1: a product of two is 256 less twice the bits that differ, exactly."""
+    """The bits as -1 and 1. The product of two hashes is exactly 256 - 2 x (bits that differ)."""
     return np.unpackbits(hashes, axis=1).astype(np.float32) * 2 - 1
 
 
@@ -92,7 +92,7 @@ def _close(
 
 
 def _agreement(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The correlation of pictures [P, H, W]; of two without structure, whether they are equally bright."""
+    """The correlation of pictures [P, H, W]; of two even pictures, whether they are equally bright."""
     a, b = (x.reshape(len(x), -1).astype(np.float64) for x in (a, b))
     equal = np.abs(a.mean(1) - b.mean(1)) <= _FLAT
     a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)

@@ -19,7 +19,7 @@ from lmd.parallel import Progress, in_threads, quiet
 
 _VERSION = 1  # Part of the file's name: raise it when a record changes.
 _SIDE = 64  # Of the grey picture that is hashed.
-_PIXELS = 32  # Of the grey picture that is kept, to check what the hashes say.
+_PIXELS = 32  # Of the grey picture that is kept, with which the hashes are checked.
 _HASH_SIDE = 16  # The lowest frequencies of the cosine transform, in both directions: 256 bits.
 BITS = _HASH_SIDE**2
 NUM_TURNS = 8  # Four quarter turns, and the same of the mirror image.
@@ -48,7 +48,7 @@ class Looks:
 
 
 def look_at(dataset: Dataset, progress: Progress = quiet) -> Looks:
-    """Returns what every image file is; a file that was looked at before, by its hash, is not decoded again.
+    """Returns what every image file is. A file whose hash is known from an earlier look is not decoded again.
 
     Raises:
         LmdError: what was seen cannot be kept under DATA/cache.
@@ -126,7 +126,7 @@ def _look(path: Path, sha256: str, frame: int | None) -> Any:
 
 
 def _header(path: Path, image: np.ndarray) -> tuple[str, str, int, int]:
-    """Format, mode and size as stored, upright; of what Pillow does not know, the decoded image tells."""
+    """Format, colour mode and upright size; of DICOM, which Pillow cannot open, what the image shows."""
     height, width = image.shape[:2]
     try:
         with Image.open(path) as head:

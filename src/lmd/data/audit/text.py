@@ -9,7 +9,7 @@ from lmd.data.audit.wrong import first_names
 from lmd.data.dataset.checks import SPLITS
 from lmd.data.dataset.manifest import Dataset
 
-_SHOWN = 5  # Of a long list, so many lines tell what is the matter.
+_SHOWN = 5  # Lines that are shown of a long list.
 
 
 def summary_lines(dataset: Dataset) -> list[str]:

@@ -26,11 +26,15 @@ class DatasetInfo(Settings):
     licence: str
     citation: str
     source: str
-    recipe: dict[str, Any]  # How it was made: seed, split and whatever else the source was told.
-    image_root: str  # Relative to the dataset folder, or absolute.
+    recipe: dict[str, Any]
+    """how it was made: seed, split and what else the source was told"""
+    image_root: str
+    """folder that the manifest's files are relative to; absolute, or relative to the dataset folder"""
     manifest_sha256: str = ""
-    tables_sha256: dict[str, str] = Field(default_factory=dict)  # The tables it was made of -> their hashes.
-    list_only: bool = False  # The images need not be there: enough to count, not to train.
+    tables_sha256: dict[str, str] = Field(default_factory=dict)
+    """hashes of the tables that it was made of, by name"""
+    list_only: bool = False
+    """whether the images need not be there: enough to count, not to train"""
 
 
 def read_info(folder: Path) -> DatasetInfo:

@@ -78,9 +78,9 @@ def _neediest(group: np.ndarray, target: np.ndarray, filled: np.ndarray, first: 
         if empty.any():
             return pile
     lack = (target - filled) / np.maximum(target, 1e-9)
-    allowed = target.sum(1) > 0  # A pile with the fraction 0 is never behind, even where others are full.
+    allowed = target.sum(1) > 0  # A pile with the fraction 0 gets nothing, even where all others are full.
     need = np.where(allowed, (lack * present).sum(1), -np.inf)
-    # Folds in equal need: the smallest, or the first folds would get all the rare classes.
+    # Of folds in equal need the smallest: else the first folds would get all the rare classes.
     return int(need.argmax() if first else np.lexsort((filled.sum(1), -need.round(9)))[0])
 
 
@@ -88,9 +88,8 @@ def subsample(labels: np.ndarray, imbalance: float, seed: int = 42) -> dict[str,
     """Returns the rows to keep of each class, largest class first; the largest has r times the smallest.
 
     Paper, 4.1: class i of K keeps ceil(n_i mu^i) images with mu = (n_0 / (n_(K-1) r))^(1 / (K-1)), drawn at
-    random (the formula is garbled there; this one gives the published tables). r below the imbalance of the
-    data would make mu larger than 1 and cannot be had so: then the profile is tilted from the other end, see
-    `kept_counts`.
+    random. The printed formula is garbled; this one gives the published tables. An r below the imbalance of
+    the data would make mu larger than 1: `kept_counts` says what is done then.
     """
     counts = Counter(labels.tolist()).most_common()
     keep = kept_counts([count for _, count in counts], imbalance)
@@ -105,8 +104,8 @@ def subsample(labels: np.ndarray, imbalance: float, seed: int = 42) -> dict[str,
 def kept_counts(counts: list[int], imbalance: float) -> list[int]:
     """Returns how many images each class keeps; `counts` fall.
 
-    Where r is below n_0 / n_(K-1), the smallest class keeps all and the largest r times as many:
-    ceil(n_i mu^-(K-1-i)), between the two. That is ours; the paper thins the tail only.
+    Where r is below n_0 / n_(K-1), the smallest class keeps all its images and the largest r times as many;
+    class i keeps ceil(n_i mu^-(K-1-i)), between the two. This case is ours: the paper thins the tail only.
 
     >>> kept_counts([1000, 100, 40], imbalance=100)
     [1000, 50, 10]

@@ -39,7 +39,7 @@ class RawOptions(SplitOptions):
 
 
 class FoldOptions(RawOptions):
-    """... and can be divided into folds."""
+    """Options of a source that reads image files and can be divided into folds."""
 
     folds: Annotated[int, Field(ge=2)] | None = None
 

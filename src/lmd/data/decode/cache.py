@@ -1,9 +1,9 @@
-"""A data set becomes an array of decoded pixels on disk: built once, in pieces, and never wrong.
+"""The decoded pixels of a data set as one array on disk: built once, chunk by chunk, with checksums.
 
-An array grows in `.<name>.part`, chunk by chunk; `<name>.sums` says which chunks are written, with a checksum
-of each. A build that was killed keeps the chunks that are as their checksums say and decodes the rest; an
-array is complete when it bears its name and every checksum fits. Nothing is locked: processes that build the
-same array at once write the same bytes to the same places, and the first to finish gives the array its name.
+An unfinished array is the file `.<name>.part`. `<name>.sums` lists the chunks that are written, with a
+checksum of each. A build that goes on after a crash keeps the chunks whose checksums fit and decodes the
+rest. An array is complete when it has its final name and every checksum fits. There is no lock: processes
+that build the same array at once write the same bytes to the same places, and the first renames the file.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from lmd.data.dataset.manifest import Dataset
 
 _VERSION = 2  # Part of the cache's key: raise it when decoding, resizing or the chunks change.
-_CHUNK_ROWS, _CHUNK_BYTES = 256, 2**26  # What is lost at most when a build is killed.
+_CHUNK_ROWS, _CHUNK_BYTES = 256, 2**26  # The most of a chunk; a killed build loses one chunk.
 _HASHED_AT_ONCE = 8192
 
 
@@ -40,7 +40,7 @@ def open_cache(
     """Returns the decoded images, uint8 [N, 3, size, size] in table order, memory-mapped and read-only.
 
     They are decoded once, under DATA/cache, keyed by the files' hashes, the size, the crop and the frame.
-    A changed image gives another key; a cache that is not finished, or damaged, is never taken for one.
+    A changed image gives another key. An unfinished or damaged cache is not used.
 
     Raises:
         DataError: an image cannot be read, the disk is full, or it does not keep what is written.
@@ -75,7 +75,7 @@ class _Array:
 
     @property
     def partial(self) -> Path:
-        """Where it grows."""
+        """The file of an array that is not finished."""
         return self.target.with_name(f".{self.target.name}.part")
 
     @property
@@ -126,7 +126,7 @@ def _read(array: _Array) -> np.ndarray | None:
 def _build(
     array: _Array, paths: list[Path], pixels: Callable[[Path], np.ndarray], progress: Progress
 ) -> None:
-    """Decodes the chunks that are not there yet, and gives the array its name."""
+    """Decodes the chunks that are not there yet, and gives the array its final name."""
     try:
         array.target.parent.mkdir(parents=True, exist_ok=True)
         array.partial.touch()
@@ -146,7 +146,7 @@ def _build(
 
 
 def _lay_out(file: BinaryIO, array: _Array) -> int:
-    """Writes the header and claims the room of all the rest; returns where the images begin."""
+    """Writes the header and reserves the space of the images; returns where they begin."""
     header = {"descr": "|u1", "fortran_order": False, "shape": array.shape}
     np.lib.format.write_array_header_1_0(file, header)
     offset = file.tell()
@@ -162,7 +162,7 @@ def _lay_out(file: BinaryIO, array: _Array) -> int:
 
 
 def _reserve(file: BinaryIO, size: int) -> None:
-    """Claims the room of a file, so that a full disk shows before an hour of decoding."""
+    """Reserves the space of a file, so that a full disk is noticed before an hour of decoding."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)
     else:
@@ -194,7 +194,7 @@ def file_hashes(dataset: Dataset, progress: Progress = quiet) -> list[str]:
     known = _read_known(known_file)
     paths = dataset.paths()
     now: dict[str, list[Any]] = {}
-    for start in range(0, len(paths), _HASHED_AT_ONCE):  # What is known is kept, should it end here.
+    for start in range(0, len(paths), _HASHED_AT_ONCE):  # Saved after each block, should a later one fail.
         block = paths[start : start + _HASHED_AT_ONCE]
         entries = in_threads(lambda path: _entry(path, known.get(str(path))), block)
         new = {str(path): entry for path, entry in zip(block, entries, strict=True)}
@@ -219,7 +219,7 @@ def _entry(path: Path, old: list[Any] | None) -> list[Any]:
 
 
 def _read_known(path: Path) -> dict[str, list[Any]]:
-    """The hashes known so far; what is damaged counts as not known."""
+    """The hashes of an earlier call; a damaged entry counts as none."""
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

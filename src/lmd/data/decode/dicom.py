@@ -1,8 +1,8 @@
 """A DICOM file becomes RGB uint8, as a viewer would show it. Needs the extra `dicom`.
 
-Of all the tags in a file only those in `_TAGS` are read: they say how its pixels are to be shown. Names,
-numbers and dates of patients are passed over, and messages quote nothing of what a file says but how many
-pixels and frames it has, and how it is compressed.
+Only the tags in `_TAGS` are read: they say how the pixels are to be shown. Names, numbers and dates of
+patients are not read. Messages tell how many pixels and frames a file has and how it is compressed, and
+quote nothing else of it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _TAGS = [
     *(f"Segmented{colour}PaletteColorLookupTableData" for colour in _COLOURS),
 ]  # fmt: skip
 _OF_A_FRAME = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
-_PLUGINS = ("pylibjpeg", "pillow", "pydicom")  # Whichever comes first; gdcm where none of them will do.
+_PLUGINS = ("pylibjpeg", "pillow", "pydicom")  # The first that can; gdcm where none of them can.
 _INSTALL = "pip install 'lmd[dicom]'"
 
 
@@ -89,7 +89,7 @@ def _require(name: str) -> None:
 
 @cache
 def _set_up() -> None:
-    """Keeps decoders from telling what is odd in a file: they quote it, and so perhaps a patient."""
+    """Silences the decoders' warnings: they quote the file, and so perhaps a patient."""
     import pydicom
 
     for name in ("pydicom", "pylibjpeg", "openjpeg"):
@@ -105,7 +105,7 @@ def _header(path: Path, name: str) -> Header:
     from pydicom.pixels import get_decoder
 
     syntax = uid.UID(read_file_meta_info(path).get("TransferSyntaxUID", uid.ImplicitVRLittleEndian))
-    if syntax == uid.DeflatedExplicitVRLittleEndian:  # It is inflated whole: a bomb could not be refused.
+    if syntax == uid.DeflatedExplicitVRLittleEndian:  # pydicom inflates it whole, bombs too.
         raise DataError(f"image {name} is a deflated DICOM file; save it uncompressed or as JPEG 2000")
     try:
         ready = get_decoder(syntax).is_available

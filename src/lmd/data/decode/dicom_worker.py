@@ -1,7 +1,7 @@
 """Decodes DICOM frames with gdcm, in processes of their own.
 
-gdcm alone reads lossless JPEG and JPEG-LS, and now and then a damaged file makes it crash, which must not end
-a training. A process that lives is used again: starting one takes half a second.
+gdcm alone reads lossless JPEG and JPEG-LS. Some damaged files make it crash, which must not end a training.
+A process is used again for the next frame, because starting one takes half a second.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-_SECONDS = 120  # For the largest frame; a decoder that loops for ever is stopped.
+_SECONDS = 120  # Enough for the largest frame. A decoder that takes longer is stopped.
 _COMMAND = [sys.executable, "-m", "lmd.data.decode.dicom_worker"]
 _idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
 
@@ -47,7 +47,7 @@ def decode_apart(path: Path, position: int) -> np.ndarray:
 
 
 def _take() -> subprocess.Popen[bytes]:
-    """A process that has nothing to do, or a new one."""
+    """An idle process, or a new one."""
     try:
         return _idle.get_nowait()
     except queue.Empty:

@@ -18,8 +18,9 @@ _log = logging.getLogger(__name__)
 def list_images(folder: Path) -> list[Path]:
     """Returns the files below a folder that are named as images, by name.
 
-    Whatever cannot be read (a broken link, a pipe) is listed too, for `decode` to say so; hidden files and
-    folders are not. Links to folders are not entered: they may lead round in circles, or into another class.
+    Files that cannot be read (a broken link, a pipe) are listed too: `decode` says what is wrong with them.
+    Hidden files and folders are not. Links to folders are not followed: they may lead back to a folder above,
+    or into another class.
 
     Raises:
         DataError: a folder cannot be read.
@@ -36,7 +37,7 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def _is_image(name: str) -> bool:
-    """Whether a name is that of an image; macOS leaves hidden "._name.jpg" files that are none."""
+    """Whether a name is that of an image; hidden files such as the "._name.jpg" of macOS are none."""
     return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
 
 
@@ -57,10 +58,10 @@ def printable(path: Path | str) -> str:
 
 
 def open_file(path: Path) -> BufferedReader:
-    """Returns a file opened for reading; a pipe, which could keep us waiting for ever, is refused.
+    """Returns a file opened for reading. A pipe is refused: reading it could wait for ever.
 
     Raises:
-        DataError: there is no such file, or it is empty or none to read.
+        DataError: there is no such file, or it is empty, or cannot be read.
     """
     name = printable(path)
     try:

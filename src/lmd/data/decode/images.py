@@ -1,4 +1,4 @@
-"""An image file becomes RGB uint8; what is done to which format stands in docs/images.md."""
+"""An image file becomes RGB uint8. How each format is treated: docs/images.md."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from lmd.errors import DataError
 from lmd.parallel import Progress, in_threads, quiet
 
 MAX_PIXELS = 300_000_000  # A whole-slide tile fits; a decompression bomb does not.
-_LARGE_PIXELS = 40_000_000  # Images above are decoded one at a time: many at once would fill the memory.
+_LARGE_PIXELS = 40_000_000  # Larger images are decoded one at a time: many at once would fill the memory.
 _LARGE = threading.Lock()
-# No other format is tried, whatever a file's name: some of Pillow's readers start other programs.
+# Other formats are refused, whatever a file's name: some of Pillow's readers start other programs.
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF")
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -33,9 +33,9 @@ _TURNS = {
 }
 _SCALED = ((np.arange(65536) * 255 + 32767) // 65535).astype(np.uint8)  # 16 bits -> 8, rounded.
 
-# Pillow's own guard: an error from twice this. Its warning from once this is ours to give, in one line.
+# Pillow raises an error above twice this, and warns above this; `_read_picture` raises our error there.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-warnings.filterwarnings("ignore", module=r"PIL\.")  # The rest tell of damaged metadata, not of pixels.
+warnings.filterwarnings("ignore", module=r"PIL\.")  # About damaged metadata, not about pixels.
 
 
 def decode(path: Path, least: int | None = None, frame: int | None = None) -> np.ndarray:
@@ -89,7 +89,7 @@ def _read(
 
 
 def _what_else(head: bytes) -> str:
-    """What a file is that is no image."""
+    """What is to be said of a file that is no image."""
     if b"<html" in head.lower() or b"<!doctype html" in head.lower():
         return "is a web page, not an image; its download may have failed"
     return "is not an image in a known format"

@@ -1,7 +1,7 @@
 """Random numbers that are a pure function of keys, for many images at once.
 
-A generator object for each image would cost more than the augmentation itself; a counter-based hash
-gives every image its own numbers whatever batch it is in.
+A generator object for each image would cost more than the views themselves. A counter-based hash gives every
+image its own numbers, whatever batch it is in.
 """
 
 from __future__ import annotations

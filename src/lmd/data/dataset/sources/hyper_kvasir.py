@@ -62,7 +62,7 @@ class Options(RawOptions, ListedOptions):
 
 
 def prepare(options: Options, out: Path, progress: Progress = quiet) -> Dataset:
-    """Makes a dataset folder of Hyper-Kvasir's labelled images; nothing groups them but themselves.
+    """Makes a dataset folder of Hyper-Kvasir's labelled images; each image is its own group.
 
     Raises:
         DataError: a table or image is missing or damaged, or tables contradict each other.

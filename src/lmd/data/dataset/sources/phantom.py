@@ -1,8 +1,8 @@
 """Phantoms: drawn lesion-like images, no patients. The default of the demonstration and of the tests.
 
-Eight classes of ellipse-like spots on skin-like ground, long-tailed in training. A class is a place in a
-space of appearance (size, irregularity, colours, texture); the places overlap, so that no classifier is
-perfect and rare classes drown in common ones unless something is done about it.
+Eight classes of ellipse-like spots on skin-like ground, long-tailed in training. A class has a mean
+appearance (size, irregularity, colours, texture) and a spread around it. The classes overlap, so that no
+classifier is perfect, and one that is trained without correction takes rare classes for common ones.
 """
 
 from __future__ import annotations
