@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmd.errors import SettingsError
-from lmd.parallel import Progress as Steps
-from lmd.parallel import quiet
+from lmd.parallel import Steps, quiet
 from lmd.run import RunFolder
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any
 
-Progress = Callable[[int, int], None]
+# What shows how far something is: called with the steps done and all of them.
+Steps = Callable[[int, int], None]
 _SHOWN_EVERY = 0.1  # Seconds between two calls that show progress.
 
 
@@ -24,7 +25,7 @@ def num_cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def in_threads(function: Callable[[Any], Any], items: Iterable[Any], progress: Progress = quiet) -> list[Any]:
+def in_threads(function: Callable[[Any], Any], items: Iterable[Any], progress: Steps = quiet) -> list[Any]:
     """Returns the function of each item, in order; reading, hashing and decoding release the interpreter.
 
     The first error in order, or an interrupt, ends it: what has not begun is not begun.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from lmd.parallel import Steps
 from lmd.settings import Tree
 
 
@@ -20,7 +21,7 @@ def _progress() -> Progress:
 
 
 @contextmanager
-def bar(title: str) -> Iterator[Callable[[int, int], None]]:
+def bar(title: str) -> Iterator[Steps]:
     """Gives a function `(done, total)` that moves one bar."""
     with _progress() as progress:
         task = progress.add_task(title, total=None)
@@ -37,7 +38,7 @@ class Watching:
             progress.prefix = f"{title} "
             yield progress
 
-    def steps(self, title: str) -> AbstractContextManager[Callable[[int, int], None]]:
+    def steps(self, title: str) -> AbstractContextManager[Steps]:
         """Gives one bar."""
         return bar(title)
 

@@ -33,7 +33,7 @@ def lesions(folder: Path, classes: list[str], test: list[int]) -> Dataset:
     dataset = toy.make_dataset(
         folder, {"train": [9, 5, *[3] * (len(classes) - 2)], "test": test}, classes=classes
     )
-    dataset.info.groups["tail"] = classes[2:]
+    dataset.info.bands["tail"] = classes[2:]
     return dataset
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from lmd.data.dataset.manifest import Dataset, read_dataset
@@ -10,6 +9,7 @@ from lmd.evaluation.cases import read_predictions
 from lmd.evaluation.evaluate import evaluate
 from lmd.evaluation.predict import load_model, predict_split, write_predictions
 from lmd.evaluation.results import Evaluation, write_evaluation
+from lmd.parallel import Steps, quiet
 from lmd.run import RunFolder, read_identity
 
 
@@ -17,7 +17,7 @@ def evaluate_run(
     folder: RunFolder,
     split: str,
     data: Dataset | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Steps = quiet,
 ) -> Evaluation:
     """Writes predictions-<split>.csv and evaluation-<split>.json of a run and returns the latter.
 

@@ -28,13 +28,9 @@ from lmd.models.encoder import build_encoder, num_features
 from lmd.models.folding import at_rest
 from lmd.models.inference import batch_for
 from lmd.models.network import Network
-from lmd.parallel import num_cores, one_core_each, streamed
+from lmd.parallel import Steps, num_cores, one_core_each, quiet, streamed
 from lmd.run import RunFolder, read_model_card
 from lmd.runtime import Runtime
-
-
-def _quiet(done: int, total: int) -> None:
-    """Shows no progress."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +104,7 @@ def _read_weights(folder: RunFolder, network: Network) -> dict[str, torch.Tensor
     return weights
 
 
-def predict_split(
-    model: Model, dataset: Dataset, split: str, progress: Callable[[int, int], None] = _quiet
-) -> pd.DataFrame:
+def predict_split(model: Model, dataset: Dataset, split: str, progress: Steps = quiet) -> pd.DataFrame:
     """Returns the predictions on a split: `id,label,group,predicted` and one `p_<class>` per class.
 
     Raises:
@@ -145,7 +139,7 @@ def predict_files(
     paths: list[Path],
     skip_bad: bool = False,
     frame: int | None = None,
-    progress: Callable[[int, int], None] = _quiet,
+    progress: Steps = quiet,
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Returns the predictions on image files, and why files were skipped.
 

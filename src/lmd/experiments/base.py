@@ -11,8 +11,8 @@ from lmd.experiments.paper import ARXIV, Entry, load
 if TYPE_CHECKING:
     from lmd.settings import Tree
 
-# The groups of classes that a column may be the mean recall of.
-GROUPS = ("head", "medium", "tail")
+# The frequency bands of classes that a column may be the mean recall of.
+BAND_NAMES = ("head", "medium", "tail")
 KINDS = {
     "paper": "in the paper",
     "reconstruction": "in the paper; our reconstruction",
@@ -118,9 +118,9 @@ class Experiment:
         return f"{self.paper.label}: {self.paper.caption}"
 
     @property
-    def needs_groups(self) -> bool:
+    def needs_bands(self) -> bool:
         """Whether the data set has to have classes in head, medium and tail."""
-        return self.points is not None or any(metric.key in GROUPS for metric in self.metrics)
+        return self.points is not None or any(metric.key in BAND_NAMES for metric in self.metrics)
 
     def printed(self, row: Row, block: str, metric: str) -> Tree:
         """Returns the paper's value with its source, or null with what to print instead and the reason."""

@@ -12,7 +12,7 @@ from lmd import methods
 from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.errors import DataError, SettingsError, suggest
 from lmd.experiments import load
-from lmd.experiments.base import GROUPS, Experiment, Row
+from lmd.experiments.base import BAND_NAMES, Experiment, Row
 from lmd.fields import leaf_values
 from lmd.settings import parse_override
 
@@ -159,9 +159,9 @@ def _check_dataset(experiment: Experiment, dataset: Dataset) -> None:
     """Refuses a data set on which the table could not be filled."""
     if not dataset.counts("test").sum():
         raise DataError(f"{experiment.name} is measured on the test split; {dataset.folder} has none")
-    if not experiment.needs_groups:
+    if not experiment.needs_bands:
         return
-    lacking = [group for group in GROUPS if not dataset.info.bands.get(group)]
+    lacking = [band for band in BAND_NAMES if not dataset.info.bands.get(band)]
     if lacking:
         groups = ", ".join(dataset.info.bands) or "none"
         raise DataError(
@@ -192,9 +192,9 @@ def shown_classes(experiment: Experiment, dataset: Dataset) -> list[str]:
 
 
 def _wanted_classes(experiment: Experiment, dataset: Dataset, count: dict[str, int]) -> Sequence[str]:
-    groups = dataset.info.bands
+    bands = dataset.info.bands
     if set(experiment.paper.classes) <= set(dataset.classes):
         return experiment.paper.classes
     if experiment.points == "largest":
-        return [max(groups[group], key=lambda name: count[name]) for group in GROUPS]
-    return groups["tail"]
+        return [max(bands[band], key=lambda name: count[name]) for band in BAND_NAMES]
+    return bands["tail"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lmd.reporting.figures import BLUE, GREY, GROUP_COLOURS, ORANGE, drawing
+from lmd.reporting.figures import BAND_COLOURS, BLUE, GREY, ORANGE, drawing
 from lmd.settings import Tree
 
 # The rest of Okabe and Ito's palette, for pictures with more than three colours.
@@ -82,7 +82,7 @@ def _panel(axes: Any, content: Tree, rows: list[Tree], key: str) -> None:
 
 def _curve(axes: Any, rows: list[Tree], key: str, metric: str, label: str | None) -> None:
     """One metric: a point for each value that is swept, a horizontal line for each row beside the sweep."""
-    colour = GROUP_COLOURS.get(metric, BLUE)
+    colour = BAND_COLOURS.get(metric, BLUE)
     ordered = sorted((row for row in rows if row["place"] is not None), key=lambda row: row[key])
     ours = [row["cells"][metric]["ours"] for row in ordered]
     middle, low, high = np.array([[e["value"], e["low"], e["high"]] for e in ours], dtype=float).T
@@ -133,6 +133,6 @@ def _group_of(points: Tree, name: str) -> str:
 def _colour(points: Tree, number: int) -> str:
     """A group's own colour where each class is of another group, else a colour for each class."""
     groups = [_group_of(points, name) for name in points["classes"]]
-    if len(set(groups)) == len(groups) and groups[number] in GROUP_COLOURS:
-        return GROUP_COLOURS[groups[number]]
+    if len(set(groups)) == len(groups) and groups[number] in BAND_COLOURS:
+        return BAND_COLOURS[groups[number]]
     return CLASS_COLOURS[number % len(CLASS_COLOURS)]

@@ -14,7 +14,7 @@ from lmd.settings import Tree
 
 # Okabe and Ito's palette.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7f7f7f"
-GROUP_COLOURS = {"head": BLUE, "medium": GREEN, "tail": ORANGE}
+BAND_COLOURS = {"head": BLUE, "medium": GREEN, "tail": ORANGE}
 
 
 class Drawing:

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-from lmd.parallel import Progress as Tick
-from lmd.parallel import quiet
+from lmd.parallel import Steps, quiet
 from lmd.settings import Tree
 
 
@@ -54,7 +53,7 @@ class Watcher(Protocol):
         """Gives what shows a training, for a while."""
         ...
 
-    def steps(self, title: str) -> AbstractContextManager[Tick]:
+    def steps(self, title: str) -> AbstractContextManager[Steps]:
         """Gives what shows the steps of something else, such as a test, for a while."""
         ...
 
@@ -68,6 +67,6 @@ class SilentWatcher:
         yield Silent()
 
     @contextmanager
-    def steps(self, title: str) -> Iterator[Tick]:
+    def steps(self, title: str) -> Iterator[Steps]:
         """Shows nothing."""
         yield quiet

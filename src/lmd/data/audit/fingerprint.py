@@ -13,7 +13,7 @@ from lmd.data.audit.results import CrossingGroup, Fingerprint, GroupSizes, Worth
 from lmd.data.audit.wrong import wrong_lines
 from lmd.data.dataset.checks import SPLITS, leakage
 from lmd.data.dataset.manifest import Dataset
-from lmd.parallel import Progress, quiet
+from lmd.parallel import Steps, quiet
 from lmd.settings import Tree
 
 _COARSE = 1.0  # Points of balanced accuracy from which the worth of one test image is told.
@@ -21,7 +21,7 @@ _UNSEEN: Tree = {"files": None, "identical": [], "contradictory": [], "near": No
 
 
 def fingerprint(
-    dataset: Dataset, progress: Progress = quiet, near_bits: int = NEAR_BITS, look: bool = True
+    dataset: Dataset, progress: Steps = quiet, near_bits: int = NEAR_BITS, look: bool = True
 ) -> Fingerprint:
     """Returns what there is to know of a data set; without a `look` no image file is opened.
 
@@ -52,7 +52,7 @@ def fingerprint(
     return found.model_copy(update={"wrong": wrong_lines(found)})
 
 
-def _seen(dataset: Dataset, groups: np.ndarray, progress: Progress, near_bits: int) -> Tree:
+def _seen(dataset: Dataset, groups: np.ndarray, progress: Steps, near_bits: int) -> Tree:
     """What the files say: their kinds, those that are damaged, and copies."""
     looks, table = look_at(dataset, progress), dataset.table
     return {

@@ -15,7 +15,7 @@ from lmd.data.decode.files import open_file
 from lmd.data.decode.images import decode
 from lmd.errors import DataError
 from lmd.files import atomic_path
-from lmd.parallel import Progress, in_threads, quiet
+from lmd.parallel import Steps, in_threads, quiet
 
 _VERSION = 1  # Part of the file's name: raise it when a record changes.
 _SIDE = 64  # Of the grey picture that is hashed.
@@ -47,7 +47,7 @@ class Looks:
         return [row for row, record in enumerate(self.records["sha256"]) if record]
 
 
-def look_at(dataset: Dataset, progress: Progress = quiet) -> Looks:
+def look_at(dataset: Dataset, progress: Steps = quiet) -> Looks:
     """Returns what every image file is. A file whose hash is known from an earlier look is not decoded again.
 
     Raises:
@@ -77,9 +77,7 @@ def _only(dataset: Dataset, rows: list[int]) -> Dataset:
     return Dataset(dataset.folder, dataset.table.iloc[rows], dataset.info)
 
 
-def _fill(
-    records: np.ndarray, hashes: dict[int, str], dataset: Dataset, progress: Progress
-) -> dict[int, str]:
+def _fill(records: np.ndarray, hashes: dict[int, str], dataset: Dataset, progress: Steps) -> dict[int, str]:
     """Fills the records of the files with these hashes; returns the rows that cannot be decoded."""
     kept_file = dataset.folder / "cache" / f"looks-{_VERSION}.npy"
     kept = _read_kept(kept_file)

@@ -15,7 +15,7 @@ from lmd.data.dataset.options import RawOptions
 from lmd.data.decode.files import list_images
 from lmd.data.decode.images import verify
 from lmd.errors import DataError
-from lmd.parallel import Progress
+from lmd.parallel import Steps
 from lmd.settings import Tree
 
 _log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ Skipped = list[tuple[str, str]]  # A file and why it was left out.
 
 
 def without_bad_images(
-    table: pd.DataFrame, root: Path, options: RawOptions, progress: Progress
+    table: pd.DataFrame, root: Path, options: RawOptions, progress: Steps
 ) -> tuple[pd.DataFrame, Skipped]:
     """Decodes every image; returns the table of the good ones, and the bad ones with reasons.
 
@@ -80,7 +80,7 @@ def _stem(file: str) -> str:
 
 
 def usable(
-    table: pd.DataFrame, root: Path | None, options: Any, progress: Progress
+    table: pd.DataFrame, root: Path | None, options: Any, progress: Steps
 ) -> tuple[pd.DataFrame, Skipped, Tree]:
     """Returns the images to list: all with `list_only`, else those that are there and can be decoded.
 

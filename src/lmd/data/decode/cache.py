@@ -24,7 +24,7 @@ from lmd.data.decode.files import open_file
 from lmd.data.decode.images import decode_small
 from lmd.errors import DataError
 from lmd.files import atomic_write
-from lmd.parallel import Progress, in_threads, quiet
+from lmd.parallel import Steps, in_threads, quiet
 
 if TYPE_CHECKING:
     from lmd.data.dataset.manifest import Dataset
@@ -34,9 +34,7 @@ _CHUNK_ROWS, _CHUNK_BYTES = 256, 2**26  # The most of a chunk; a killed build lo
 _HASHED_AT_ONCE = 8192
 
 
-def open_cache(
-    dataset: Dataset, size: int, crop: str = "none", progress: Progress | None = None
-) -> np.ndarray:
+def open_cache(dataset: Dataset, size: int, crop: str = "none", progress: Steps | None = None) -> np.ndarray:
     """Returns the decoded images, uint8 [N, 3, size, size] in table order, memory-mapped and read-only.
 
     They are decoded once, under DATA/cache, keyed by the files' hashes, the size, the crop and the frame.
@@ -123,9 +121,7 @@ def _read(array: _Array) -> np.ndarray | None:
     return cache if all(in_threads(fits, array.chunks())) else None
 
 
-def _build(
-    array: _Array, paths: list[Path], pixels: Callable[[Path], np.ndarray], progress: Progress
-) -> None:
+def _build(array: _Array, paths: list[Path], pixels: Callable[[Path], np.ndarray], progress: Steps) -> None:
     """Decodes the chunks that are not there yet, and gives the array its final name."""
     try:
         array.target.parent.mkdir(parents=True, exist_ok=True)
@@ -183,7 +179,7 @@ def _write(file: BinaryIO, place: int, data: bytes, start: int, array: _Array) -
         sums.write(f"\n{start} {zlib.crc32(data):08x}\n")  # On a line of its own, whatever a crash left.
 
 
-def file_hashes(dataset: Dataset, progress: Progress = quiet) -> list[str]:
+def file_hashes(dataset: Dataset, progress: Steps = quiet) -> list[str]:
     """Returns the sha256 of each image file; a file whose size and time are unchanged is not read again.
 
     Raises:

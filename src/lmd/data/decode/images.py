@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from lmd.data.decode import dicom
 from lmd.data.decode.files import open_file, printable
 from lmd.errors import DataError
-from lmd.parallel import Progress, in_threads, quiet
+from lmd.parallel import Steps, in_threads, quiet
 
 MAX_PIXELS = 300_000_000  # A whole-slide tile fits; a decompression bomb does not.
 _LARGE_PIXELS = 40_000_000  # Larger images are decoded one at a time: many at once would fill the memory.
@@ -179,7 +179,7 @@ def _resized(picture: Image.Image, size: int, crop: str) -> Image.Image:
     return picture.resize((size, size), Image.Resampling.BILINEAR)
 
 
-def verify(paths: list[Path], progress: Progress = quiet, frame: int | None = None) -> dict[Path, str]:
+def verify(paths: list[Path], progress: Steps = quiet, frame: int | None = None) -> dict[Path, str]:
     """Returns the files that cannot be decoded, each with the reason."""
 
     def problem(path: Path) -> str | None:

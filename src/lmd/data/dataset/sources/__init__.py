@@ -9,7 +9,7 @@ from typing import Any, Protocol, cast
 
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import SettingsError, suggest
-from lmd.parallel import Progress
+from lmd.parallel import Steps
 from lmd.settings import Settings
 
 
@@ -19,7 +19,7 @@ class Source(Protocol):
     TITLE: str
     Options: type[Settings]
 
-    def prepare(self, options: Any, out: Path, progress: Progress = ...) -> Dataset:
+    def prepare(self, options: Any, out: Path, progress: Steps = ...) -> Dataset:
         """Makes the dataset folder `out` and returns it."""
         ...
 

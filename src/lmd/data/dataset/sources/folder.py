@@ -17,7 +17,7 @@ from lmd.data.dataset.sources.table import split_name
 from lmd.data.dataset.usable import Skipped, existing_folder, refuse_twins, without_bad_images
 from lmd.data.decode.files import EXTENSIONS, list_images, printable
 from lmd.errors import DataError
-from lmd.parallel import Progress, quiet
+from lmd.parallel import Steps, quiet
 
 TITLE = "a folder with one sub-folder for each class (or train/val/test folders of such)"
 
@@ -31,7 +31,7 @@ class Options(FoldOptions):
     split: Literal["image", "group", "lesion", "patient"] = "group"
 
 
-def prepare(options: Options, out: Path, progress: Progress = quiet) -> Dataset:
+def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
     """Makes a dataset folder of class folders; folders named train, val and test are taken as the splits.
 
     Hidden files and folders are passed over; links to folders are followed for a class, not below it.

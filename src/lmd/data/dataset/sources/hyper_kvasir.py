@@ -19,7 +19,7 @@ from lmd.data.dataset.output import refuse_used
 from lmd.data.dataset.tables import read_published, read_table
 from lmd.data.dataset.usable import usable
 from lmd.errors import DataError, SettingsError
-from lmd.parallel import Progress, quiet
+from lmd.parallel import Steps, quiet
 from lmd.settings import Tree
 
 TITLE = "Hyper-Kvasir endoscopy, 23 classes (--tables: the paper's split; --folds K or the official FILE)"
@@ -61,7 +61,7 @@ class Options(RawOptions, ListedOptions):
         return number
 
 
-def prepare(options: Options, out: Path, progress: Progress = quiet) -> Dataset:
+def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
     """Makes a dataset folder of Hyper-Kvasir's labelled images; each image is its own group.
 
     Raises:

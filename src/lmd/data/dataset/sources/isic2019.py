@@ -20,7 +20,7 @@ from lmd.data.dataset.output import refuse_used
 from lmd.data.dataset.tables import labels_of_marks, read_table
 from lmd.data.dataset.usable import existing_folder, usable
 from lmd.errors import DataError, SettingsError
-from lmd.parallel import Progress, quiet
+from lmd.parallel import Steps, quiet
 from lmd.settings import Tree
 
 TITLE = "ISIC 2019 dermoscopy, 8 classes (--imbalance 100 --split paper: the paper's; --split lesion, image)"
@@ -43,7 +43,7 @@ class Options(FoldOptions, ListedOptions):
     imbalance: Annotated[float, Field(ge=1.0)] | None = None
 
 
-def prepare(options: Options, out: Path, progress: Progress = quiet) -> Dataset:
+def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
     """Makes a dataset folder of ISIC 2019, or of ISIC-2019-LT where an imbalance is given.
 
     ISIC-2019-LT is selected, and divided, before missing images are left out. An image without a lesion id

@@ -15,7 +15,7 @@ from lmd.data.dataset.output import refuse_used
 from lmd.data.dataset.tables import labels_of_marks, read_published, read_table
 from lmd.data.dataset.usable import usable
 from lmd.errors import DataError, SettingsError
-from lmd.parallel import Progress, quiet
+from lmd.parallel import Steps, quiet
 from lmd.settings import Tree
 
 TITLE = "ISIC Archive dermoscopy, 14 classes (--tables: the paper's split; --metadata: an export)"
@@ -74,7 +74,7 @@ class Options(FoldOptions, ListedOptions):
     metadata: Path | None = None
 
 
-def prepare(options: Options, out: Path, progress: Progress = quiet) -> Dataset:
+def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
     """Makes a dataset folder of ISIC Archive images.
 
     With `tables` the authors' split is taken as it is; they say nothing of lesions and patients. With

@@ -21,7 +21,7 @@ from lmd.data.dataset.manifest import Dataset
 from lmd.data.dataset.output import refuse_used
 from lmd.data.dataset.tables import hashes
 from lmd.errors import DataError, SettingsError, suggest
-from lmd.parallel import Progress, quiet
+from lmd.parallel import Steps, quiet
 from lmd.settings import Settings
 
 TITLE = "MedMNIST v2 (--name dermamnist --size 28|64|128|224; downloads it, or reads an .npz at --root)"
@@ -81,7 +81,7 @@ class _Split(NamedTuple):
     labels: np.ndarray
 
 
-def prepare(options: Options, out: Path, progress: Progress = quiet) -> Dataset:
+def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
     """Makes a dataset folder of a MedMNIST set, its images as PNG files in RGB, its own splits.
 
     Raises:
@@ -192,7 +192,7 @@ def _rows(split: str, labels: np.ndarray, classes: list[str]) -> list[dict[str, 
     ]
 
 
-def _draw_all(splits: dict[str, _Split], folder: Path, progress: Progress) -> None:
+def _draw_all(splits: dict[str, _Split], folder: Path, progress: Steps) -> None:
     folder.mkdir()
     total, done = sum(len(split.labels) for split in splits.values()), 0
     for name, split in splits.items():

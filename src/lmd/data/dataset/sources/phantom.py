@@ -19,7 +19,7 @@ from lmd.data.dataset.finish import finish
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.dataset.options import SplitOptions
 from lmd.data.dataset.output import refuse_used
-from lmd.parallel import Progress, quiet
+from lmd.parallel import Steps, quiet
 from lmd.runtime import derive_seed
 
 TITLE = "phantom lesions (drawn, not real patients), 8 classes, long-tailed"
@@ -62,7 +62,7 @@ def class_counts(options: Options) -> np.ndarray:
     return np.maximum(1, np.round(options.images * options.imbalance**-exponent)).astype(int)
 
 
-def prepare(options: Options, out: Path, progress: Progress = quiet) -> Dataset:
+def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
     """Draws the images and makes a dataset folder: training long-tailed, validation and test balanced.
 
     About one lesion in five is drawn twice, as two images of one group.
@@ -87,7 +87,7 @@ def prepare(options: Options, out: Path, progress: Progress = quiet) -> Dataset:
     )
 
 
-def _draw_all(rows: list[dict[str, str]], folder: Path, options: Options, progress: Progress) -> None:
+def _draw_all(rows: list[dict[str, str]], folder: Path, options: Options, progress: Steps) -> None:
     folder.mkdir()
     for number, row in enumerate(rows):
         picture = draw(row["label"], row["group"], row["id"], options.size, options.seed)

@@ -16,7 +16,7 @@ from lmd.data.dataset.tables import read_table
 from lmd.data.dataset.usable import Skipped, existing_folder, refuse_twins, without_bad_images
 from lmd.data.decode.files import EXTENSIONS, printable
 from lmd.errors import DataError, suggest
-from lmd.parallel import Progress, quiet
+from lmd.parallel import Steps, quiet
 
 TITLE = "a CSV table with an image and a label column, optional split and group columns"
 _GUESSES = {
@@ -42,7 +42,7 @@ class Options(FoldOptions):
     group_column: str | None = None
 
 
-def prepare(options: Options, out: Path, progress: Progress = quiet) -> Dataset:
+def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
     """Makes a dataset folder of a table; other columns are kept as metadata.
 
     Raises:
