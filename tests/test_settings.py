@@ -129,7 +129,7 @@ def test_scientific_notation_reaches_a_number() -> None:
 @pytest.mark.parametrize("budget", methods.BUDGETS)
 def test_every_budget_of_every_method_resolves_and_round_trips(name: str, budget: str) -> None:
     method = methods.load(name)
-    settings = resolve(method.Settings, methods.preset(method), methods.budget(method, budget))
+    settings = methods.settings_of(name, budget)
     assert resolve(method.Settings, settings.model_dump(mode="json")) == settings
 
 

@@ -148,7 +148,7 @@ def test_the_benchmark_runs_and_writes_its_results(
 
 def test_the_bare_passes_leave_a_gradient_of_every_parameter_and_move_none() -> None:
     """What stage 1 is held against does all its passes, and nothing of what is ours."""
-    stage = stage1.m_step_of("lmd", stage1.QUICK[0], 2, "cpu")
+    stage = stage1.stage_of("lmd", stage1.QUICK[0], 2, "cpu")
     before = [parameter.detach().clone() for parameter in stage.network.parameters()]
     passes = []
     hook = stage.network.register_forward_hook(lambda *_: passes.append("student"))
@@ -166,7 +166,7 @@ def test_the_bare_passes_leave_a_gradient_of_every_parameter_and_move_none() -> 
 
 
 def test_the_resident_batch_is_seen_in_every_step() -> None:
-    stage = stage1.m_step_of("ce", stage1.QUICK[0], 3, "cpu")
+    stage = stage1.stage_of("ce", stage1.QUICK[0], 3, "cpu")
     seen = []
     stage.views = lambda batch, epoch: (
         seen.append(batch.index.tolist()) or Supervised.views(stage, batch, epoch)

@@ -176,3 +176,19 @@ def test_a_split_is_answered_as_the_trained_network_does(
     expected = encode(model.network, images, model.runtime).logits.double().softmax(1).numpy()
     np.testing.assert_allclose(probabilities(answers), expected, rtol=0, atol=tolerance)
     assert told[-1] == (57, 57)
+
+
+def test_images_are_normalised_with_the_mean_and_standard_deviation_of_the_model(files: list[Path]) -> None:
+    """A network that is asked for (x - m) / s answers for s x + m: the values of model.json are used."""
+    model = model_of()
+    plain, _ = predict_files(model, files)
+    other = Preprocessing(size=16, crop="none", mean=(0.1, 0.2, 0.3), std=(0.5, 0.4, 0.3))
+    card = model.card.model_copy(update={"preprocessing": other})
+    changed, _ = predict_files(Model(model.network, card, model.runtime), files)
+    pixels = [resize(decode(path, least=32), 16, "none").transpose(2, 0, 1) for path in files]
+    batch = torch.from_numpy(np.stack(pixels)).float() / 255
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (other.mean, other.std))
+    expected = model.network((batch - mean) / std).logits.softmax(1).detach().numpy()
+    columns = [f"p_{name}" for name in toy.CLASSES]
+    assert not np.allclose(plain[columns], expected, atol=1e-3)
+    assert np.allclose(changed[columns], expected, atol=1e-5)

@@ -12,15 +12,13 @@ from lmd.experiments import EXPERIMENTS, paper
 from lmd.experiments.base import Block, Experiment
 from lmd.experiments.tables import TABLE1, TABLE2, TABLE3
 from lmd.fields import leaf_values
-from lmd.settings import CommonSettings, Tree, resolve
+from lmd.settings import CommonSettings, Tree
 
 ALL = list(EXPERIMENTS.values())
 
 
 def settings_of(row: Tree | object, budget: str, method: str) -> CommonSettings:
-    module = methods.load(method)
-    layers = (methods.preset(module), methods.budget(module, budget), row)
-    return resolve(module.Settings, *layers)  # type: ignore[arg-type]
+    return methods.settings_of(method, budget, row)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("budget", methods.BUDGETS)

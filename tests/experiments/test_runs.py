@@ -23,10 +23,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def signature(name: str, dataset: Dataset, **changes: Any) -> str | None:
-    method = methods.load(name)
-    layers = (methods.preset(method), {"pretrained": False, "encoder": "test_resnet"}, changes)
-    settings = resolve(method.Settings, *layers)
-    stage = method.stages(settings, dataset.counts("train"))[0]
+    plain = {"pretrained": False, "encoder": "test_resnet"}
+    settings = methods.settings_of(name, recipe=plain, flags=changes)
+    stage = methods.load(name).stages(settings, dataset.counts("train"))[0]
     return stage1_signature(settings, stage, dataset.info.manifest_sha256)
 
 

@@ -79,8 +79,7 @@ def no_validation(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def settings_of(name: str, **changes: Any) -> CommonSettings:
-    method = methods.load(name)
-    return resolve(method.Settings, methods.preset(method), merge(toy.recipe(name), changes))
+    return methods.settings_of(name, recipe=merge(toy.recipe(name), changes))
 
 
 def weights_of(folder: RunFolder) -> dict[str, torch.Tensor]:
@@ -174,17 +173,13 @@ def test_it_has_a_line_in_the_index_and_a_recipe_that_resolves(built_in: str) ->
     assert f"({file}.md)" in (ROOT / "docs" / "methods" / "index.md").read_text()
     recipe = read_recipe(ROOT / "recipes" / "isic2019-64" / f"{file}.yaml")
     assert recipe.pop("method") == built_in
-    method = methods.load(built_in)
-    assert resolve(method.Settings, methods.preset(method), recipe).size == 64
+    assert methods.settings_of(built_in, recipe=recipe).size == 64
 
 
 def test_its_budgets_resolve(name: str) -> None:
     method = methods.load(name)
     assert set(method.BUDGETS) <= set(methods.BUDGETS)
-    sizes = {
-        budget: resolve(method.Settings, methods.preset(method), methods.budget(method, budget)).size
-        for budget in methods.BUDGETS
-    }
+    sizes = {budget: methods.settings_of(name, budget).size for budget in methods.BUDGETS}
     assert sizes == {"smoke": 32, "short": 64, "paper": 224}
 
 
@@ -296,7 +291,7 @@ def test_interrupted_anywhere_and_resumed_equals_uninterrupted(
 
 def test_it_evaluates_and_predicts(name: str, finished: RunFolder, dataset: Dataset) -> None:
     result = evaluate_run(finished, "test")
-    assert result["n"] == sum(toy.COUNTS["test"])
+    assert result.n == sum(toy.COUNTS["test"])
     model = load_model(finished)
     file = dataset.paths()[-1]
     (answers, _), written = predict_files(model, [file]), finished.predictions("test").read_text()

@@ -8,15 +8,14 @@ import pytest
 
 from lmd import methods
 from lmd.errors import SettingsError
-from lmd.settings import merge, resolve
+from lmd.settings import merge
 from lmd.training.start import train
 from tests import toy
 
 
 def test_at_the_printed_weight_it_says_in_one_line_that_it_diverges(tmp_path: Path) -> None:
-    method = methods.load("lmd-literal")
     dataset = toy.make_dataset(tmp_path)
-    settings = resolve(method.Settings, methods.preset(method), toy.COMMON)
+    settings = methods.settings_of("lmd-literal", recipe=toy.COMMON)
     assert settings.stage1.consistency_weight == 10.0
     with pytest.raises(SettingsError, match=r"the loss term '\w+' became (nan|inf): lower a learning rate"):
         train(dataset, "lmd-literal", settings, tmp_path / "run")

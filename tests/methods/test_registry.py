@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -51,17 +52,23 @@ def test_the_description_has_every_setting_as_set_would_write_it(name: str, lmd:
     assert methods.title(method) == out.splitlines()[0]
     assert f"paper: {method.PAPER}" in out.splitlines()
     shown = [
-        line.strip().replace(" = ", "=", 1)
+        line.strip().partition("  ")[0].replace(" = ", "=", 1)
         for line in out.split("settings (--set NAME=VALUE):")[1].splitlines()
     ]
     again = resolve(method.Settings, *map(parse_override, filter(None, shown)))
-    assert again == resolve(method.Settings, methods.preset(method))
+    assert again == methods.settings_of(name)
 
 
 def test_a_preset_shows_its_own_values(lmd: Command) -> None:
     out = lmd("methods", "lmd-code")[1]
-    assert "  stage2.fdc_sign = code" in out.splitlines()
-    assert "  select = last" in out.splitlines()
+    found = [line.strip().partition("  ")[0] for line in out.splitlines()]
+    assert {"e_step.batch_norm = train", "select = last", "stage1.consistency_start = 21.0"} <= set(found)
+
+
+def test_a_setting_is_shown_with_its_choices_and_its_description(lmd: Command) -> None:
+    lines = lmd("methods", "lmd")[1].splitlines()
+    (line,) = [line for line in lines if line.startswith("  m_step.solver = ")]
+    assert re.fullmatch(r"  m_step\.solver = sampled +\(sampled, exact\) +SGD on virtual features.*", line)
 
 
 # Unknown names, and recipes of other methods.

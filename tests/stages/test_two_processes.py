@@ -18,7 +18,7 @@ from lmd.data.feed.loader import ImageSet
 from lmd.models.classifier import LinearClassifier
 from lmd.models.network import Network
 from lmd.runtime import Runtime
-from lmd.settings import resolve
+from lmd.settings import merge
 from lmd.stages.base import StageContext, Supervised
 from tests import toy
 from tests.processes import on_two
@@ -71,12 +71,11 @@ def coupled_stages() -> list[tuple[str, int]]:
 
 def stages_of(name: str) -> list[Any]:
     """A method's stages, without mixup: its partners are drawn within a process."""
-    method = methods.load(name)
-    layers = (methods.preset(method), toy.recipe(name), {"size": SIZE, "batch": ROWS})
-    plain = resolve(method.Settings, *layers)
+    recipe = merge(toy.recipe(name), {"size": SIZE, "batch": ROWS})
+    plain = methods.settings_of(name, recipe=recipe)
     mixes = hasattr(plain.stage1, "mixup")  # type: ignore[attr-defined]
-    settings = resolve(method.Settings, *layers, {"stage1": {"mixup": 0.0}} if mixes else {})
-    return method.stages(settings, np.array([4, 2, 2]))
+    settings = methods.settings_of(name, recipe=recipe, flags={"stage1": {"mixup": 0.0}} if mixes else {})
+    return methods.load(name).stages(settings, np.array([4, 2, 2]))
 
 
 def gradients(name: str, number: int, rows: Tensor) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from lmd import methods
 from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.errors import CheckpointError, DataError, LmdError, SettingsError
 from lmd.run import RunFolder, read_identity
-from lmd.settings import CommonSettings, Tree, merge, resolve
+from lmd.settings import CommonSettings, Tree, merge
 from lmd.training.progress import Silent
 from lmd.training.start import train
 from tests import toy
@@ -28,8 +28,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def settings_of(name: str, **changes: Any) -> CommonSettings:
-    method = methods.load(name)
-    return resolve(method.Settings, methods.preset(method), merge(toy.recipe(name), changes))
+    return methods.settings_of(name, recipe=merge(toy.recipe(name), changes))
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.errors import CheckpointError, SettingsError
 from lmd.files import save_tree
 from lmd.run import RunFolder, load_checkpoint
-from lmd.settings import CommonSettings, Tree, merge, resolve
+from lmd.settings import CommonSettings, Tree, merge
 from lmd.stages.calibration.e_step import EStep
 from lmd.stages.calibration.m_step import SampledMStep
 from lmd.stages.calibration.statistics import Statistics
@@ -35,8 +35,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def settings_of(name: str, **changes: Any) -> CommonSettings:
-    method = methods.load(name)
-    return resolve(method.Settings, methods.preset(method), merge(toy.recipe(name), changes))
+    return methods.settings_of(name, recipe=merge(toy.recipe(name), changes))
 
 
 def weights_of(folder: RunFolder) -> dict[str, torch.Tensor]:

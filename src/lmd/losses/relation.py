@@ -30,6 +30,7 @@ def probability_consistency(
     authors' code; "student_teacher" is the order in which eq. 3 prints them; "symmetric" their mean.
     Both come from log_softmax, so that a logit gap of hundreds gives a finite value.
 
+    >>> import torch
     >>> logits = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
     >>> float(probability_consistency(logits, logits))
     0.0
@@ -49,6 +50,7 @@ def sample_relation(
 ) -> Float[Tensor, "batch batch"]:
     """The Gram matrix over samples, S_b = z z^T, its scale taken out as `gram_norm` says.
 
+    >>> import torch
     >>> sample_relation(torch.tensor([[3.0, 4.0], [0.0, 2.0]]), "none")
     tensor([[25.,  8.],
             [ 8.,  4.]])
@@ -62,6 +64,7 @@ def channel_relation(
 ) -> Float[Tensor, "channels channels"]:
     """The Gram matrix over channels, S_c = z^T z, its scale taken out as `gram_norm` says.
 
+    >>> import torch
     >>> channel_relation(torch.tensor([[3.0, 0.0], [0.0, 2.0]]), "none")
     tensor([[9., 0.],
             [0., 4.]])
@@ -82,6 +85,7 @@ def sample_consistency(
     # Paper: raw Gram matrices. Here: each row L2-normalised by default, because raw ones are of the order of
     1,000 and swamp the cross entropy at lambda_1 = 10 (docs/paper.md, row 1); "none" is the paper's.
 
+    >>> import torch
     >>> z = torch.eye(2)
     >>> float(sample_consistency(z, 2 * z)), float(sample_consistency(z, 2 * z, "none"))
     (0.0, 9.0)
@@ -99,6 +103,7 @@ def channel_consistency(
 
         L_channel = (1/C) || S_c(z_s) - S_c(z'_w) ||_F^2
 
+    >>> import torch
     >>> z = torch.eye(2)
     >>> float(channel_consistency(z, 2 * z, "none"))
     9.0
