@@ -115,10 +115,10 @@ class ClassSharpness(CrossEntropy):
     def _shifts(self, output: Output, targets: Tensor, labels: Tensor) -> ClassShift:
         """From the images of all processes, so that two take the step of one."""
         features, logits, targets, labels = map(gather, (*output, targets, labels))
-        head = linear_classifier(self.context)
+        classifier = linear_classifier(self.context)
         gradients = class_gradients(features, logits, targets, labels)
         counts = self.counts.to(features.device)
-        return class_shifts(gradients, head.weight, head.bias, counts, self.stage.radius)
+        return class_shifts(gradients, classifier.weight, classifier.bias, counts, self.stage.radius)
 
 
 class FeatureNoise(ClassifierTraining):
@@ -132,13 +132,13 @@ class FeatureNoise(ClassifierTraining):
 
     def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the plain and the noisy cross entropy, and their weighted sum."""
-        features, head = views["features"], linear_classifier(self.context)
+        features, classifier = views["features"], linear_classifier(self.context)
         strengths = self.strengths.to(features.device)
-        logits = head(features)
-        noise = feature_noise(logits.detach(), labels, head.weight.detach(), strengths)
+        logits = classifier(features)
+        noise = feature_noise(logits.detach(), labels, classifier.weight.detach(), strengths)
         terms = {
             "cross_entropy": cross_entropy(logits, labels),
-            "noisy": weighted_cross_entropy(head(features + noise), labels, strengths),
+            "noisy": weighted_cross_entropy(classifier(features + noise), labels, strengths),
         }
         share = min(self.stage.noise_limit, (int(epoch) + 1) / self.epochs)
         return {"total": (1 - share) * terms["cross_entropy"] + share * terms["noisy"], **terms}

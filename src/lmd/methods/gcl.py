@@ -95,7 +95,7 @@ class CloudTraining(CrossEntropy):
         """Asks for a normalised classifier."""
         stage = settings.stage1
         super().__init__(settings, stage)
-        self.head = ("cosine", stage.scale)
+        self.wanted_classifier = ("cosine", stage.scale)
         self.mixup_alpha = stage.mixup_alpha
         self.cloud = Cloud(settings, counts, stage.scale, stage.margin)
 
@@ -131,7 +131,7 @@ class CloudClassifierTraining(ClassifierTraining):
         scale, margin = _SECOND[settings.form]
         self.scale = scale if stage.scale is None else stage.scale
         if stage.classifier == "new":
-            self.head = ("cosine", self.scale)
+            self.wanted_classifier = ("cosine", self.scale)
         self.stage = stage
         self.cloud = Cloud(settings, counts, self.scale, margin if stage.margin is None else stage.margin)
 
@@ -142,13 +142,13 @@ class CloudClassifierTraining(ClassifierTraining):
             SettingsError: stage 1 left no normalised classifier, as after `--from` a run of another kind.
         """
         super().prepare(context)
-        head = self.network.classifier
-        if not isinstance(head, CosineClassifier):
+        classifier = self.network.classifier
+        if not isinstance(classifier, CosineClassifier):
             raise SettingsError(
-                f"gcl goes on with a cosine classifier, stage 1 left {type(head).__name__}; "
+                f"gcl goes on with a cosine classifier, stage 1 left {type(classifier).__name__}; "
                 "set stage2.classifier=new"
             )
-        head.scale.fill_(self.scale)
+        classifier.scale.fill_(self.scale)
 
     def criterion(self, logits: Tensor, labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the focal loss of the clouded logits."""

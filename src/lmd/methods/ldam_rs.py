@@ -53,7 +53,7 @@ class LdamTraining(CrossEntropy):
         """Derives margins and weights from the counts."""
         super().__init__(common, stage)
         self.stage = stage
-        self.head = ("cosine", stage.scale)
+        self.wanted_classifier = ("cosine", stage.scale)
         self.margins = ldam_margins(torch.from_numpy(counts), stage.max_margin)
         self.weights = torch.from_numpy(effective_weights(counts))
 

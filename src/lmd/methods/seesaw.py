@@ -58,7 +58,7 @@ class SeesawTraining(CrossEntropy):
         self.online = stage.counts == "online"
         self.counts = torch.zeros(len(counts), dtype=torch.int64) if self.online else torch.from_numpy(counts)
         if stage.classifier == "cosine":
-            self.head = ("cosine", stage.scale)
+            self.wanted_classifier = ("cosine", stage.scale)
 
     def prepare(self, context: StageContext) -> None:
         """Moves the counts to the device, and says where they will not show what is rare."""

@@ -73,7 +73,7 @@ def recalibrate_batch_norm(encoder: nn.Module, batches: Iterable[Tensor]) -> Non
 
     The statistics become the plain average over the batches (momentum None in torch's terms). An
     encoder that was trained on augmented images carries their statistics, not those of the clean
-    images it will be asked about (methods.md 1.3, row 13). An encoder without BatchNorm is unchanged.
+    images it will be asked about (docs/paper.md, row 13). An encoder without BatchNorm is unchanged.
     """
     layers = batch_norms(encoder)
     if not layers:

@@ -39,10 +39,10 @@ class ClassifierTraining(Supervised):
         """Keeps the settings; a new classifier is linear unless a subclass says otherwise."""
         super().__init__(common, stage)
         self.features: Tensor | None = None
-        if stage.classifier == "new" and self.head is None:
-            self.head = ("linear", None)
+        if stage.classifier == "new" and self.wanted_classifier is None:
+            self.wanted_classifier = ("linear", None)
         elif stage.classifier == "kept":
-            self.head = None
+            self.wanted_classifier = None
 
     def trained(self) -> nn.Module:
         """Returns the classifier."""
