@@ -29,6 +29,7 @@ class Settings(CommonSettings):
     """Cross entropy; the second stage has nothing to set."""
 
     stage1: CrossEntropySettings = CrossEntropySettings()
+    """stage 1: cross entropy (LMD paper, section 4.2)"""
 
 
 class BatchNormEstimation(Adjustment):

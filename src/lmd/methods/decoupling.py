@@ -39,15 +39,20 @@ class DecouplingSettings(ClassifierSettings):
     """Stage 2: which of the four classifiers."""
 
     variant: Literal["crt", "lws", "tau_norm", "ncm"] = "crt"
-    tau: Annotated[float, Field(ge=0.0, le=2.0)] | None = None  # None: chosen on validation
+    """which of the four classifiers (ours: how we read the LMD paper's row)"""
+    tau: Annotated[float, Field(ge=0.0, le=2.0)] | None = None
+    """exponent of the norms, for tau_norm; null: the best of 0, 0.1 ... 2 on validation (authors' code)"""
     ncm_features: Literal["un", "l2n", "cl2n"] = "cl2n"
+    """features for ncm: as they are, of length 1, or centred and of length 1 (authors' code)"""
 
 
 class Settings(CommonSettings):
     """Two stages: cross entropy, then the classifier."""
 
     stage1: CrossEntropySettings = CrossEntropySettings()
+    """stage 1: cross entropy (paper)"""
     stage2: DecouplingSettings = DecouplingSettings()
+    """stage 2: the classifier on the frozen encoder (paper)"""
 
 
 class ScaleLearning(ClassifierTraining):

@@ -23,7 +23,9 @@ class Settings(CommonSettings):
     """Two stages: RRL as in `lmd`, then the classifier as in `decoupling`."""
 
     stage1: RelationSettings = RelationSettings()
+    """stage 1: RRL, as in `lmd` (LMD paper, section 3.3)"""
     stage2: ClassifierSettings = ClassifierSettings()
+    """stage 2: a new classifier on class-balanced features, as in `decoupling` (paper of Kang et al.)"""
 
 
 def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:

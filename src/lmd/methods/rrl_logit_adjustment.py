@@ -23,7 +23,9 @@ class Settings(CommonSettings):
     """RRL as in `lmd`, and how strong the adjustment is."""
 
     stage1: RelationSettings = RelationSettings()
-    tau: NonNegative | None = 1.0  # None: the best of 0, 0.1 ... 3 on validation
+    """stage 1: RRL, as in `lmd` (LMD paper, section 3.3)"""
+    tau: NonNegative | None = 1.0
+    """factor on log pi_k (paper of Menon et al.: 1); null: the best of 0, 0.1 ... 3 on validation (ours)"""
 
 
 def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:

@@ -81,11 +81,11 @@ class SupervisedSettings(Settings):
     """A supervised stage: how long, how it is optimised, and which images it sees how often."""
 
     epochs: Count = 100
-    """passes over the training set (authors' code of LMD: 100)"""
+    """passes over the training images (authors' code of LMD: 100)"""
     optimisation: Optimisation = Optimisation()
-    """SGD of this stage (rate: paper, section 4.2; momentum: authors' code)"""
+    """gradient descent of the stage (rate: LMD paper, section 4.2; the rest: authors' code of LMD)"""
     sampling: Sampling = "instance"
-    """how often an image is seen: each once, or by a rule of class balance (`lmd.data.feed.sampling`)"""
+    """how often an epoch has an image: each once (paper), or by another rule"""
 
 
 class Supervised:
