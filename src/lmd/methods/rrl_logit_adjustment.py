@@ -1,8 +1,8 @@
 """RRL + logit adjustment: LMD's first stage, then s_k - tau log pi_k, without any further training.
 
-Pan et al., arXiv 2502.03238 (stage 1, eq. 3-5); Menon et al., "Long-tail learning via logit adjustment",
-ICLR 2021 (stage 2). It answers what ICC adds to the cheapest correction there is. `--from` an LMD run takes
-LMD's own encoder and classifier of stage 1 over.
+Pan et al., arXiv 2502.03238 (stage 1; see eq. 3 to eq. 5); Menon et al., "Long-tail learning via logit
+adjustment", ICLR 2021 (stage 2). It shows what ICC adds to the cheapest correction there is. `--from` an LMD
+run takes LMD's own encoder and classifier of stage 1 over.
 """
 
 from __future__ import annotations
