@@ -16,7 +16,7 @@ from benchmarks.problem import (
     features_of,
     gaussians_of,
     m_step_of,
-    new_head,
+    new_classifier,
     regularised,
 )
 from lmd.losses.distance import prepare_metric
@@ -32,7 +32,7 @@ L2 = 0.01  # The setting `m_step.l2`.
 
 
 def rows(size: Size, runs: int, device: str) -> Iterator[Row]:
-    """Yields the rows of lines 1, 2 and 4 of "How it will be measured" (docs/speed.md)."""
+    """Yields the rows of stage 2 in docs/speed.md."""
     gaussians = gaussians_of(size.counts, size.channels, device)
     published = published_m_step(size, gaussians, device)
     yield from sampled_rows(size, runs, device, gaussians, published)
@@ -44,11 +44,17 @@ def rows(size: Size, runs: int, device: str) -> Iterator[Row]:
 
 
 def published_m_step(size: Size, gaussians: ClassGaussians, device: str) -> Callable[[], float]:
-    """Returns a run of the reference's M-step from a fresh head."""
+    """Returns a run of the reference's M-step from a new classifier."""
     mean = gaussians.mean.cpu().numpy()
     covariance = regularised(gaussians).covariance.cpu().numpy()
     return lambda: reference.m_step(
-        new_head(size).to(device), mean, covariance, size.virtual_per_class, size.head_batch, LR, device
+        new_classifier(size).to(device),
+        mean,
+        covariance,
+        size.virtual_per_class,
+        size.m_step_batch,
+        LR,
+        device,
     )
 
 
@@ -72,14 +78,14 @@ def sampled_rows(
 
 def gradient_row(size: Size, runs: int, device: str, gaussians: ClassGaussians) -> Row:
     """One gradient of the exact M-step against the mean gradient over R drawn features of each class."""
-    objective, head = objective_of(gaussians), halfway(gaussians)
+    objective, point = objective_of(gaussians), halfway(gaussians)
     source = VirtualFeatures(regularised(gaussians))
     times = side_by_side(
         device,
         runs,
         repeat=20,
-        ours=lambda: objective(*head),
-        slow=lambda: sampled_gradient(source, head, size, size.virtual_per_class, 0),
+        ours=lambda: objective(*point),
+        slow=lambda: sampled_gradient(source, point, size, size.virtual_per_class, 0),
     )
     name = f"one exact gradient, {DRAWS} draws"
     return Row(name, times["ours"], times["slow"], "mean over R drawn features", "s", "at least", 1000)
@@ -87,11 +93,11 @@ def gradient_row(size: Size, runs: int, device: str, gaussians: ClassGaussians) 
 
 def gradient_error_rows(size: Size, device: str, gaussians: ClassGaussians) -> Iterator[Row]:
     """The relative errors of both gradients, judged by a long run of other draws in double precision."""
-    head = tuple(part.double() for part in halfway(gaussians))
+    point = tuple(part.double() for part in halfway(gaussians))
     source = VirtualFeatures(regularised(gaussians), torch.float64)
-    long = sampled_gradient(source, head, size, size.long_run * size.virtual_per_class, 1)
-    sampled = sampled_gradient(source, head, size, size.virtual_per_class, 2)
-    _, *exact = objective_of(gaussians)(*(part.float() for part in head))
+    long = sampled_gradient(source, point, size, size.long_run * size.virtual_per_class, 1)
+    sampled = sampled_gradient(source, point, size, size.virtual_per_class, 2)
+    _, *exact = objective_of(gaussians)(*(part.float() for part in point))
     errors = [
         float((found - long).norm() / long.norm())
         for found in (torch.cat([part.flatten() for part in exact]).double(), sampled)
@@ -120,10 +126,10 @@ def halfway(gaussians: ClassGaussians) -> tuple[Tensor, Tensor]:
 
 
 def sampled_gradient(
-    source: VirtualFeatures, head: tuple[Tensor, ...], size: Size, per_class: int, seed: int
+    source: VirtualFeatures, point: tuple[Tensor, ...], size: Size, per_class: int, seed: int
 ) -> Tensor:
     """Returns the mean gradient of eq. 8 over drawn features, drawn in large batches and in closed form."""
-    weight, bias = head
+    weight, bias = point
     num_classes, batch = len(weight), len(weight) * 2048
     generator = torch.Generator(weight.device).manual_seed(seed)
     total, offset = torch.zeros_like(weight), torch.zeros_like(bias)

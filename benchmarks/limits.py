@@ -15,8 +15,8 @@ from lmd.losses.virtual import BLOCKS, CHUNK, cheaper_from_rows
 def sampled_m_step(size: Size, gaussians: ClassGaussians) -> Callable[[], None]:
     """Returns a run of the normal draws and products of one sampled M-step, and nothing else.
 
-    For each class the draws times its factor [rows, C]; for each batch the head's product and the one of
-    its gradient. Into memory that is allocated once, in chunks of the size that is fastest.
+    For each class the draws times its factor [rows, C]; for each batch the product of the classifier and that
+    of its gradient. Into memory that is allocated once, in chunks of the size that is fastest.
     """
     device, channels = gaussians.mean.device, size.channels
     num_classes = len(size.counts)
@@ -27,9 +27,9 @@ def sampled_m_step(size: Size, gaussians: ClassGaussians) -> Callable[[], None]:
     chunk = torch.empty(num_classes, rows, channels, device=device)
     tails = [torch.empty(rows, n, device=device) for n in sizes]
     weight = torch.randn(num_classes, channels, device=device)
-    logits = torch.empty(size.head_batch, num_classes, device=device)
+    logits = torch.empty(size.m_step_batch, num_classes, device=device)
     gradient = torch.empty(num_classes, channels, device=device)
-    batch = chunk.view(-1, channels)[: size.head_batch]
+    batch = chunk.view(-1, channels)[: size.m_step_batch]
     product = torch.empty(rows, channels, device=device)
     width = -(-channels // BLOCKS)
 

@@ -43,7 +43,7 @@ class Size:
     counts: tuple[int, ...]
     channels: int
     virtual_per_class: int
-    head_batch: int
+    m_step_batch: int
     fdc_counts: tuple[int, ...]
     fdc_batch: int
     # The long run that judges gradients averages this many times R features of each class.
@@ -76,19 +76,19 @@ def gaussians_of(counts: tuple[int, ...], channels: int, device: str = "cpu") ->
 
 def m_step_of(size: Size, device: str, **changes: Any) -> MStep:
     """Returns the M-step of the package, ready to `fit` class Gaussians: what is timed."""
-    wanted = {"virtual_per_class": size.virtual_per_class, "batch": size.head_batch, **changes}
+    wanted = {"virtual_per_class": size.virtual_per_class, "batch": size.m_step_batch, **changes}
     common, settings = CommonSettings(), MStepSettings.model_validate(wanted)
     statistics = Statistics(common, StatisticsSettings(), keep_features=False)
     labels = torch.repeat_interleave(torch.arange(len(size.counts)), torch.tensor(size.counts))
     images = ImageSet(torch.zeros(len(labels), 3, 1, 1, dtype=torch.uint8), labels, len(size.counts))
     runtime = Runtime(accelerator=device)
-    network = Network(nn.Linear(1, 1), new_head(size)).to(runtime.device)
+    network = Network(nn.Linear(1, 1), new_classifier(size)).to(runtime.device)
     m_step = build_m_step(common, settings, statistics, real_features=False)
     m_step.prepare(StageContext(network, images, runtime, lambda done, total: None), 1)
     return m_step
 
 
-def new_head(size: Size) -> nn.Module:
+def new_classifier(size: Size) -> nn.Module:
     """Returns an untrained linear classifier."""
     return build_classifier("linear", size.channels, len(size.counts), seed=0)
 

@@ -1,9 +1,9 @@
 """ICC in the published way, written plainly: what the fast code is held against, and the oracle of its tests.
 
 The M-step draws R virtual features of each class with NumPy's multivariate normal sampler (float64, by
-SVD), keeps them in a Python list, and lets a DataLoader feed them one by one into batches for the head.
-The E-step's distances factorise a C x C covariance for every sample and every class. Nothing is made
-slower than it need be: the library calls are batched where their signature allows it.
+SVD), keeps them in a Python list, and lets a DataLoader feed them one by one into batches for
+the classifier. The E-step's distances factorise a C x C covariance for every sample and every class. Nothing
+is made slower than it need be: the library calls are batched where their signature allows it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 
 def draw(mean: np.ndarray, covariance: np.ndarray, per_class: int, seed: int) -> list[tuple[Tensor, int]]:
-    """Returns R virtual features of each class with their labels (eq. 7)."""
+    """Returns R virtual features of each class with their labels (section 3.4.1 of the paper)."""
     random = np.random.default_rng(seed)
     features: list[tuple[Tensor, int]] = []
     for label, (mu, sigma) in enumerate(zip(mean, covariance, strict=True)):
@@ -36,14 +36,14 @@ class _Listed(Dataset[tuple[Tensor, int]]):
         return self.features[index]
 
 
-def train_head(
-    head: nn.Module, features: list[tuple[Tensor, int]], batch: int, lr: float, device: str = "cpu"
+def train_classifier(
+    classifier: nn.Module, features: list[tuple[Tensor, int]], batch: int, lr: float, device: str = "cpu"
 ) -> float:
-    """Trains the head in one pass over the virtual features (eq. 8) and returns the mean loss."""
-    optimiser = torch.optim.SGD(head.parameters(), lr=lr, momentum=0.9, weight_decay=1e-4)
+    """Trains the classifier in one pass over the virtual features (see eq. 8) and returns the mean loss."""
+    optimiser = torch.optim.SGD(classifier.parameters(), lr=lr, momentum=0.9, weight_decay=1e-4)
     losses: list[float] = []
     for rows, labels in DataLoader(_Listed(features), batch_size=batch, shuffle=True):
-        loss = F.cross_entropy(head(rows.float().to(device)), labels.to(device))
+        loss = F.cross_entropy(classifier(rows.float().to(device)), labels.to(device))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -52,7 +52,7 @@ def train_head(
 
 
 def m_step(
-    head: nn.Module,
+    classifier: nn.Module,
     mean: np.ndarray,
     covariance: np.ndarray,
     per_class: int,
@@ -61,7 +61,7 @@ def m_step(
     device: str = "cpu",
 ) -> float:
     """Runs one whole M-step and returns the mean loss."""
-    return train_head(head, draw(mean, covariance, per_class, 0), batch, lr, device)
+    return train_classifier(classifier, draw(mean, covariance, per_class, 0), batch, lr, device)
 
 
 def distances(features: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ QUICK: tuple[Tree, int] = ({"encoder": "test_resnet", "size": 32, "batch": 16, "
 
 
 def rows(runs: int, device: str, quick: bool) -> Iterator[Row]:
-    """Yields the rows of line 3 of "How it will be measured": CE and RRL."""
+    """Yields the rows of stage 1 in docs/speed.md: CE and RRL."""
     common, steps = QUICK if quick else FULL
     if device == "cuda":
         steps *= 10

@@ -24,12 +24,14 @@ class WeightedSettings(SupervisedSettings):
     """Epochs, optimisation and sampling as every method has them, and one number of our own."""
 
     power: Fraction = 0.5
+    """exponent of N_max / N_k, the weight of a class (ours); 0: plain cross entropy"""
 
 
 class Settings(CommonSettings):
     """What `--set` and recipes may change."""
 
     stage1: WeightedSettings = WeightedSettings()
+    """the one stage: weighted cross entropy (ours)"""
 
 
 class WeightedCrossEntropy(Supervised):

@@ -54,32 +54,36 @@ def leaf_values(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, An
 
 
 def setting_lines(settings: BaseModel) -> list[str]:
-    """Returns a line for each setting: name, value, choices and description, in columns.
+    """Returns the settings as text: name, value and choices on a line, and below it what the setting is.
 
-    >>> from lmd.settings import Optimisation
-    >>> setting_lines(Optimisation())[1].split("  ")[1]
-    'lr = 0.01'
+    >>> from pydantic import Field
+    >>> class Example(BaseModel):
+    ...     kind: Literal["a", "b"] = Field("a", description="which of the two (ours)")
+    >>> setting_lines(Example())
+    ['  kind = a  (a, b)', '      which of the two (ours)']
     """
-    rows = list(_rows(settings, ""))
-    widths = [max((len(row[k]) for row in rows), default=0) for k in range(2)]
-    lines = [f"  {left.ljust(widths[0])}  {choices.ljust(widths[1])}  {text}" for left, choices, text in rows]
-    return [line.rstrip() for line in lines]
+    lines: list[str] = []
+    for first, text in _entries(settings, ""):
+        lines += [f"  {first}", f"      {text}"] if text else [f"  {first}"]
+    return lines
 
 
-def _rows(settings: BaseModel, prefix: str) -> Iterator[tuple[str, str, str]]:
+def _entries(settings: BaseModel, prefix: str) -> Iterator[tuple[str, str]]:
+    """Each setting and what it means; of a group its name, where somebody says what it is for."""
     for name, field in type(settings).model_fields.items():
-        value = getattr(settings, name)
+        value, text = getattr(settings, name), field.description or ""
         if isinstance(value, BaseModel):
-            yield from _rows(value, f"{prefix}{name}.")
+            yield from [(f"{prefix}{name}", text)] if text else []
+            yield from _entries(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name} = {as_yaml(value)}", _choices(field.annotation), field.description or ""
+            yield f"{prefix}{name} = {as_yaml(value)}{_choices(field.annotation)}", text
 
 
 def _choices(annotation: Any) -> str:
     """The values that a setting may have, where they can be listed."""
     kinds = [annotation, *get_args(annotation)]
     found = [str(value) for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)]
-    return f"({', '.join(found)})" if found else ""
+    return f"  ({', '.join(found)})" if found else ""
 
 
 def as_yaml(value: Any) -> str:

@@ -42,14 +42,15 @@ class Optimisation(Settings):
     """Stochastic gradient descent, as in section 4.2 of the paper, or Adam; momentum is then its beta_1."""
 
     optimiser: Literal["sgd", "adam"] = "sgd"
+    """kind of gradient descent (LMD paper, section 4.2: SGD)"""
     lr: Positive = 0.01
-    """learning rate at its highest (paper, section 4.2)"""
+    """learning rate at its highest (LMD paper, section 4.2: 0.01 in stage 1)"""
     momentum: Decay = 0.9
-    """momentum of SGD (authors' code)"""
+    """momentum of SGD, or beta_1 of Adam (authors' code of LMD: 0.9)"""
     weight_decay: NonNegative = 0.0
-    """weight decay of SGD (authors' code of stage 1: none)"""
+    """weight decay (authors' code of LMD: none in stage 1, 1e-4 in stage 2)"""
     schedule: Literal["constant", "cosine", "cosine_per_epoch"] = "constant"
-    """rate: constant (authors' code), or half a cosine down to 0, moved with each step or each epoch"""
+    """course of the rate: constant (authors' code of LMD), or half a cosine, by steps or by whole epochs"""
     warmup_epochs: NonNegative = 0.0
     """epochs over which the rate grows linearly from 0 (ours: none)"""
 
@@ -58,29 +59,29 @@ class CommonSettings(Settings):
     """What every method shares, so that a comparison is never one of protocol."""
 
     encoder: str = "resnet18"
-    """network that makes features of images: any timm name (paper: ResNet-18)"""
+    """network that makes features of images: any timm name (LMD paper: ResNet-18)"""
     pretrained: bool = True
-    """start from downloaded ImageNet weights (paper)"""
+    """start from downloaded ImageNet weights (LMD paper)"""
     weights: str | None = None
-    """safetensors file with the encoder's weights, in place of a download"""
+    """safetensors file with the encoder's weights, in place of a download (ours: none)"""
     partial_weights: bool = False
-    """accept a file of weights that lacks some tensors"""
+    """accept a file of weights that lacks some tensors (ours: no)"""
     size: Annotated[int, Field(ge=8, le=2048)] = 224
-    """pixels of each side of an image (paper)"""
+    """pixels of each side of an image (LMD paper)"""
     crop: Literal["none", "center"] = "none"
-    """whole image squashed to a square (authors' code), or its central square"""
+    """whole image squashed to a square (authors' code of LMD), or its central square"""
     batch: Annotated[int, Field(ge=2)] = 128
-    """images in a step (paper)"""
+    """images in a step (LMD paper)"""
     lr_scale: Literal["none", "linear"] = "none"
     """whether learning rates grow with batch / 128 (ours: they do not)"""
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
-    """arithmetic of the networks; auto: bf16 where the device multiplies it natively"""
+    """arithmetic of the networks (ours); auto: bf16 where the device multiplies it natively"""
     bn_recalibrate: bool = False
     """re-estimate BatchNorm on clean training images after stage 1 (ours: off)"""
     select: Literal["val_bacc", "last"] = "val_bacc"
-    """which epoch of the last stage is kept: the best on validation (ours), or the last (authors' code)"""
+    """epoch of the last stage that is kept: best on validation (ours), or the last (authors' code of LMD)"""
     seed: Annotated[int, Field(ge=0)] = 42
-    """seed of every random draw (authors' code)"""
+    """seed of every random draw (authors' code of LMD)"""
 
     @model_validator(mode="after")
     def _refuse_bf16_on_tiny_images(self) -> CommonSettings:
@@ -177,7 +178,7 @@ def _refuse_old_names(model: type[Settings], tree: Tree) -> None:
 def _group_defaults(model: type[Settings]) -> Tree:
     """The defaults of a model's groups.
 
-    A group may have defaults of its own where it is used (`head_optimisation` has a weight decay,
+    A group may have defaults of its own where it is used (`m_step.optimisation` has a weight decay,
     `Optimisation` alone has none); a layer that sets one member must leave the others.
     """
     fields = {name: field.default for name, field in model.model_fields.items()}

@@ -66,25 +66,30 @@ def test_distances_and_their_gradients_equal_the_reference() -> None:
 
 
 def test_the_sampled_m_step_reaches_what_the_reference_reaches() -> None:
-    """Other draws of the same distribution: the heads differ by less than a tenth of the way they went."""
+    """Other draws of the same distribution: the classifiers differ by less than a tenth of the way they went."""
     gaussians = gaussians_of(QUICK.counts, QUICK.channels)
     size = QUICK
     m_step = m_step_of(size, "cpu", optimisation={"lr": 0.05, "weight_decay": 1e-4})
     classifier = m_step.context.network.classifier  # type: ignore[attr-defined]
-    head = copy.deepcopy(classifier)
-    start = head.weight.detach().clone()
+    trained = copy.deepcopy(classifier)
+    start = trained.weight.detach().clone()
     m_step.fit(regularised(gaussians), 0)
     target = regularised(gaussians)
     torch.manual_seed(0)
     reference.m_step(
-        head, target.mean.numpy(), target.covariance.numpy(), size.virtual_per_class, size.head_batch, 0.05
+        trained,
+        target.mean.numpy(),
+        target.covariance.numpy(),
+        size.virtual_per_class,
+        size.m_step_batch,
+        0.05,
     )
-    moved = float((head.weight.detach() - start).norm())
-    assert float((head.weight - classifier.weight).detach().norm()) < 0.1 * moved
+    moved = float((trained.weight.detach() - start).norm())
+    assert float((trained.weight - classifier.weight).detach().norm()) < 0.1 * moved
 
 
 def test_the_counts_are_those_of_isic_2019_lt() -> None:
-    """Imbalance 100 before the split; the head class keeps all its images."""
+    """Imbalance 100 before the split; the largest class keeps all its images."""
     counts = long_tail(ISIC2019, 100)
     assert counts == FULL.counts
     assert counts[0] == 9012

@@ -5,6 +5,7 @@ A method inherits this suite by its name alone; `examples/my_method.py` stands f
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -12,7 +13,7 @@ import shutil
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ from lmd.evaluation.predict import load_model, predict_files
 from lmd.fields import setting_names
 from lmd.models.classifier import CosineClassifier, LinearClassifier
 from lmd.run import RunFolder, read_identity
-from lmd.settings import CommonSettings, Tree, merge, read_recipe, resolve
+from lmd.settings import CommonSettings, Optimisation, Tree, merge, read_recipe, resolve
 from lmd.training.progress import Silent
 from lmd.training.start import train
 from tests import toy
@@ -43,6 +44,7 @@ STATUSES = {
     "preset of lmd",
     "baseline of the paper",
     "reconstruction",
+    "ablation of the paper",
     "beyond the paper",
     "control",
 }
@@ -165,6 +167,61 @@ def test_it_is_documented_and_sourced(built_in: str) -> None:
     assert [leaf for leaf, names in parts.items() if not names & told] == []
     known = {*setting_names(method.Settings)}
     assert [name for name in told if name.partition("=")[0].strip() not in known] == []
+
+
+OPTIMISATION = re.compile(
+    r"(?P<optimiser>SGD|Adam), rate (?P<lr>\S+), (?:momentum|beta_1) (?P<momentum>\S+), "
+    r"(?:no decay|decay (?P<weight_decay>\S+)), `?(?P<schedule>\w+)"
+)
+
+
+def stated(cell: str) -> Any:
+    """The default that a cell of a page states: its first word, or the numbers of an optimisation."""
+    found = OPTIMISATION.match(cell)
+    if found is None:
+        word = yaml.safe_load(cell.strip("`").split()[0].strip("`,:;"))
+        return number(None if word == "none" and not cell.startswith("`") else word)
+    values = {"warmup_epochs": 0.0, **{name: number(text or 0) for name, text in found.groupdict().items()}}
+    return {**values, "optimiser": found["optimiser"].lower()}
+
+
+def number(value: Any) -> Any:
+    """A number as such, also where YAML takes 1e-4 for a text."""
+    try:
+        return value if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return value
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ("0.1: delta's place", 0.1),
+        ("1e-6: r", 1e-6),
+        ("true: only angles", True),
+        ("none: the best of 0", None),
+        ("`none`; or `rrl`", "none"),
+        ("`noise`; or `sam`, one step", "noise"),
+        ("30 epochs", 30),
+    ],
+)
+def test_a_default_is_read_from_its_cell(cell: str, value: Any) -> None:
+    assert stated(cell) == value
+
+
+@built_in
+def test_its_page_states_the_defaults(built_in: str) -> None:
+    method = methods.load(built_in)
+    settings = resolve(method.Settings, methods.preset(method))
+    page = (ROOT / "docs" / "methods" / f"{built_in.replace('-', '_')}.md").read_text()
+    rows = re.findall(r"^\| `([a-z0-9_.]+)` \| ([^|]+) \|(.*)", page, flags=re.MULTILINE)
+    told = {name: cell for name, cell, source in rows if PROVENANCE.search(source)}
+    assert told
+    for name, cell in told.items():
+        value = functools.reduce(getattr, name.split("."), cast("Any", settings))
+        assert stated(cell) == (value.model_dump() if isinstance(value, Optimisation) else number(value)), (
+            name
+        )
 
 
 @built_in

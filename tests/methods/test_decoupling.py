@@ -1,4 +1,4 @@
-"""Decoupling: each of the four classifiers against what it must equal (methods.md 2.15)."""
+"""Decoupling: each of the four classifiers against what it must equal."""
 
 from __future__ import annotations
 

@@ -34,12 +34,14 @@ class MixupSettings(CrossEntropySettings):
     """The one stage; `sampling` is that of the first stream."""
 
     alpha: Positive = 0.2
+    """first parameter of Beta(alpha, 1), from which lam is drawn (paper: one of 0.1, 0.2, 0.3)"""
 
 
 class Settings(CommonSettings):
     """Balanced-MixUp's settings."""
 
     stage1: MixupSettings = MixupSettings()
+    """the one stage: cross entropy on mixed images (paper)"""
 
 
 class BalancedMixup(CrossEntropy):

@@ -29,6 +29,7 @@ class Settings(CommonSettings):
     """One stage."""
 
     stage1: CrossEntropySettings = CrossEntropySettings()
+    """the one stage: cross entropy of the logits plus log n (paper)"""
 
 
 class BalancedSoftmax(CrossEntropy):

@@ -1,8 +1,8 @@
 """BatchNorm control: cross entropy, then nothing but BatchNorm's statistics estimated again on clean images.
 
-A control for every second stage: the authors' E-step runs with BatchNorm in training mode and so re-estimates
-its statistics (methods.md 1.3, row 13). Whatever this gains over CE is no merit of a classifier. No weight
-changes. `--from` a run of another method measures the same on that method's encoder.
+A control for every second stage: the E-step of LMD's authors runs with BatchNorm in training mode and so
+re-estimates its statistics (docs/paper.md, row 13). What this gains over CE is not an effect of a classifier.
+No weight changes. `--from` a run of another method measures the same on that method's encoder.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Settings(CommonSettings):
     """Cross entropy; the second stage has nothing to set."""
 
     stage1: CrossEntropySettings = CrossEntropySettings()
+    """stage 1: cross entropy (LMD paper, section 4.2)"""
 
 
 class BatchNormEstimation(Adjustment):

@@ -31,14 +31,18 @@ class CbFocalSettings(FocalSettings):
     """A stage of focal loss, the classes weighted."""
 
     form: Literal["softmax", "sigmoid"] = "sigmoid"
+    """a sigmoid for each class (authors' code), or one softmax"""
     gamma: NonNegative = 1.0
+    """exponent of (1 - q), the weight of a decision (authors' code: the script that it ships)"""
     beta: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9999
+    """beta of the effective number of images, (1 - beta^n) / (1 - beta) (authors' code: its script)"""
 
 
 class Settings(CommonSettings):
     """One stage."""
 
     stage1: CbFocalSettings = CbFocalSettings()
+    """the one stage: focal loss with a weight for each class (paper)"""
 
 
 def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:

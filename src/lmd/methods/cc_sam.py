@@ -48,30 +48,42 @@ BUDGETS = budgets()
 
 
 class SharpnessSettings(CrossEntropySettings):
-    """Stage 1: the shifted classifiers and mixup (0 switches it off)."""
+    """Stage 1: the shifted classifiers and mixup."""
 
-    radius: NonNegative = 1e-6  # r
-    flat_ratio: Fraction = 0.3  # a
+    radius: NonNegative = 1e-6
+    """r, factor on the length of a class's step (authors' code); 0: no step"""
+    flat_ratio: Fraction = 0.3
+    """a, share of the loss under the shifted classifier (authors' code: CIFAR-10)"""
     mixup: NonNegative = 1.0
+    """alpha of mixup's Beta(alpha, alpha) (authors' code); 0: no mixup"""
     shifted_target: Literal["mixed", "first"] = "mixed"
+    """labels under the shifted classifier: the mixed ones (ours), or the first alone (authors' code)"""
 
 
 class NoiseSettings(ClassifierSettings):
     """Stage 2: noise on the features, growing in weight."""
 
     epochs: Count = 30
+    """passes over the cached features (authors' code)"""
     optimisation: Optimisation = Optimisation(lr=0.01, weight_decay=2e-4)
+    """gradient descent of the classifier (authors' code)"""
     sampling: Sampling = "class_aware"
+    """how often an epoch has an image's features: the classes in turn (authors' code), or by another rule"""
     classifier: Literal["new", "kept"] = "kept"
-    noise_limit: Fraction = 1.0  # b at its largest
-    divisor: Positive = 2.0  # of v_c
+    """go on with the classifier of stage 1 (authors' code), or train a new one"""
+    noise_limit: Fraction = 1.0
+    """b at its largest, share of the loss on noisy features (authors' code: CIFAR-10)"""
+    divisor: Positive = 2.0
+    """divisor of v_c, the length of a class's noise and its weight (authors' code)"""
 
 
 class Settings(CommonSettings):
     """Two stages: class-wise sharpness, then the classifier."""
 
     stage1: SharpnessSettings = SharpnessSettings()
+    """stage 1: the whole network, with class-wise steps (paper)"""
     stage2: NoiseSettings = NoiseSettings()
+    """stage 2: the classifier, with noise on its features (paper)"""
 
 
 class ClassSharpness(CrossEntropy):
@@ -115,10 +127,10 @@ class ClassSharpness(CrossEntropy):
     def _shifts(self, output: Output, targets: Tensor, labels: Tensor) -> ClassShift:
         """From the images of all processes, so that two take the step of one."""
         features, logits, targets, labels = map(gather, (*output, targets, labels))
-        head = linear_classifier(self.context)
+        classifier = linear_classifier(self.context)
         gradients = class_gradients(features, logits, targets, labels)
         counts = self.counts.to(features.device)
-        return class_shifts(gradients, head.weight, head.bias, counts, self.stage.radius)
+        return class_shifts(gradients, classifier.weight, classifier.bias, counts, self.stage.radius)
 
 
 class FeatureNoise(ClassifierTraining):
@@ -132,13 +144,13 @@ class FeatureNoise(ClassifierTraining):
 
     def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the plain and the noisy cross entropy, and their weighted sum."""
-        features, head = views["features"], linear_classifier(self.context)
+        features, classifier = views["features"], linear_classifier(self.context)
         strengths = self.strengths.to(features.device)
-        logits = head(features)
-        noise = feature_noise(logits.detach(), labels, head.weight.detach(), strengths)
+        logits = classifier(features)
+        noise = feature_noise(logits.detach(), labels, classifier.weight.detach(), strengths)
         terms = {
             "cross_entropy": cross_entropy(logits, labels),
-            "noisy": weighted_cross_entropy(head(features + noise), labels, strengths),
+            "noisy": weighted_cross_entropy(classifier(features + noise), labels, strengths),
         }
         share = min(self.stage.noise_limit, (int(epoch) + 1) / self.epochs)
         return {"total": (1 - share) * terms["cross_entropy"] + share * terms["noisy"], **terms}

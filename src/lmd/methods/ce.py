@@ -23,6 +23,7 @@ class Settings(CommonSettings):
     """CE's settings; the defaults are the paper's protocol (section 4.2)."""
 
     stage1: CrossEntropySettings = CrossEntropySettings()
+    """the one stage: cross entropy (LMD paper, section 4.2)"""
 
 
 def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:

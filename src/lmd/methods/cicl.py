@@ -39,25 +39,35 @@ class ContrastiveSettings(SupervisedSettings):
     """Stage 1; "class_aware" sampling has each class equally often in every batch."""
 
     sampling: Sampling = "class_aware"
+    """how often an epoch has an image: each class alike in every batch (authors' code), or by another rule"""
     temperature: Positive = 0.1
+    """t, divisor of the similarities of two projections (authors' code)"""
     projection: Count = 128
+    """dimensions of the projection h (authors' code)"""
     view: Literal["weak", "strong"] = "strong"
+    """kind of both views of an image (ours: LMD's strong view, in place of the authors' augmentation)"""
 
 
 class LinearSettings(ClassifierSettings):
     """Stage 2: cross entropy on frozen features, class-balanced too."""
 
     epochs: Count = 20
+    """passes over the cached features (ours; authors' code: 100, at batch 512)"""
     optimisation: Optimisation = Optimisation(lr=0.1, weight_decay=1e-4, schedule="cosine")
+    """gradient descent of the classifier (rate and schedule: ours; momentum and decay: authors' code)"""
     sampling: Sampling = "class_aware"
+    """how often an epoch has an image's features: the classes in turn (authors' code), or by another rule"""
 
 
 class Settings(CommonSettings):
     """Two stages; BatchNorm is re-estimated between them, because stage 1 saw no clean image."""
 
     bn_recalibrate: bool = True
+    """re-estimate BatchNorm on clean training images after stage 1, which saw none (ours: on)"""
     stage1: ContrastiveSettings = ContrastiveSettings()
+    """stage 1: the encoder, contrastive learning (paper)"""
     stage2: LinearSettings = LinearSettings()
+    """stage 2: a linear classifier on the frozen encoder (paper)"""
 
 
 class Contrastive(Supervised):

@@ -39,15 +39,20 @@ class DecouplingSettings(ClassifierSettings):
     """Stage 2: which of the four classifiers."""
 
     variant: Literal["crt", "lws", "tau_norm", "ncm"] = "crt"
-    tau: Annotated[float, Field(ge=0.0, le=2.0)] | None = None  # None: chosen on validation
+    """which of the four classifiers (ours: how we read the LMD paper's row)"""
+    tau: Annotated[float, Field(ge=0.0, le=2.0)] | None = None
+    """exponent of the norms, for tau_norm; null: the best of 0, 0.1 ... 2 on validation (authors' code)"""
     ncm_features: Literal["un", "l2n", "cl2n"] = "cl2n"
+    """features for ncm: as they are, of length 1, or centred and of length 1 (authors' code)"""
 
 
 class Settings(CommonSettings):
     """Two stages: cross entropy, then the classifier."""
 
     stage1: CrossEntropySettings = CrossEntropySettings()
+    """stage 1: cross entropy (paper)"""
     stage2: DecouplingSettings = DecouplingSettings()
+    """stage 2: the classifier on the frozen encoder (paper)"""
 
 
 class ScaleLearning(ClassifierTraining):
@@ -59,10 +64,10 @@ class ScaleLearning(ClassifierTraining):
 
     def prepare(self, context: StageContext) -> None:
         """Remembers the classifier of stage 1; the scales start at 1."""
-        head = linear_classifier(context)
+        classifier = linear_classifier(context)
         self.scales = nn.Linear(1, context.train.num_classes, bias=False).to(context.runtime.device)
         nn.init.ones_(self.scales.weight)
-        self.kept = {name: value.detach().clone() for name, value in head.state_dict().items()}
+        self.kept = {name: value.detach().clone() for name, value in classifier.state_dict().items()}
         super().prepare(context)
 
     def trained(self) -> nn.Module:
@@ -77,10 +82,10 @@ class ScaleLearning(ClassifierTraining):
 
     def after_step(self) -> None:
         """Folds the scales into the network's classifier, so that it stays an ordinary linear one."""
-        head = cast("LinearClassifier", self.network.classifier)
+        classifier = cast("LinearClassifier", self.network.classifier)
         with torch.no_grad():
-            head.weight.copy_(self.kept["weight"] * self.scales.weight)
-            head.bias.copy_(self.kept["bias"] * self.scales.weight[:, 0])
+            classifier.weight.copy_(self.kept["weight"] * self.scales.weight)
+            classifier.bias.copy_(self.kept["bias"] * self.scales.weight[:, 0])
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the scales and the classifier they multiply, beside the optimiser."""
@@ -110,13 +115,13 @@ class TauNormalisation(Adjustment):
 
     def adjust(self) -> Losses:
         """Rescales the classifier; a tau that is not given is chosen on validation, never on test."""
-        head = linear_classifier(self.context)
-        weight = head.weight.detach().clone()
+        classifier = linear_classifier(self.context)
+        weight = classifier.weight.detach().clone()
         tau = self.tau
         if tau is None:
             tau = choose_tau(self.context, lambda z, tau: z @ tau_normalise(weight, tau).T)
-        head.weight.copy_(tau_normalise(weight, tau))
-        head.bias.zero_()
+        classifier.weight.copy_(tau_normalise(weight, tau))
+        classifier.bias.zero_()
         return {"tau": tau}
 
 
@@ -144,14 +149,15 @@ class NearestMean(Adjustment):
 
     def adjust(self) -> Losses:
         """Sets centre and prototypes."""
-        head = cast("PrototypeClassifier", self.network.classifier)
+        classifier = cast("PrototypeClassifier", self.network.classifier)
         train = self.context.train
         features = encode(self.network, train, self.context.runtime).features
         if self.treatment == "cl2n":
-            head.centre.copy_(features.mean(0))
-        head.unit.fill_(float(self.treatment != "un"))
-        treated, labels = head.treat(features), train.labels.to(features.device)
-        head.prototypes.copy_(torch.stack([treated[labels == k].mean(0) for k in range(train.num_classes)]))
+            classifier.centre.copy_(features.mean(0))
+        classifier.unit.fill_(float(self.treatment != "un"))
+        treated, labels = classifier.treat(features), train.labels.to(features.device)
+        means = [treated[labels == k].mean(0) for k in range(train.num_classes)]
+        classifier.prototypes.copy_(torch.stack(means))
         return {}
 
 

@@ -39,28 +39,41 @@ class FlatSettings(CrossEntropySettings):
     """Stage 1: how a flat minimum is found."""
 
     flat: Literal["noise", "sam"] = "noise"
-    draws: Count = 2  # M
-    rho: NonNegative = 0.05  # the radius of SAM
+    """weights for the loss: shifted by chance, or the worst within `rho` (ours: reconstruction)"""
+    draws: Count = 2
+    """M, random shifts in a step (ours: reconstruction, from F2M's authors' code); for `noise`"""
+    rho: NonNegative = 0.05
+    """length of the step to the worst weights (ours: reconstruction, from the SAM paper); for `sam`"""
 
 
 class BoundedSettings(CrossEntropySettings):
     """Stage 2: re-balancing inside the flat region."""
 
     epochs: Count = 10
+    """passes over the training images (ours: reconstruction)"""
     optimisation: Optimisation = Optimisation(lr=1e-3, schedule="cosine")
+    """gradient descent of the flat weights (ours: reconstruction)"""
     sampling: Sampling = "balanced"
+    """how often an epoch has an image: as often in each class (paper: re-balanced; ours: the rule)"""
     distil: Literal["logits", "features"] = "logits"
-    distillation_weight: NonNegative = 1.0  # lambda_d
-    temperature: Positive = 2.0  # T
+    """what is compared with stage 1: posteriors, or features by squared difference (ours: reconstruction)"""
+    distillation_weight: NonNegative = 1.0
+    """lambda_d, weight of the distillation (ours: reconstruction)"""
+    temperature: Positive = 2.0
+    """T, divisor of the logits of both posteriors (ours: reconstruction); for `logits`"""
 
 
 class Settings(CommonSettings):
     """Two stages that share the flat region: its width b, and the layers it spans."""
 
     bound: NonNegative = 0.01
+    """b, width of the flat region for each single weight (ours: reconstruction, from F2M's authors' code)"""
     flat_layers: Count = 4
+    """last layers of the encoder in the region, besides the classifier (ours: reconstruction, as in F2M)"""
     stage1: FlatSettings = FlatSettings()
+    """stage 1: the search for a flat minimum (paper)"""
     stage2: BoundedSettings = BoundedSettings()
+    """stage 2: re-balancing inside the flat region (paper)"""
 
 
 def flat_weights(network: Network, layers: int) -> dict[str, nn.Parameter]:

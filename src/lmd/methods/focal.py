@@ -26,6 +26,7 @@ class Settings(CommonSettings):
     """One stage."""
 
     stage1: FocalSettings = FocalSettings()
+    """the one stage: focal loss (paper)"""
 
 
 def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:

@@ -45,20 +45,30 @@ class FlexibleSettings(CrossEntropySettings):
     """The one stage: how the active set begins and grows."""
 
     optimisation: Optimisation = Optimisation(optimiser="adam", lr=3e-4)
-    sampling: Literal["instance"] = "instance"  # Each image of the active set once an epoch.
-    anchor_scaling: Fraction = 0.1  # s: the anchors' imbalance, as a part of the training images'
+    """gradient descent of the stage, started anew after each query (authors' code)"""
+    sampling: Literal["instance"] = "instance"
+    """how often an epoch has an image of the active set: each once (authors' code)"""
+    anchor_scaling: Fraction = 0.1
+    """s: most images of a class at the start, as a part of the largest class (authors' code)"""
     anchor_minimum: Count = 2
+    """images of a class at the start, where s would give fewer (authors' code)"""
     warmup: Epochs = 30
+    """epochs before the first query (authors' code)"""
     patience: Epochs = 10
+    """epochs without a better accuracy on validation before a query (authors' code)"""
     query_ratio: Fraction = 0.1
+    """part of a class's pool that a query takes, times the difficulty of the class (authors' code)"""
     passes: Annotated[int, Field(ge=2)] = 10
+    """passes with dropout behind each BALD score (authors' code)"""
     dropout: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+    """probability of dropping a feature in those passes (ours: the authors' code has no dropout layer)"""
 
 
 class Settings(CommonSettings):
     """Flexible Sampling's settings."""
 
     stage1: FlexibleSettings = FlexibleSettings()
+    """the one stage: cross entropy on an active set that grows (paper)"""
 
 
 class FlexibleSampling(CrossEntropy):

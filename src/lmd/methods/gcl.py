@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lmd.data.feed.sampling import Sampling
 from lmd.errors import SettingsError, advising
 from lmd.losses.classification import cross_entropy
 from lmd.losses.cloud import angular_clouded_logits, clipped_noise, cloud_sizes, clouded_logits
@@ -44,30 +45,46 @@ class CloudSettings(CrossEntropySettings):
     """Stage 1: encoder and classifier."""
 
     scale: Positive = 30.0
+    """S, factor on the cosines (authors' code)"""
     margin: NonNegative = 0.0
-    mixup_alpha: NonNegative = 1.0  # 0: no mixup
+    """m, margin of the label: an angle in radians, or a cosine in the cosine form (authors' code)"""
+    mixup_alpha: NonNegative = 1.0
+    """alpha of mixup's Beta(alpha, alpha) (authors' code); 0: no mixup"""
 
 
 class CloudClassifierSettings(ClassifierSettings):
     """Stage 2: the classifier."""
 
     epochs: Count = 30
+    """passes over the cached features (authors' code: CIFAR)"""
     # The authors' rate of 0.1 enters their schedule as 0.02 of it, at its highest.
     optimisation: Optimisation = Optimisation(lr=0.002, weight_decay=2e-4, schedule="cosine_per_epoch")
+    """gradient descent of the classifier (authors' code with its default, --lr 0.1)"""
+    sampling: Sampling = "balanced"
+    """how often an epoch has an image's features: class-balanced draws (authors' code); paper: `cben`"""
     classifier: Literal["new", "kept"] = "kept"
-    scale: Positive | None = None  # None: 30 in the angular form, 20 in the cosine one
-    margin: NonNegative | None = None  # None: 0 in the angular form, 0.1 in the cosine one
+    """go on with the classifier of stage 1 (authors' code), or train a new one"""
+    scale: Positive | None = None
+    """S of stage 2 (authors' code); null: 30 in the angular form, 20 in the cosine form"""
+    margin: NonNegative | None = None
+    """m of stage 2 (authors' code); null: 0 in the angular form, 0.1 in the cosine form"""
     gamma: NonNegative = 1.0
+    """exponent of (1 - p) in the focal loss (authors' code)"""
 
 
 class Settings(CommonSettings):
     """Two stages with the same form of noise."""
 
     form: Form = "angular"
-    noise: NonNegative = 0.5  # a
-    easy_margin: bool = True  # The angular form shifts angles below pi/2 alone.
+    """what the noise shifts: the angle (paper of 2024, which LMD cites), or the cosine (paper of 2022)"""
+    noise: NonNegative = 0.5
+    """a, strength of the noise (authors' code)"""
+    easy_margin: bool = True
+    """shift angles below pi/2 alone (authors' code); for `angular`"""
     stage1: CloudSettings = CloudSettings()
+    """stage 1: encoder and classifier (paper)"""
     stage2: CloudClassifierSettings = CloudClassifierSettings()
+    """stage 2: the classifier on the frozen encoder (paper)"""
 
 
 class Cloud:
@@ -96,7 +113,7 @@ class CloudTraining(CrossEntropy):
         """Asks for a normalised classifier."""
         stage = settings.stage1
         super().__init__(settings, stage)
-        self.head = ("cosine", stage.scale)
+        self.wanted_classifier = ("cosine", stage.scale)
         self.mixup_alpha = stage.mixup_alpha
         self.cloud = Cloud(settings, counts, stage.scale, stage.margin)
 
@@ -132,7 +149,7 @@ class CloudClassifierTraining(ClassifierTraining):
         scale, margin = _SECOND[settings.form]
         self.scale = scale if stage.scale is None else stage.scale
         if stage.classifier == "new":
-            self.head = ("cosine", self.scale)
+            self.wanted_classifier = ("cosine", self.scale)
         self.stage = stage
         self.cloud = Cloud(settings, counts, self.scale, margin if stage.margin is None else stage.margin)
 
@@ -143,13 +160,13 @@ class CloudClassifierTraining(ClassifierTraining):
             SettingsError: stage 1 left no normalised classifier, as after `--from` a run of another kind.
         """
         super().prepare(context)
-        head = self.network.classifier
-        if not isinstance(head, CosineClassifier):
+        classifier = self.network.classifier
+        if not isinstance(classifier, CosineClassifier):
             raise SettingsError(
-                f"gcl goes on with a cosine classifier, stage 1 left {type(head).__name__}; "
+                f"gcl goes on with a cosine classifier, stage 1 left {type(classifier).__name__}; "
                 "set stage2.classifier=new"
             )
-        head.scale.fill_(self.scale)
+        classifier.scale.fill_(self.scale)
 
     def criterion(self, logits: Tensor, labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the focal loss of the clouded logits."""

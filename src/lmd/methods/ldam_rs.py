@@ -33,17 +33,23 @@ BUDGETS = budgets()
 class LdamSettings(CrossEntropySettings):
     """A stage of LDAM."""
 
-    sampling: Sampling = "balanced"  # The authors' RS is effective_number; not used by drw.
+    sampling: Sampling = "balanced"
+    """rule of rs and drs (ours: balanced, as the LMD paper's RS; authors' code: effective_number)"""
     rebalance: Literal["rs", "drs", "drw"] = "rs"
-    switch: Fraction = 0.8  # Where drs and drw begin, as a part of the epochs.
+    """balance from the start (LMD paper), from the switch on (drs), or by weights from the switch on (drw)"""
+    switch: Fraction = 0.8
+    """where drs and drw begin, as a part of the epochs (authors' code: epoch 160 of 200)"""
     max_margin: NonNegative = 0.5
+    """m_max, margin of the rarest class, a difference of cosines (authors' code)"""
     scale: Positive = 30.0
+    """S, factor on the cosines (authors' code)"""
 
 
 class Settings(CommonSettings):
     """One stage."""
 
     stage1: LdamSettings = LdamSettings()
+    """the one stage: a normalised classifier with margins (paper)"""
 
 
 class LdamTraining(CrossEntropy):
@@ -53,7 +59,7 @@ class LdamTraining(CrossEntropy):
         """Derives margins and weights from the counts."""
         super().__init__(common, stage)
         self.stage = stage
-        self.head = ("cosine", stage.scale)
+        self.wanted_classifier = ("cosine", stage.scale)
         self.margins = ldam_margins(torch.from_numpy(counts), stage.max_margin)
         self.weights = torch.from_numpy(effective_weights(counts))
 

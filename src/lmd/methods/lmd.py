@@ -66,15 +66,15 @@ class Settings(CommonSettings):
     without: Literal["none", "rrl", "icc", "vfc", "fdc"] = "none"
     """the part that an ablation leaves out (paper, section 4.6)"""
     stage1: RelationSettings = RelationSettings()
-    """stage 1, RRL (section 3.3)"""
+    """stage 1: RRL (paper, section 3.3)"""
     iterations: Annotated[int, Field(ge=0)] = 200
     """J, iterations of M-step and E-step (authors' code: 200); 0: one M-step alone"""
     statistics: StatisticsSettings = StatisticsSettings()
-    """the class Gaussians (section 3.4.2)"""
+    """stage 2, ICC: the class Gaussians (paper, section 3.4.2)"""
     m_step: MStepSettings = MStepSettings()
-    """training of the classifier (sections 3.4.1 and 3.4.2)"""
+    """stage 2, ICC: training of the classifier (paper, sections 3.4.1 and 3.4.2)"""
     e_step: EStepSettings = EStepSettings()
-    """training of the encoder, with FDC (section 3.4.3)"""
+    """stage 2, ICC: training of the encoder, with FDC (paper, section 3.4.3)"""
 
 
 PAPER = "Pan et al., arXiv 2502.03238 (2025); conference version MICCAI 2023"

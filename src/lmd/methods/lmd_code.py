@@ -51,7 +51,7 @@ class Settings(lmd.Settings):
     """LMD's settings, and when the consistency starts."""
 
     stage1: CodeRelationSettings = CodeRelationSettings()
-    """stage 1, RRL"""
+    """stage 1: RRL (paper, section 3.3)"""
 
 
 class CodeRelationLearning(RelationLearning):

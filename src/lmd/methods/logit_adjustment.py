@@ -33,8 +33,11 @@ class Settings(CommonSettings):
     """Cross entropy and an adjustment, or one stage that has it in its loss."""
 
     variant: Literal["post_hoc", "loss"] = "post_hoc"
+    """adjust the trained classifier (ours; the paper has both), or train with the prior in the loss"""
     tau: NonNegative | None = 1.0
+    """factor on log pi_k (paper: 1); null: the best of 0, 0.1 ... 3 on validation (ours), for `post_hoc`"""
     stage1: CrossEntropySettings = CrossEntropySettings()
+    """stage 1: cross entropy, plain or with the prior (paper)"""
 
     @field_validator("tau")
     @classmethod

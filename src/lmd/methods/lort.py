@@ -32,17 +32,24 @@ class LortSettings(ClassifierSettings):
     """Stage 2: the classifier goes on with over-smoothed labels."""
 
     epochs: Count = 20
+    """passes over the cached features (authors' code)"""
     optimisation: Optimisation = Optimisation(lr=5e-4, schedule="cosine")
+    """gradient descent of the classifier (authors' code, there at batch 64)"""
     sampling: Sampling = "instance"
+    """how often an epoch has an image's features: each once (authors' code), or by another rule"""
     classifier: Literal["new", "kept"] = "kept"
+    """go on with the classifier of stage 1 (authors' code), or train a new one"""
     smoothing: Decay = 0.98
+    """d, share of the target that all classes have alike (authors' code: CIFAR-100-LT)"""
 
 
 class Settings(CommonSettings):
     """Two stages: cross entropy, then the classifier."""
 
     stage1: CrossEntropySettings = CrossEntropySettings()
+    """stage 1: cross entropy (paper)"""
     stage2: LortSettings = LortSettings()
+    """stage 2: the classifier, on over-smoothed labels (paper)"""
 
 
 class Retargeting(ClassifierTraining):

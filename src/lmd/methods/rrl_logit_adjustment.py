@@ -1,8 +1,8 @@
 """RRL + logit adjustment: LMD's first stage, then s_k - tau log pi_k, without any further training.
 
-Pan et al., arXiv 2502.03238 (stage 1, see eq. 3-5); Menon et al., "Long-tail learning via logit adjustment",
-ICLR 2021 (stage 2). It answers what ICC adds to the cheapest correction there is. `--from` an LMD run takes
-LMD's own encoder and classifier of stage 1 over.
+Pan et al., arXiv 2502.03238 (stage 1; see eq. 3 to eq. 5); Menon et al., "Long-tail learning via logit
+adjustment", ICLR 2021 (stage 2). It shows what ICC adds to the cheapest correction there is. `--from` an LMD
+run takes LMD's own encoder and classifier of stage 1 over.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ class Settings(CommonSettings):
     """RRL as in `lmd`, and how strong the adjustment is."""
 
     stage1: RelationSettings = RelationSettings()
-    tau: NonNegative | None = 1.0  # None: the best of 0, 0.1 ... 3 on validation
+    """stage 1: RRL, as in `lmd` (LMD paper, section 3.3)"""
+    tau: NonNegative | None = 1.0
+    """factor on log pi_k (paper of Menon et al.: 1); null: the best of 0, 0.1 ... 3 on validation (ours)"""
 
 
 def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:

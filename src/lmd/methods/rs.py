@@ -26,12 +26,14 @@ class ResamplingSettings(CrossEntropySettings):
     """Cross entropy, class-balanced."""
 
     sampling: Sampling = "balanced"
+    """how often an epoch has an image: as often in each class (paper, q = 0), or by another rule"""
 
 
 class Settings(CommonSettings):
     """One stage."""
 
     stage1: ResamplingSettings = ResamplingSettings()
+    """the one stage: cross entropy on resampled images (paper)"""
 
 
 def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:

@@ -35,17 +35,24 @@ class SeesawSettings(CrossEntropySettings):
     """A stage of Seesaw loss."""
 
     p: NonNegative = 0.8
+    """exponent of the ratio of counts, which spares rarer classes (paper)"""
     q: NonNegative = 2.0
+    """exponent of the ratio of probabilities, which undoes that for mistakes (paper)"""
     epsilon: Positive = 1e-2
-    counts: Literal["online", "prior"] = "online"  # Labels seen so far, or those of the training set.
+    """least probability of the label in that ratio (authors' code: mmpretrain)"""
+    counts: Literal["online", "prior"] = "online"
+    """labels that are counted: those seen so far (paper), or all of the training set (ours)"""
     classifier: Literal["linear", "cosine"] = "linear"
-    scale: Positive = 20.0  # Of the cosine classifier.
+    """a linear classifier (authors' code: mmpretrain), or a normalised one (paper)"""
+    scale: Positive = 20.0
+    """factor on the cosines of the normalised classifier (paper)"""
 
 
 class Settings(CommonSettings):
     """One stage."""
 
     stage1: SeesawSettings = SeesawSettings()
+    """the one stage: Seesaw loss (paper)"""
 
 
 class SeesawTraining(CrossEntropy):
@@ -58,7 +65,7 @@ class SeesawTraining(CrossEntropy):
         self.online = stage.counts == "online"
         self.counts = torch.zeros(len(counts), dtype=torch.int64) if self.online else torch.from_numpy(counts)
         if stage.classifier == "cosine":
-            self.head = ("cosine", stage.scale)
+            self.wanted_classifier = ("cosine", stage.scale)
 
     def prepare(self, context: StageContext) -> None:
         """Moves the counts to the device, and says where they will not show what is rare."""

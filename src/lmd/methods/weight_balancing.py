@@ -38,25 +38,35 @@ class DecaySettings(CrossEntropySettings):
     """Stage 1: cross entropy with strong weight decay."""
 
     optimisation: Optimisation = Optimisation(weight_decay=5e-3)
+    """gradient descent of the stage (decay: authors' code, CIFAR100-LT; the rest: as in `ce`)"""
 
 
 class BalancingSettings(ClassifierSettings):
     """Stage 2: the class-balanced loss on the kept classifier."""
 
     epochs: Count = 10
+    """passes over the cached features (authors' code)"""
     optimisation: Optimisation = Optimisation(lr=0.01, weight_decay=0.1, schedule="cosine")
+    """gradient descent of the classifier (authors' code)"""
     sampling: Sampling = "instance"
+    """how often an epoch has an image's features: each once (authors' code), or by another rule"""
     classifier: Literal["new", "kept"] = "kept"
+    """go on with the classifier of stage 1 (paper), or train a new one"""
     cb_form: Literal["weighted_ce", "bce"] = "weighted_ce"
+    """class-balanced loss: cross entropy (ours), or binary cross entropy of the softmax (authors' code)"""
     beta: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9999
-    max_norm: Fraction = 0.1  # delta's place between the smallest norm (0) and the largest (1)
+    """beta of the effective number of images, (1 - beta^n) / (1 - beta) (authors' code)"""
+    max_norm: Fraction = 0.1
+    """delta's place between the smallest norm of a class (0) and the largest (1) (authors' code)"""
 
 
 class Settings(CommonSettings):
     """Two stages: weight decay, then the balanced classifier."""
 
     stage1: DecaySettings = DecaySettings()
+    """stage 1: cross entropy with strong weight decay (paper)"""
     stage2: BalancingSettings = BalancingSettings()
+    """stage 2: the classifier, class-balanced and bounded (paper)"""
 
 
 class WeightBalancing(ClassifierTraining):

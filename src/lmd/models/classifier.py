@@ -69,12 +69,12 @@ CLASSIFIERS: dict[str, type[nn.Module]] = {
 
 
 def build_classifier(
-    head: str, channels: int, num_classes: int, seed: int, scale: float | None = None
+    kind: str, channels: int, num_classes: int, seed: int, scale: float | None = None
 ) -> nn.Module:
-    """Returns a new classifier; `head` is "linear", "cosine" (with a `scale`) or "prototype"."""
-    if head == "cosine" and scale is not None:
+    """Returns a new classifier; `kind` is "linear", "cosine" (with a `scale`) or "prototype"."""
+    if kind == "cosine" and scale is not None:
         return CosineClassifier(channels, num_classes, seed, scale)
-    return CLASSIFIERS[head](channels, num_classes, seed)
+    return CLASSIFIERS[kind](channels, num_classes, seed)
 
 
 def classifier_kind(classifier: nn.Module) -> str:

@@ -66,10 +66,10 @@ def linear_classifier(context: StageContext) -> LinearClassifier:
     Raises:
         SettingsError: it is of another kind.
     """
-    head = context.network.classifier
-    if not isinstance(head, LinearClassifier):
-        raise SettingsError(f"this needs a linear classifier in stage 1, found {type(head).__name__}")
-    return head
+    classifier = context.network.classifier
+    if not isinstance(classifier, LinearClassifier):
+        raise SettingsError(f"this needs a linear classifier in stage 1, found {type(classifier).__name__}")
+    return classifier
 
 
 def choose_tau(

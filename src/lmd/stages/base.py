@@ -81,11 +81,11 @@ class SupervisedSettings(Settings):
     """A supervised stage: how long, how it is optimised, and which images it sees how often."""
 
     epochs: Count = 100
-    """passes over the training set (authors' code of LMD: 100)"""
+    """passes over the training images (authors' code of LMD: 100)"""
     optimisation: Optimisation = Optimisation()
-    """SGD of this stage (rate: paper, section 4.2; momentum: authors' code)"""
+    """gradient descent of the stage (rate: LMD paper, section 4.2; the rest: authors' code of LMD)"""
     sampling: Sampling = "instance"
-    """how often an image is seen: each once, or by a rule of class balance (`lmd.data.feed.sampling`)"""
+    """how often an epoch has an image: each once (paper), or by another rule"""
 
 
 class Supervised:
@@ -93,12 +93,13 @@ class Supervised:
 
     Override `order` (which images, in which sequence), `loss` (a dict of named terms; "total" is
     back-propagated, all are logged), `views` or `view_names` (what of a batch the loss is given) and
-    `after_step`. A method with another classifier names it in `head`.
+    `after_step`. A method with another classifier names it in `wanted_classifier`.
     """
 
     name = "stage1"
     view_names: tuple[str, ...] = ("weak",)
-    head: tuple[str, float | None] | None = None  # Kind and scale of a new classifier; None keeps the old.
+    # Kind and scale of the classifier that the stage begins with; None keeps the one it is given.
+    wanted_classifier: tuple[str, float | None] | None = None
 
     def __init__(self, common: CommonSettings, stage: SupervisedSettings) -> None:
         """Keeps the settings; nothing is built before `prepare`."""
@@ -112,8 +113,9 @@ class Supervised:
         """Takes the network over, gives it its classifier and makes the optimiser."""
         self.context = context
         self.network = context.network
-        if self.head is not None:
-            new_classifier(context, *self.head, seed=derive_seed(self.common.seed, self.name, "head"))
+        if self.wanted_classifier is not None:
+            seed = derive_seed(self.common.seed, self.name, "head")
+            new_classifier(context, *self.wanted_classifier, seed)
         self.optimiser = build_optimiser(self.trained(), self.optimisation, self.common)
 
     def trained(self) -> nn.Module:
@@ -201,6 +203,6 @@ def new_classifier(context: StageContext, kind: str, scale: float | None, seed: 
     """Gives the network of a stage a new classifier of its classes, and returns it."""
     network = context.network
     channels = num_features(network.encoder)
-    head = build_classifier(kind, channels, context.train.num_classes, seed, scale)
-    network.classifier = head.to(context.runtime.device)
+    classifier = build_classifier(kind, channels, context.train.num_classes, seed, scale)
+    network.classifier = classifier.to(context.runtime.device)
     return network.classifier

@@ -25,9 +25,13 @@ class ClassifierSettings(SupervisedSettings):
     """A classifier on frozen features: 10 epochs of SGD, class-balanced (Kang et al., ICLR 2020)."""
 
     epochs: Count = 10
+    """passes over the cached features (authors' code of Kang et al.)"""
     optimisation: Optimisation = Optimisation(lr=0.1, weight_decay=5e-4, schedule="cosine")
+    """gradient descent of the classifier (ours: Kang et al. have a rate of 0.2 at batch 512)"""
     sampling: Sampling = "balanced"
+    """how often an epoch has an image's features: balanced (paper of Kang et al.), or by another rule"""
     classifier: Literal["new", "kept"] = "new"
+    """train a new classifier (paper of Kang et al.), or go on with that of stage 1"""
 
 
 class ClassifierTraining(Supervised):
@@ -39,10 +43,10 @@ class ClassifierTraining(Supervised):
         """Keeps the settings; a new classifier is linear unless a subclass says otherwise."""
         super().__init__(common, stage)
         self.features: Tensor | None = None
-        if stage.classifier == "new" and self.head is None:
-            self.head = ("linear", None)
+        if stage.classifier == "new" and self.wanted_classifier is None:
+            self.wanted_classifier = ("linear", None)
         elif stage.classifier == "kept":
-            self.head = None
+            self.wanted_classifier = None
 
     def trained(self) -> nn.Module:
         """Returns the classifier."""

@@ -15,6 +15,7 @@ class CrossEntropySettings(SupervisedSettings):
     """A stage of cross entropy; `view` is what the network sees."""
 
     view: Literal["weak", "strong", "clean"] = "weak"
+    """what the network sees: flips (ours: the LMD paper does not say), LMD's strong view, or no change"""
 
 
 class CrossEntropy(Supervised):

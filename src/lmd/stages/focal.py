@@ -20,8 +20,11 @@ class FocalSettings(CrossEntropySettings):
     """A stage of focal loss."""
 
     form: Literal["softmax", "sigmoid"] = "softmax"
+    """one softmax (ours: the LMD paper does not say), or a sigmoid for each class (paper)"""
     gamma: NonNegative = 2.0
-    alpha: Fraction | None = None  # Weight of the label's sigmoid; the others weigh 1 - alpha.
+    """exponent of (1 - p), the weight of an image (paper)"""
+    alpha: Fraction | None = None
+    """weight of the label's sigmoid, 1 - alpha that of the others (paper of focal loss: 0.25; ours: none)"""
 
     @field_validator("alpha")
     @classmethod

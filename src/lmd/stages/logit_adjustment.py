@@ -30,13 +30,13 @@ class LogitAdjustment(Adjustment):
 
     def adjust(self) -> Losses:
         """Changes the bias."""
-        head = linear_classifier(self.context)
-        weight, bias = head.weight, head.bias.detach().clone()
+        classifier = linear_classifier(self.context)
+        weight, bias = classifier.weight, classifier.bias.detach().clone()
         prior = log_prior(torch.from_numpy(self.context.train.counts)).to(bias)
         tau = self.tau
         if tau is None:
             tau = choose_tau(
                 self.context, lambda z, tau: nn.functional.linear(z, weight, bias - tau * prior), highest=3.0
             )
-        head.bias.copy_(bias - tau * prior)
+        classifier.bias.copy_(bias - tau * prior)
         return {"tau": tau}

@@ -38,19 +38,19 @@ class RelationSettings(SupervisedSettings):
     }
 
     consistency_weight: NonNegative = 10.0
-    """lambda_1, weight of the three consistency terms (paper, section 4.2)"""
+    """lambda_1, weight of the three consistency terms (LMD paper, section 4.2)"""
     ramp_epochs: NonNegative = 0.0
-    """epochs over which lambda_1 grows linearly from 0 (ours); 0: full from the first step (paper)"""
+    """epochs over which lambda_1 grows linearly from 0 (ours); 0: full from the first step (LMD paper)"""
     teacher_decay: Decay = 0.999
-    """limit of the teacher's moving average, per step (authors' code)"""
+    """limit of the teacher's moving average, per step (authors' code of LMD)"""
     gram_norm: GramNorm = "row_l2"
-    """scale of the Gram matrices: rows of length 1 (authors' code), of the whole matrix, or raw (paper)"""
+    """scaling of a Gram matrix: rows (authors' code of LMD) or the whole to length 1, or none (LMD paper)"""
     kl: Direction = "teacher_student"
-    """direction of the divergence: KL(teacher, student) (authors' code), as eq. 3 prints it, or their mean"""
+    """KL(teacher, student) (authors' code of LMD), KL(student, teacher) (LMD paper, eq. 3), or their mean"""
     ce_view: Literal["weak", "strong", "both"] = "weak"
-    """view that the cross entropy sees (paper: weak; authors' code: strong)"""
+    """view that the cross entropy sees (LMD paper: weak; authors' code of LMD: strong)"""
     stage2_from: Literal["student", "teacher"] = "student"
-    """network that stage 2 starts from (authors' code: student)"""
+    """network that stage 2 starts from (authors' code of LMD: student)"""
 
 
 class RelationLearning(Supervised):
