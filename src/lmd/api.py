@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lmd.errors import SettingsError
+from lmd.errors import SettingsError, suggest
 from lmd.parallel import Progress as Steps
 from lmd.parallel import quiet
 from lmd.run import RunFolder
@@ -75,7 +76,7 @@ def train(
     data: Dataset | Path | str,
     *,
     out: Path | str,
-    method: str | None = None,
+    method: Path | str | None = None,
     budget: str = BUDGET,
     recipe: Path | str | None = None,
     settings: Mapping[str, Any] | Sequence[str] = (),
@@ -97,7 +98,7 @@ def train(
         method: a name that `lmd methods` lists, or the path of a .py file (default: "lmd").
         budget: the schedule: "smoke" (seconds), "short" (hours on two cores) or "paper".
         recipe: a YAML file of settings.
-        settings: names and values, {"stage1.epochs": 3}, or texts as `--set` takes them.
+        settings: names and values, {"stage1.epochs": 3}, or one or several texts as `--set` takes them.
         seed: the seed of every random draw (default: the recipe's, or 42).
         weights: a safetensors file for the encoder.
         partial_weights: accept weights that lack some tensors.
@@ -119,7 +120,8 @@ def train(
         name, resolved = _saved_choice(Path(out))
     else:
         file = None if recipe is None else Path(recipe)
-        name, resolved = choose(method, budget, file, flags, _overrides(settings))
+        named = None if method is None else str(method)
+        name, resolved = choose(named, budget, file, flags, _overrides(settings))
     first = None if start is None else _run(start)
     folder = training.train(
         _dataset(data), name, resolved, Path(out), start=first, resume=resume, progress=progress
@@ -166,11 +168,27 @@ def _saved_choice(out: Path) -> tuple[str, CommonSettings]:
 
 def _overrides(settings: Mapping[str, Any] | Sequence[str]) -> list[str]:
     """Settings as `--set` writes them."""
+    if isinstance(settings, str):
+        return [settings]
     if isinstance(settings, Mapping):
-        from lmd.fields import as_yaml, leaf_values
+        from lmd.fields import leaf_values
 
-        return [f"{name}={as_yaml(value)}" for name, value in leaf_values(settings)]
+        return [f"{name}={_written(name, value)}" for name, value in leaf_values(settings)]
     return list(settings)
+
+
+def _written(name: str, value: Any) -> str:
+    """A value as `--set` writes it; numpy's numbers and paths are as good as plain ones."""
+    from yaml import YAMLError
+
+    from lmd.fields import as_yaml
+
+    plain = value.item() if hasattr(value, "item") else value
+    try:
+        return as_yaml(str(plain) if isinstance(plain, Path) else plain)
+    except YAMLError as error:
+        kind = type(value).__name__
+        raise SettingsError(f"setting {name}: a {kind} is no value that a setting can have") from error
 
 
 def evaluate(
@@ -232,10 +250,17 @@ def reproduce(
         say: called with a line for each run.
         watcher: what shows how far each training is.
         options: the fields of `lmd.experiments.request.Request`, such as `seeds=3` or `budget="short"`.
+
+    Raises:
+        SettingsError, DataError: one line on what is wrong, before anything is trained.
     """
     from lmd.experiments.engine import reproduce as run_experiment
     from lmd.experiments.request import Request
 
+    known = [field.name for field in fields(Request) if field.name not in ("name", "data", "out")]
+    for option in options:
+        if option not in known:
+            raise SettingsError(f"unknown option '{option}'{suggest(option, known)}")
     folders = [str(data)] if isinstance(data, str | Path) else [str(folder) for folder in data]
     return run_experiment(Request(name, folders, Path(out), **options), say, watcher)
 
