@@ -109,6 +109,7 @@ def train(
     Raises:
         SettingsError, DataError, CheckpointError: one line on what is wrong, before anything is trained.
     """
+    from lmd.fields import as_overrides
     from lmd.reporting.card import write_card
     from lmd.reporting.page import write_report
     from lmd.training import start as training
@@ -121,7 +122,7 @@ def train(
     else:
         file = None if recipe is None else Path(recipe)
         named = None if method is None else str(method)
-        name, resolved = choose(named, budget, file, flags, _overrides(settings))
+        name, resolved = choose(named, budget, file, flags, as_overrides(settings))
     first = None if start is None else _run(start)
     folder = training.train(
         _dataset(data), name, resolved, Path(out), start=first, resume=resume, progress=progress
@@ -164,31 +165,6 @@ def _saved_choice(out: Path) -> tuple[str, CommonSettings]:
 
     saved = read_identity(RunFolder(out))
     return saved["method"], resolve(methods.load(saved["method"]).Settings, saved["settings"])
-
-
-def _overrides(settings: Mapping[str, Any] | Sequence[str]) -> list[str]:
-    """Settings as `--set` writes them."""
-    if isinstance(settings, str):
-        return [settings]
-    if isinstance(settings, Mapping):
-        from lmd.fields import leaf_values
-
-        return [f"{name}={_written(name, value)}" for name, value in leaf_values(settings)]
-    return list(settings)
-
-
-def _written(name: str, value: Any) -> str:
-    """A value as `--set` writes it; numpy's numbers and paths are as good as plain ones."""
-    from yaml import YAMLError
-
-    from lmd.fields import as_yaml
-
-    plain = value.item() if hasattr(value, "item") else value
-    try:
-        return as_yaml(str(plain) if isinstance(plain, Path) else plain)
-    except YAMLError as error:
-        kind = type(value).__name__
-        raise SettingsError(f"setting {name}: a {kind} is no value that a setting can have") from error
 
 
 def evaluate(
