@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lmd.errors import SettingsError
+from lmd.errors import SettingsError, suggest
 from lmd.parallel import Steps, quiet
 from lmd.run import RunFolder
 
@@ -74,7 +75,7 @@ def train(
     data: Dataset | Path | str,
     *,
     out: Path | str,
-    method: str | None = None,
+    method: Path | str | None = None,
     budget: str = BUDGET,
     recipe: Path | str | None = None,
     settings: Mapping[str, Any] | Sequence[str] = (),
@@ -96,7 +97,7 @@ def train(
         method: a name that `lmd methods` lists, or the path of a .py file (default: "lmd").
         budget: the schedule: "smoke" (seconds), "short" (hours on two cores) or "paper".
         recipe: a YAML file of settings.
-        settings: names and values, {"stage1.epochs": 3}, or texts as `--set` takes them.
+        settings: names and values, {"stage1.epochs": 3}, or one or several texts as `--set` takes them.
         seed: the seed of every random draw (default: the recipe's, or 42).
         weights: a safetensors file for the encoder.
         partial_weights: accept weights that lack some tensors.
@@ -107,6 +108,7 @@ def train(
     Raises:
         SettingsError, DataError, CheckpointError: one line on what is wrong, before anything is trained.
     """
+    from lmd.fields import as_overrides
     from lmd.reporting.card import write_card
     from lmd.reporting.page import write_report
     from lmd.training import start as training
@@ -118,7 +120,8 @@ def train(
         name, resolved = _saved_choice(Path(out))
     else:
         file = None if recipe is None else Path(recipe)
-        name, resolved = choose(method, budget, file, flags, _overrides(settings))
+        named = None if method is None else str(method)
+        name, resolved = choose(named, budget, file, flags, as_overrides(settings))
     first = None if start is None else _run(start)
     folder = training.train(
         _dataset(data), name, resolved, Path(out), start=first, resume=resume, progress=progress
@@ -161,15 +164,6 @@ def _saved_choice(out: Path) -> tuple[str, CommonSettings]:
 
     saved = read_identity(RunFolder(out))
     return saved["method"], resolve(methods.load(saved["method"]).Settings, saved["settings"])
-
-
-def _overrides(settings: Mapping[str, Any] | Sequence[str]) -> list[str]:
-    """Settings as `--set` writes them."""
-    if isinstance(settings, Mapping):
-        from lmd.fields import as_yaml, leaf_values
-
-        return [f"{name}={as_yaml(value)}" for name, value in leaf_values(settings)]
-    return list(settings)
 
 
 def evaluate(
@@ -231,10 +225,17 @@ def reproduce(
         say: called with a line for each run.
         watcher: what shows how far each training is.
         options: the fields of `lmd.experiments.request.Request`, such as `seeds=3` or `budget="short"`.
+
+    Raises:
+        SettingsError, DataError: one line on what is wrong, before anything is trained.
     """
     from lmd.experiments.engine import reproduce as run_experiment
     from lmd.experiments.request import Request
 
+    known = [field.name for field in fields(Request) if field.name not in ("name", "data", "out")]
+    for option in options:
+        if option not in known:
+            raise SettingsError(f"unknown option '{option}'{suggest(option, known)}")
     folders = [str(data)] if isinstance(data, str | Path) else [str(folder) for folder in data]
     return run_experiment(Request(name, folders, Path(out), **options), say, watcher)
 

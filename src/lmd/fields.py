@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeGuard, cast, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel
+
+from lmd.errors import SettingsError
 
 
 def groups_of(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
@@ -89,3 +92,28 @@ def _choices(annotation: Any) -> str:
 def as_yaml(value: Any) -> str:
     """Returns a value as `--set` and recipes write it."""
     return yaml.safe_dump(value, default_flow_style=True).removesuffix("\n").removesuffix("\n...")
+
+
+def as_overrides(settings: Mapping[str, Any] | Sequence[str]) -> list[str]:
+    """Returns settings as `--set` takes them: one text or several, or names and values, nested or not.
+
+    Raises:
+        SettingsError: a value is of a kind that no setting has.
+
+    >>> as_overrides({"stage1": {"epochs": 5}, "m_step.l2": 0.1}), as_overrides("size=64")
+    (['stage1.epochs=5', 'm_step.l2=0.1'], ['size=64'])
+    """
+    if isinstance(settings, str):
+        return [settings]
+    if isinstance(settings, Mapping):
+        return [f"{name}={_written(name, value)}" for name, value in leaf_values(settings)]
+    return list(settings)
+
+
+def _written(name: str, value: Any) -> str:
+    """A value as `--set` writes it; numpy's numbers and paths are as good as plain ones."""
+    plain = value.item() if hasattr(value, "item") else value
+    try:
+        return as_yaml(str(plain) if isinstance(plain, Path) else plain)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"setting {name}: {type(value).__name__} is no kind of value for it") from error

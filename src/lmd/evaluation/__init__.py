@@ -1,1 +1,87 @@
 """Judging a model: predictions, metrics, intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lmd.errors import DataError
+from lmd.evaluation.evaluate import evaluate as _evaluate
+from lmd.evaluation.results import Evaluation
+from lmd.evaluation.uncertainty import DRAWS
+
+__all__ = ["Evaluation", "measure"]
+
+_ROUNDING = 0.01  # How far from 1 the probabilities of a case may add up: half precision has 3 digits.
+
+
+def measure(
+    labels: Any,
+    probabilities: Any,
+    groups: Any = None,
+    *,
+    classes: Sequence[str] | None = None,
+    bands: Mapping[str, Sequence[str]] | None = None,
+    split: str = "test",
+    draws: int = DRAWS,
+) -> Evaluation:
+    """Returns every metric of some predictions with its 95% interval; no files are needed.
+
+    The numbers are those of `lmd.evaluate` on the same cases in the same order.
+
+    Args:
+        labels: the true class of each case, 0 to K-1: [N].
+        probabilities: of each case and class: [N, K]; arrays, lists, or tensors on the CPU.
+        groups: which cases belong together (one patient, one lesion): [N]; they are drawn together.
+        classes: the names of the classes, in the order of the columns (default: "0", "1", ...).
+        bands: names of classes by frequency band, such as {"head": [...], "tail": [...]}.
+        split: what the cases are called in the result.
+        draws: bootstrap samples behind each interval.
+
+    Raises:
+        DataError: the parts do not fit together, or are no labels or probabilities.
+
+    >>> result = measure([0, 0, 0, 1], [[0.9, 0.1], [0.8, 0.2], [0.4, 0.6], [0.3, 0.7]], draws=100)
+    >>> round(result.metrics["bacc"].value, 4), result.confusion
+    (0.8333, [[2, 1], [0, 1]])
+    """
+    shares, truth = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    _check_probabilities(shares)
+    names = [str(k) for k in range(shares.shape[1])] if classes is None else list(classes)
+    _check_labels(truth, shares, names)
+    members = np.arange(len(truth)) if groups is None else np.asarray(groups)
+    if members.shape != truth.shape:
+        raise DataError(f"there are {len(truth)} labels, but groups of shape {members.shape}")
+    table = pd.DataFrame(shares, columns=[f"p_{name}" for name in names])
+    table = table.assign(
+        id=[f"{row:012d}" for row in range(len(truth))], label=np.array(names)[truth], group=members
+    )
+    by_band = {band: list(some) for band, some in (bands or {}).items()}
+    if unknown := [name for some in by_band.values() for name in some if name not in names]:
+        raise DataError(f"a band has the class '{unknown[0]}', which is none of {names}")
+    return _evaluate(table, names, by_band, split, draws)
+
+
+def _check_probabilities(probabilities: np.ndarray) -> None:
+    if probabilities.ndim != 2 or len(probabilities) == 0:
+        raise DataError(f"probabilities must be [cases, classes], found shape {probabilities.shape}")
+    right = (probabilities >= 0).all(1) & (np.abs(probabilities.sum(1) - 1) <= _ROUNDING)
+    if not right.all():
+        row = int(np.flatnonzero(~right)[0])
+        raise DataError(
+            f"the probabilities of case {row} are not from 0 to 1 with a sum of 1; of logits, take the "
+            f"softmax first (found {probabilities[row].tolist()})"
+        )
+
+
+def _check_labels(labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str]) -> None:
+    cases, num_classes = probabilities.shape
+    if labels.shape != (cases,):
+        raise DataError(f"there are probabilities of {cases} cases, but labels of shape {labels.shape}")
+    if len(set(names)) != num_classes or len(names) != num_classes:
+        raise DataError(f"there are probabilities of {num_classes} classes, but the names are {names}")
+    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= num_classes:
+        raise DataError(f"labels must be whole numbers from 0 to {num_classes - 1}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from lmd.errors import DataError, SettingsError, suggest
 from lmd.runtime import derive_seed
 
 Sampling = Literal[
@@ -72,6 +74,67 @@ def sampling_order(
     per_image = (shares / counts)[inverse]
     drawn = _generator(kind, seed, epoch).choice(len(labels), len(labels), p=per_image / per_image.sum())
     return _shard(drawn, rank, world)
+
+
+class OrderSampler:
+    """The orders of this module as the `sampler` of a torch DataLoader, for labels of any kind.
+
+        sampler = OrderSampler(labels, kind="balanced", seed=0)
+        loader = DataLoader(images, batch_size=32, sampler=sampler)
+        for epoch in range(10):
+            sampler.set_epoch(epoch)  # Without it every epoch has the same order.
+            for batch in loader: ...
+
+    An order depends on (labels, kind, seed, epoch) alone. Workers of the loader do not change it.
+
+    >>> sampler = OrderSampler(["a", "a", "a", "b"], kind="class_aware")
+    >>> len(sampler), list(sampler).count(3)  # The one image of class b is half of the epoch.
+    (4, 2)
+    """
+
+    def __init__(
+        self, labels: Any, kind: Sampling = "balanced", seed: int = 0, *,
+        epochs: int = 1, rank: int = 0, world: int = 1,
+    ) -> None:  # fmt: skip
+        """Keeps the labels.
+
+        Args:
+            labels: the class of each image, a sequence of length N: numbers, texts, or a tensor on the CPU.
+            kind: the rule of sampling; see `sampling_order`.
+            seed: the seed of every draw.
+            epochs: the length of the training; for "progressive", which moves from its first to its last.
+            rank: the number of this process, from 0.
+            world: the number of processes; each takes its share of one order.
+
+        Raises:
+            SettingsError: there is no such rule.
+            DataError: the labels are none, or no plain sequence.
+        """
+        if kind not in get_args(Sampling):
+            raise SettingsError(f"unknown sampling '{kind}'{suggest(kind, get_args(Sampling))}")
+        self.labels = np.asarray(labels)
+        if self.labels.ndim != 1 or len(self.labels) == 0:
+            raise DataError(f"a sampler needs one label for each image, found shape {self.labels.shape}")
+        self.kind, self.seed, self.epochs = kind, seed, epochs
+        self.rank, self.world = rank, world
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Says which epoch comes next, from 0."""
+        self.epoch = epoch
+
+    def order(self) -> np.ndarray:
+        """Returns the rows of the present epoch."""
+        progress = min(1.0, self.epoch / max(self.epochs - 1, 1))
+        return sampling_order(self.kind, self.labels, self.seed, self.epoch, self.rank, self.world, progress)
+
+    def __iter__(self) -> Iterator[int]:
+        """Yields the rows of the present epoch."""
+        return iter(self.order().tolist())
+
+    def __len__(self) -> int:
+        """The draws of an epoch: as many as images, divided among the processes."""
+        return -(-len(self.labels) // self.world)
 
 
 def class_shares(kind: Sampling, counts: np.ndarray, progress: float = 0.0) -> np.ndarray:
