@@ -1,7 +1,4 @@
-"""What the pages name exists: modules, files and settings; the code on the page about own methods is the example's.
-
-Pages that others are rewriting (`TO_REWRITE` of tests/test_words.py) are left out.
-"""
+"""What the pages name exists: modules, files and settings; the code of methods/own.md is the example's."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ import pytest
 
 from lmd import methods
 from lmd.fields import setting_names
-from tests.test_words import PAGES, ROOT, TO_REWRITE, name_of
+from tests.test_words import PAGES, ROOT, name_of
 
 EXAMPLE = ROOT / "examples" / "my_method.py"
 SETTINGS = {
@@ -58,7 +55,7 @@ def absent_settings(text: str) -> list[str]:
     return [name for name in named if name not in SETTINGS and not name.endswith(files)]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if name_of(page) not in TO_REWRITE], ids=name_of)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_what_a_page_names_exists(page: Path) -> None:
     text = page.read_text()
     assert absent_modules(text) == []
@@ -68,10 +65,10 @@ def test_what_a_page_names_exists(page: Path) -> None:
 
 def test_what_does_not_exist_is_found() -> None:
     text = (
-        "`lmd.stages.base.Supervised` `lmd.stages.classifier_training` `stages/base.py` `methods/base.py` `FILE.py` `./mine.py` "
+        "`lmd.stages.base.Supervised` `lmd.methods._heads` `stages/base.py` `methods/base.py` `FILE.py` `./mine.py` "
         "`tests/test_pages.py::a` `tests/test_none.py` `stage1.epochs=3` and stage2.fdc_sign, see m_step.py."
     )
-    assert absent_modules(text) == ["lmd.stages.classifier_training"]
+    assert absent_modules(text) == ["lmd.methods._heads"]
     assert absent_files(text) == ["methods/base.py", "tests/test_none.py"]
     assert absent_settings(text) == ["stage2.fdc_sign"]
 

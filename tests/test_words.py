@@ -33,9 +33,6 @@ PAGES = sorted(
 )
 PYTHON = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "tests").rglob("*.py")])
 
-# Files that others are rewriting; the tests below say when a name may go. To be emptied.
-TO_REWRITE: list[str] = []
-
 ABBREVIATIONS = ("e.g.", "i.e.", "al.", "vs.", "cf.", "eq.", "fig.", "sec.", "no.", "approx.")
 
 
@@ -176,16 +173,11 @@ def faults(page: Path, text: str) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_a_page_is_plain(page: Path) -> None:
-    found = faults(page, page.read_text())
-    if name_of(page) in TO_REWRITE:
-        assert found, f"{name_of(page)} is plain now: take it off TO_REWRITE"
-    else:
-        assert found == []
+    assert faults(page, page.read_text()) == []
 
 
 def test_all_pages_together_are_plain() -> None:
-    pages = [page for page in PAGES if name_of(page) not in TO_REWRITE]
-    lengths = [length(sentence) for page in pages for sentence in sentences(page.read_text())]
+    lengths = [length(sentence) for page in PAGES for sentence in sentences(page.read_text())]
     assert len(lengths) > 100
     assert long_sentences(lengths) == []
 
@@ -206,10 +198,6 @@ def test_a_page_that_is_not_plain_is_found() -> None:
     ]
 
 
-def test_the_list_of_what_is_to_be_rewritten_names_pages_and_modules() -> None:
-    assert set(TO_REWRITE) <= {name_of(path) for path in [*PAGES, *PYTHON]}
-
-
 # Citations in the code.
 
 
@@ -224,9 +212,7 @@ def remarks(code: str) -> str:
 
 def test_no_docstring_or_comment_cites_a_page_that_is_not_in_the_repository() -> None:
     citing = {name_of(path) for path in PYTHON if CITATION.search(remarks(path.read_text()))}
-    waived = {name for name in TO_REWRITE if name.endswith(".py")}
-    assert citing - waived == set()
-    assert waived - citing == set(), "these cite nothing now: take them off TO_REWRITE"
+    assert citing == set()
 
 
 def test_a_citation_in_the_code_is_found() -> None:
