@@ -15,7 +15,8 @@ After a query the optimiser starts anew. Departures are listed in docs/methods/f
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -43,6 +44,10 @@ Epochs = Annotated[int, Field(ge=0)]
 
 class FlexibleSettings(CrossEntropySettings):
     """The one stage: how the active set begins and grows."""
+
+    OLD_NAMES: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("variant", "anchor_share", "query_every", "difficulty", "instance"), ""
+    )
 
     optimisation: Optimisation = Optimisation(optimiser="adam", lr=3e-4)
     """gradient descent of the stage, started anew after each query (authors' code)"""
