@@ -182,6 +182,16 @@ def test_an_absent_class_keeps_what_was_known() -> None:
     assert after.counts.tolist() == [6, 6]
 
 
+def test_a_class_that_was_absent_takes_what_is_known_now() -> None:
+    """Nothing of the zeros that stood for it is averaged in."""
+    first = class_statistics(torch.tensor([[1.0], [3.0]]), torch.tensor([0, 0]), 2)
+    second = class_statistics(torch.tensor([[1.0], [5.0], [9.0]]), torch.tensor([0, 1, 1]), 2)
+    found = smooth(first, second, 1, 0.9)
+    assert found.mean.flatten().tolist() == [1.5, 7.0]
+    assert found.covariance[1].item() == 8.0
+    assert found.counts.tolist() == [1, 2]
+
+
 def test_gaussians_survive_a_round_trip() -> None:
     target = class_statistics(*sample([5, 3]), 2)
     back = ClassGaussians.from_dict(target.as_dict())

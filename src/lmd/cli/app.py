@@ -26,6 +26,9 @@ Run = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder made by '
 Seed = Annotated[
     int | None, typer.Option(help="the seed of every random draw (default: the recipe's, or 42)")
 ]
+Budget = Annotated[
+    str, typer.Option(help="the schedule: smoke (seconds), short (12 epochs at 64 pixels) or paper")
+]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a setting; repeatable")]
 
 

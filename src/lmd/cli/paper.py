@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lmd.cli.app import Set, app
+from lmd.cli.app import Budget, Set, app
 
 
 @app.command()
@@ -21,7 +21,7 @@ def reproduce(
     methods: Annotated[
         str | None, typer.Option(help="train these rows alone: names with commas between them")
     ] = None,
-    budget: Annotated[str, typer.Option(help="smoke, short (hours on 2 cores) or paper")] = "paper",
+    budget: Budget = "paper",
     weights: Annotated[str | None, typer.Option(help="a safetensors file for the encoder")] = None,
     partial_weights: Annotated[
         bool, typer.Option("--partial-weights", help="accept weights that lack some tensors")

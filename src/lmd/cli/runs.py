@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lmd.cli.app import Data, Run, Seed, Set, app
+from lmd.cli.app import Budget, Data, Run, Seed, Set, app
 from lmd.errors import DataError
 
 
@@ -33,7 +33,7 @@ def train(
     method: Annotated[str | None, typer.Option(help="one of 'lmd methods', or a path to a .py file")] = None,
     recipe: Annotated[Path | None, typer.Option(help="a YAML file of settings")] = None,
     settings: Set = None,
-    budget: Annotated[str, typer.Option(help="smoke (seconds), short (hours on 2 cores) or paper")] = "paper",
+    budget: Budget = "paper",
     weights: Annotated[str | None, typer.Option(help="a safetensors file for the encoder")] = None,
     partial_weights: Annotated[
         bool, typer.Option("--partial-weights", help="accept weights that lack some tensors")

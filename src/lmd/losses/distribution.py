@@ -15,7 +15,8 @@ def attraction(distances: Float[Tensor, "batch classes"], labels: Int[Tensor, " 
 
         Psi = (1/B) sum_i d_{y_i}(z_i),   d_k(z) = (z - mu_k)^T Sigma_k^{-1} (z - mu_k)
 
-    The distances d_k come from `lmd.losses.distance.prepare_metric`.
+    # Paper: prints Sigma_k and names the Mahalanobis distance. Here: its inverse, as that distance has it.
+    The distances d_k come from `lmd.losses.distance.prepare_metric`, which has both.
 
     >>> import torch
     >>> float(attraction(torch.tensor([[1.0, 5.0], [4.0, 3.0]]), torch.tensor([0, 1])))
@@ -27,9 +28,7 @@ def attraction(distances: Float[Tensor, "batch classes"], labels: Int[Tensor, " 
 def repulsion(distances: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
     """The mean distance Phi of the features to the other classes (eq. 11).
 
-        Phi = (1/B) sum_i (1/(K-1)) sum_{k != y_i} d_k(z_i)
-
-    The distances d_k come from `lmd.losses.distance.prepare_metric`.
+        Phi = (1/B) sum_i (1/(K-1)) sum_{k != y_i} d_k(z_i),   d_k as in `attraction`
 
     Raises:
         ValueError: there is only one class.

@@ -212,17 +212,18 @@ def smooth(
     """Averages the statistics over iterations: S <- a S + (1 - a) S_now, a = min(1 - 1/(j+1), decay).
 
     Section 3.4.2 of the paper; j = `iteration` counts from 0, where a = 0 copies. Until a reaches `decay`
-    this is the plain mean of all iterations. A class absent now keeps its previous statistics. The roots
-    of small classes are stacked, and become matrices when they have grown to C rows.
+    this is the plain mean of all iterations. A class absent now keeps its previous statistics, and one that
+    was absent before takes those of now. The roots of small classes are stacked, and become matrices when
+    they have grown to C rows.
     """
     if previous is None or iteration == 0:
         return current
     decay = min(1.0 - 1.0 / (iteration + 1), decay)
-    absent = current.counts == 0
-    keep = torch.where(absent, 1.0, decay).to(current.mean)[:, None]
+    absent, new = current.counts == 0, previous.counts == 0
+    keep = torch.where(absent, 1.0, torch.where(new, 0.0, decay)).to(current.mean)[:, None]
     spread = tuple(
-        combine([k, 1 - k], [old, new])
-        for k, old, new in zip(keep.flatten().tolist(), previous.spread, current.spread, strict=True)
+        combine([k, 1 - k], [old, now])
+        for k, old, now in zip(keep.flatten().tolist(), previous.spread, current.spread, strict=True)
     )
     return ClassGaussians(
         keep * previous.mean + (1 - keep) * current.mean,

@@ -82,8 +82,9 @@ def sample_consistency(
 
         L_sample = (1/B) || S_b(z_s) - S_b(z'_w) ||_F^2
 
-    # Paper: raw Gram matrices. Here: each row L2-normalised by default, because raw ones are of the order of
-    1,000 and swamp the cross entropy at lambda_1 = 10 (docs/paper.md, row 1); "none" is the paper's.
+    The paper's square of a matrix is read as the sum of its squared entries.
+    # Paper: raw Gram matrices. Here: each row L2-normalised by default, because raw ones swamp the cross
+    entropy at lambda_1 = 10 (docs/paper.md, row 1); "none" is the paper's.
 
     >>> import torch
     >>> z = torch.eye(2)
@@ -102,6 +103,8 @@ def channel_consistency(
     """The squared distance between the channel relations of student and teacher (eq. 5).
 
         L_channel = (1/C) || S_c(z_s) - S_c(z'_w) ||_F^2
+
+    Read and normalised as `sample_consistency` is.
 
     >>> import torch
     >>> z = torch.eye(2)

@@ -38,11 +38,12 @@ class _Block(NamedTuple):
 class VirtualFeatures:
     """The class Gaussians, factorised once, from which any number of features can be drawn.
 
-        v = mu_k + L_k e,                      e ~ N(0, I_C)                       N_k >= C / 2
-        v = mu_k + X_k^T u + sqrt(floor_k) e,  u ~ N(0, I_r), e ~ N(0, I_C)        N_k <  C / 2
+        v = mu_k + L_k e,                      e ~ N(0, I_C)                       r >= C / 2
+        v = mu_k + X_k^T u + sqrt(floor_k) e,  u ~ N(0, I_r), e ~ N(0, I_C)        r <  C / 2
 
-    Both have covariance Sigma_k exactly. The second needs no factorisation, and where N_k is far below C
-    almost no arithmetic: X_k are the centred features themselves, divided by sqrt(n_k - 1). From C / 2 rows
+    X_k has r rows: the centred features, divided by sqrt(n_k - 1), of all iterations that are averaged. Both
+    have covariance Sigma_k exactly. The second needs no factorisation, and where r is far below C almost no
+    arithmetic. From C / 2 rows
     on its second normals cost more than the half of L_k that is not zero (docs/speed.md); a class without a
     floor has no L_k there and is drawn from its rows all the same.
     """

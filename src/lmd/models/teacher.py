@@ -39,7 +39,7 @@ class Teacher:
 
     @torch.no_grad()
     def follow(self, student: Network, step: int) -> None:
-        """Moves the parameters toward the student's; t = `step`."""
+        """Moves the parameters toward the student's: theta' <- a_t theta' + (1 - a_t) theta, t = `step`."""
         weight = 1.0 - ema_decay(step, self.decay)
         mine = [parameter.data for parameter in self.network.parameters()]
         torch._foreach_lerp_(mine, [parameter.data for parameter in student.parameters()], weight)

@@ -75,7 +75,7 @@ class RelationLearning(Supervised):
         self.teacher = Teacher(self.network, self.stage.teacher_decay)
 
     def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
-        """Returns the cross entropy and the three consistency terms of a batch."""
+        """Returns as "total" L_CE + lambda_1 (L_sample + L_channel + 0.5 L_prob), and the terms of it."""
         with self.context.runtime.autocast():
             strong = self.network(views["strong"])
             weak = self.network(views["weak"]) if self.stage.ce_view != "strong" else None

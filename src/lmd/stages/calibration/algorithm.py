@@ -18,7 +18,7 @@ from lmd.stages.optimisation import Losses, seed_epoch
 
 
 class Calibration:
-    """J iterations of M-step and E-step, each iteration an epoch.
+    """J iterations of M-step and E-step; the training loop calls `run_epoch(j)` for j = 0, 1 ... J - 1.
 
     # Paper: ends with an E-step. Here: with one more M-step, because the saved f must fit the saved g.
     """

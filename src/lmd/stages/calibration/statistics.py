@@ -65,11 +65,11 @@ class Statistics:
     def update(self, iteration: int) -> ClassGaussians:
         """Returns the smoothed and regularised class Gaussians of the present encoder (eq. 7).
 
-            mu_k = (1/n_k) sum_i w_i g(x_i),   Sigma_k = (1/(n_k - 1)) sum_i w_i (g(x_i) - mu_k)(...)^T
+            mu_k = (1/n_k) sum_i w_i z_i,   Sigma_k = (1/(n_k - 1)) sum_i w_i (z_i - mu_k)(z_i - mu_k)^T
 
-        w_i is how often image i was drawn, n_k = sum_i w_i. N class-balanced draws make E[n_k] = N / K, which
-        gives the factors K / N and K / (N - K) of eq. 7. `class_statistics` computes both moments, `smooth`
-        averages them over the iterations, `shrink` regularises Sigma_k.
+        z_i = g(x_i), w_i is how often image i was drawn, n_k = sum_i w_i. N class-balanced draws make
+        E[n_k] = N / K, which gives the factors K / N and K / (N - K) that are printed. `class_statistics`
+        computes both moments, `smooth` averages them over the iterations, `shrink` regularises Sigma_k.
 
         Raises:
             SettingsError: the features are not finite.
