@@ -197,8 +197,12 @@ def budgets(smoke: Tree | None = None, short: Tree | None = None) -> dict[str, T
 
 
 def _explain(model: type[Settings], error: ValidationError) -> str:
-    first = error.errors()[0]
+    errors = error.errors()
+    # A misspelt name comes before what it leaves open.
+    first = next((found for found in errors if found["type"] == "extra_forbidden"), errors[0])
     name = ".".join(str(part) for part in first["loc"]) or "settings"
+    if first["type"] == "missing":
+        return f"setting '{name}' is needed"
     if first["type"] == "extra_forbidden":
         return f"unknown setting '{name}'{suggest(name, setting_names(model))}"
     return f"setting {name} = {first['input']!r}: {first['msg']}"
