@@ -54,7 +54,7 @@ def test_the_description_has_every_setting_as_set_would_write_it(name: str, lmd:
     assert f"paper: {method.PAPER}" in out.splitlines()
     shown = re.findall(r"^  (\S+) = (.*?)(?:  \(.*\))?$", out, flags=re.MULTILINE)
     again = resolve(method.Settings, *(parse_override(f"{setting}={value}") for setting, value in shown))
-    assert again == resolve(method.Settings, methods.preset(method))
+    assert again == methods.settings_of(name)
     assert {setting for setting, _ in shown} == {setting for setting, _ in leaf_values(again.model_dump())}
 
 
@@ -72,6 +72,7 @@ def test_a_preset_shows_its_own_values(lmd: Command) -> None:
     lines = lmd("methods", "lmd-code")[1].splitlines()
     assert "  e_step.batch_norm = train  (frozen, train)" in lines
     assert "  select = last  (val_bacc, last)" in lines
+    assert "  stage1.consistency_start = 21.0" in lines
 
 
 # Unknown names, and recipes of other methods.

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from lmd.data.feed.sampling import Sampling
-from lmd.errors import SettingsError
+from lmd.errors import SettingsError, advising
 from lmd.losses.classification import cross_entropy
 from lmd.losses.cloud import angular_clouded_logits, clipped_noise, cloud_sizes, clouded_logits
 from lmd.losses.focal import focal_loss
@@ -93,7 +93,8 @@ class Cloud:
     def __init__(self, settings: Settings, counts: np.ndarray, scale: float, margin: float) -> None:
         """Takes the rarity of the classes from their counts."""
         self.settings = settings
-        self.sizes = cloud_sizes(torch.from_numpy(counts))
+        with advising("choose another method"):
+            self.sizes = cloud_sizes(torch.from_numpy(counts))
         self.scale, self.margin = scale, margin
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
