@@ -353,7 +353,7 @@ def test_interrupted_anywhere_and_resumed_equals_uninterrupted(
 
 def test_it_evaluates_and_predicts(name: str, finished: RunFolder, dataset: Dataset) -> None:
     result = evaluate_run(finished, "test")
-    assert result["n"] == sum(toy.COUNTS["test"])
+    assert result.n == sum(toy.COUNTS["test"])
     model = load_model(finished)
     file = dataset.paths()[-1]
     (answers, _), written = predict_files(model, [file]), finished.predictions("test").read_text()
