@@ -72,6 +72,14 @@ def test_decoupling_on_lmd_s_encoder_is_rrl_crt(dataset: Dataset, tmp_path: Path
         assert same(taken, whole), name
 
 
+def test_lmd_without_icc_is_rrl_crt(dataset: Dataset, tmp_path: Path) -> None:
+    start = train(dataset, "lmd", settings_of("lmd"), tmp_path / "lmd")
+    stage2 = methods.settings_of("rrl-crt").model_dump()["stage2"]
+    ablation = train(dataset, "lmd", settings_of("lmd", without="icc"), tmp_path / "ablation", start=start)
+    method = train(dataset, "rrl-crt", settings_of("rrl-crt", stage2=stage2), tmp_path / "crt", start=start)
+    assert same(ablation, method)
+
+
 def test_what_was_taken_over_can_be_handed_on(ce: RunFolder, dataset: Dataset, tmp_path: Path) -> None:
     first = train(dataset, "decoupling", settings_of("decoupling"), tmp_path / "first", start=ce)
     tau: Tree = {"stage2": {"variant": "tau_norm"}}

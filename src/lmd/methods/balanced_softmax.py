@@ -5,8 +5,8 @@ meta-sampler).
 
     L = -(1/B) sum_i log softmax(s_i + log n)_{y_i}
 
-The network is asked without the counts, as if all classes were equally frequent. It is `logit-adjustment`
-with `variant: loss` and tau = 1.
+Prediction leaves the counts out: its answer is for classes that are equally frequent. It is
+`logit-adjustment` with `variant: loss` and tau = 1.
 """
 
 from __future__ import annotations

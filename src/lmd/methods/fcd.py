@@ -127,9 +127,9 @@ class FlatMinimum(CrossEntropy):
         return {name: factor * gradient for name, gradient in zip(self.flat, gradients, strict=True)}
 
     def _loss_at(self, shift: Weights, images: Tensor, labels: Tensor, passing: bool = False) -> Tensor:
-        """The loss at shifted weights; a `passing` look leaves BatchNorm's running statistics alone.
+        """The loss at shifted weights; a `passing` one leaves BatchNorm's running statistics alone.
 
-        A step updates them once, as for every method, however often it looks at its images.
+        A step updates them once, as for every method, however many passes it has.
         """
         replaced: Weights = {name: value + shift[name] for name, value in self.flat.items()}
         if passing:
@@ -158,7 +158,7 @@ class BoundedBalancing(CrossEntropy):
         self.centre = {name: value.detach().clone() for name, value in self.flat.items()}
 
     def set_mode(self) -> None:
-        """Leaves BatchNorm at rest."""
+        """Keeps BatchNorm in evaluation mode."""
         self.network.eval()
 
     def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from lmd.stages.optimisation import Losses
 
 
 class Adjustment:
-    """A stage of one epoch without training: override `adjust`, which changes the network at rest."""
+    """A stage of one epoch without training: override `adjust`, which changes the network."""
 
     name = "stage2"
     epochs = 1

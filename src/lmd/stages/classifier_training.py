@@ -1,6 +1,6 @@
 """A stage after the encoder is trained: a classifier on cached features.
 
-The encoder is frozen, BatchNorm at rest: each training image is encoded once, unaugmented, and every
+The encoder is frozen, BatchNorm in evaluation mode. Each training image is encoded once, unaugmented. Every
 method of this kind then costs seconds.
 """
 
@@ -53,7 +53,7 @@ class ClassifierTraining(Supervised):
         return self.network.classifier
 
     def set_mode(self) -> None:
-        """Leaves the network at rest, and encodes the training images on the first call."""
+        """Keeps the network in evaluation mode, and encodes the training images on the first call."""
         self.network.eval()
         if self.features is None:
             # Not in `prepare`: a run that goes on has not loaded its weights there.
