@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -409,6 +410,16 @@ def test_what_makes_a_matrix_of_every_class_needs_its_memory(
         stage_of(images, **merge(lean, {group: {name: value}}))
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """One thread of torch, as each thread that draws has: with two a product may round differently."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_drawing_ahead_changes_nothing(images: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many threads draw: the classifier learns from the features of the plain stream, bit for bit."""
     monkeypatch.setattr(virtual, "CHUNK", 2000)  # Many chunks.
