@@ -339,7 +339,11 @@ def test_resume_alone_goes_on_with_the_settings_of_the_run(dataset: Dataset, tmp
 
 MISTAKES: dict[str, tuple[str, Callable[[Path, str], Any], str]] = {
     "no such source": ("SettingsError", lambda out, data: lmd.prepare("foldr", out=out), "'folder'"),
-    "no such option": ("SettingsError", lambda out, data: lmd.prepare("folder", out=out, rot="x"), "'root'"),
+    "no such option": (
+        "SettingsError",
+        lambda out, data: lmd.prepare("folder", out=out, rot="x"),
+        "mean 'root'",
+    ),
     "a missing option": (
         "SettingsError",
         lambda out, data: lmd.prepare("folder", out=out),
@@ -445,7 +449,8 @@ def test_every_public_loss_has_a_short_name(module: str) -> None:
 def test_short_names_exist_and_hide_no_module() -> None:
     assert sorted(lmd.losses.__all__) == sorted(set(lmd.losses.__all__))
     assert [name for name in lmd.losses.__all__ if not callable(getattr(lmd.losses, name))] == []
-    assert set(lmd.losses.__all__) & set(loss_modules()) == set()
+    hidden = [name for name in loss_modules() if not inspect.ismodule(getattr(lmd.losses, name))]
+    assert hidden == []
 
 
 def imported_by(code: str) -> set[str]:
