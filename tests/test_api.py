@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.resources
+import importlib
 import inspect
 import pkgutil
 import re
@@ -450,6 +451,8 @@ def test_every_public_loss_has_a_short_name(module: str) -> None:
 def test_short_names_exist_and_hide_no_module() -> None:
     assert sorted(lmd.losses.__all__) == sorted(set(lmd.losses.__all__))
     assert [name for name in lmd.losses.__all__ if not callable(getattr(lmd.losses, name))] == []
+    for name in loss_modules():
+        importlib.import_module(f"lmd.losses.{name}")
     hidden = [name for name in loss_modules() if not inspect.ismodule(getattr(lmd.losses, name))]
     assert hidden == []
 
