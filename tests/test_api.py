@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-import importlib.resources
 import importlib
+import importlib.resources
 import inspect
 import pkgutil
 import re
