@@ -392,6 +392,12 @@ MISTAKES: dict[str, tuple[str, Callable[[Path, str], Any], str]] = {
     "no run to evaluate": ("CheckpointError", lambda out, data: lmd.evaluate(out), "no such run"),
     "no run to load": ("CheckpointError", lambda out, data: lmd.load(str(out)), "no such run"),
     "no such table": ("SettingsError", lambda out, data: lmd.reproduce("table9", data, out), "table9"),
+    "a distance that is none": ("SettingsError", lambda out, data: lmd.inspect(data, near=65), "near = 65"),
+    "no such setting of a table": (
+        "SettingsError",
+        lambda out, data: lmd.reproduce("table1", data, out, settings={"stage1.epoch": 1}),
+        "did you mean 'stage1.epochs'",
+    ),
     "no such request": (
         "SettingsError",
         lambda out, data: lmd.reproduce("table1", data, out, seed=1),
@@ -582,6 +588,8 @@ GOOD = [[0.9, 0.1], [0.2, 0.8]]
         ((["a", "b"], GOOD), {}, "whole numbers"),
         (([0], GOOD), {}, "2 cases"),
         (([0, 1], GOOD, ["x"]), {}, "groups"),
+        (([0, 1], GOOD, ["x", None]), {}, "case 1 has no group"),
+        (([0, 1], GOOD, [float("nan"), 3.0]), {}, "case 0 has no group"),
         (([0, 1], GOOD), {"classes": ["a"]}, "2 classes"),
         (([0, 1], GOOD), {"classes": ["a", "a"]}, "2 classes"),
         (([0, 1], GOOD), {"bands": {"tail": ["c"]}}, "'c'"),
@@ -590,6 +598,11 @@ GOOD = [[0.9, 0.1], [0.2, 0.8]]
 def test_what_cannot_be_measured_is_refused(arguments: Any, options: Any, words: str) -> None:
     with pytest.raises(lmd.DataError, match=words):
         measure(*arguments, **options)
+
+
+def test_names_of_classes_may_be_numbers_and_probabilities_may_have_a_gradient() -> None:
+    shares = torch.tensor(GOOD, requires_grad=True)
+    assert [entry.name for entry in measure([0, 1], shares, classes=[3, 5]).classes] == ["3", "5"]  # type: ignore[list-item]
 
 
 def test_half_precision_can_be_measured() -> None:

@@ -58,7 +58,7 @@ def test_a_wrong_override_is_one_line_that_names_it(override: str, words: list[s
         ("stage2.head_optimisation.lr=0.1", "it is now 'm_step.optimisation.lr'"),
         ("stage2.encoder_optimisation={lr: 1}", "it is now 'e_step.optimisation.lr'"),
         ("stage2.iterations=3", "it is now 'iterations'"),
-        ("rrl=false", "it is now 'without=rrl'"),
+        ("rrl=false", "it is now 'without'"),
         ("stage1.ramp=linear", "it is now 'stage1.ramp_epochs'"),
         ("stage1.teacher_bn=batch", "it is gone"),
         ("stage2.phi_cap=3", "it is gone"),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lmd.errors import SettingsError, suggest
+from lmd.errors import SettingsError
 from lmd.parallel import Steps, quiet
 from lmd.run import RunFolder
 
@@ -62,12 +61,14 @@ def inspect(
 
     Args:
         data: a dataset folder.
-        near: bits of 256 in which two images may differ and count as near duplicates.
+        near: bits of 256 in which two images may differ and count as near duplicates, 0 to 64.
         look: without it no image file is opened.
         progress: called with the images read so far and all of them.
     """
     from lmd.data.audit.fingerprint import fingerprint
 
+    if not 0 <= near <= 64:
+        raise SettingsError(f"near = {near} must be from 0 to 64 bits")
     return fingerprint(_dataset(data, check_files=False), progress, near, look)
 
 
@@ -95,7 +96,7 @@ def train(
         data: a dataset folder.
         out: the run folder to make.
         method: a name that `lmd methods` lists, or the path of a .py file (default: "lmd").
-        budget: the schedule: "smoke" (seconds), "short" (hours on two cores) or "paper".
+        budget: the schedule: "smoke" (seconds), "short" (12 epochs at 64 pixels) or "paper".
         recipe: a YAML file of settings.
         settings: names and values, {"stage1.epochs": 3}, or one or several texts as `--set` takes them.
         seed: the seed of every random draw (default: the recipe's, or 42).
@@ -209,7 +210,7 @@ def load(run: RunFolder | Path | str) -> Model:
 
 def reproduce(
     name: str,
-    data: Sequence[str | Path] | str | Path,
+    data: Dataset | Path | str | Sequence[Dataset | Path | str],
     out: Path | str,
     *,
     say: Callable[[str], None] = lambda line: None,
@@ -220,24 +221,19 @@ def reproduce(
 
     Args:
         name: "table1" to "table5", or "fig3" to "fig7".
-        data: a dataset folder; for table3 several, as "100=FOLDER".
+        data: a data set; for table3 several folders, as "100=FOLDER".
         out: the folder for runs, tables and figures; a second call goes on.
         say: called with a line for each run.
         watcher: what shows how far each training is.
-        options: the fields of `lmd.experiments.request.Request`, such as `seeds=3` or `budget="short"`.
+        options: `seeds`, `methods=["ce", "lmd"]`, `budget`, `weights`, `partial_weights`, `settings`.
 
     Raises:
         SettingsError, DataError: one line on what is wrong, before anything is trained.
     """
     from lmd.experiments.engine import reproduce as run_experiment
-    from lmd.experiments.request import Request
+    from lmd.experiments.request import asked
 
-    known = [field.name for field in fields(Request) if field.name not in ("name", "data", "out")]
-    for option in options:
-        if option not in known:
-            raise SettingsError(f"unknown option '{option}'{suggest(option, known)}")
-    folders = [str(data)] if isinstance(data, str | Path) else [str(folder) for folder in data]
-    return run_experiment(Request(name, folders, Path(out), **options), say, watcher)
+    return run_experiment(asked(name, data, Path(out), options), say, watcher)
 
 
 def _dataset(data: Dataset | Path | str, *, check_files: bool = True) -> Dataset:

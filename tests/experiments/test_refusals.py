@@ -14,7 +14,7 @@ from lmd import cli
 from lmd.data.dataset.manifest import read_dataset
 from lmd.errors import CheckpointError, LmdError, SettingsError
 from lmd.experiments.engine import reproduce
-from lmd.experiments.request import check
+from lmd.experiments.request import asked, check
 from lmd.settings import Tree
 from tests import toy
 from tests.experiments.phantoms import COMMON, draw_phantoms, request_of
@@ -110,3 +110,14 @@ def test_the_command_prints_one_line(
     err = capfd.readouterr().err
     assert stopped.value.code == 2
     assert err == f"lmd: {words}\n"
+
+
+def test_the_arguments_of_the_python_function_make_the_same_request(root: Path, tmp_path: Path) -> None:
+    """A data set or its folder, names in a list or a text, settings as the command's --set or by name."""
+    folder = root / "first"
+    options = {"methods": ["ce", "lmd"], "settings": {"stage1": {"epochs": 1}}, "seeds": 2}
+    found = asked("table1", read_dataset(folder), tmp_path, options)
+    same = {"methods": "ce,lmd", "settings": "stage1.epochs=1", "seeds": 2}
+    assert found == asked("table1", str(folder), tmp_path, same)
+    assert (found.data, found.methods, found.overrides) == ([str(folder)], "ce,lmd", ["stage1.epochs=1"])
+    assert asked("table3", [f"100={folder}"], tmp_path, {}).data == [f"100={folder}"]

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from lmd import methods
 from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.errors import CheckpointError, SettingsError
+from lmd.evaluation.judge import evaluate_run
 from lmd.files import save_tree
 from lmd.run import RunFolder, load_checkpoint
 from lmd.settings import CommonSettings, Tree, merge
@@ -140,6 +141,42 @@ def test_validation_chooses_in_the_last_stage_alone(
     encoder = [key for key in weights if key.startswith("encoder")]
     assert encoder
     assert all(torch.equal(weights[key], expected[key]) for key in encoder)
+
+
+@pytest.mark.parametrize("select", ["last", "val_bacc"])
+def test_select_says_whether_validation_chooses(
+    select: str, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where validation only gets worse, the last iteration is kept, or the first with its own Gaussians."""
+    scores = iter(range(100, 0, -1))
+    monkeypatch.setattr(loop, "validate", lambda *_: {"bacc": next(scores), "auc": 0.5})
+    folder = train(dataset, "lmd", settings_of("lmd", select=select), tmp_path / "run")
+    monkeypatch.setattr(loop, "validate", lambda *_: {})
+    kept = 2 if select == "last" else 0
+    alone = train(dataset, "lmd", settings_of("lmd", iterations=kept), tmp_path / "alone")
+    assert same(weights_of(folder), weights_of(alone))
+    assert same(load_file(folder.gaussians), load_file(alone.gaussians))
+
+
+@pytest.mark.parametrize("name", ["lmd-code", "lmd-literal"])
+def test_without_a_closing_m_step_what_is_saved_is_what_was_validated(
+    name: str, dataset: Dataset, tmp_path: Path
+) -> None:
+    settings = settings_of(name, e_step={"optimisation": {"lr": 1e-2}})
+    folder = train(dataset, name, settings, tmp_path / "run")
+    found = evaluate_run(folder, "val").metrics["bacc"].value
+    assert records(folder)[-1]["validation"]["bacc"] == pytest.approx(found)
+
+
+def test_batch_norm_is_re_estimated_for_the_best_epoch_too(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A method of one stage whose first epoch is the best."""
+    scores = iter(range(100, 0, -1))
+    monkeypatch.setattr(loop, "validate", lambda *_: {"bacc": next(scores), "auc": 0.5})
+    best = weights_of(train(dataset, "ce", settings_of("ce", bn_recalibrate=True), tmp_path / "best"))
+    once = settings_of("ce", bn_recalibrate=True, select="last", stage1={"epochs": 1})
+    assert same(best, weights_of(train(dataset, "ce", once, tmp_path / "once")))
 
 
 def test_batch_norm_is_re_estimated_on_clean_images_where_asked(dataset: Dataset, tmp_path: Path) -> None:

@@ -48,13 +48,15 @@ def measure(
     >>> round(result.metrics["bacc"].value, 4), result.confusion
     (0.8333, [[2, 1], [0, 1]])
     """
-    shares, truth = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    shares, truth = _array(probabilities).astype(np.float64), _array(labels)
     _check_probabilities(shares)
-    names = [str(k) for k in range(shares.shape[1])] if classes is None else list(classes)
+    names = [str(k) for k in (range(shares.shape[1]) if classes is None else classes)]
     _check_labels(truth, shares, names)
     members = np.arange(len(truth)) if groups is None else np.asarray(groups)
     if members.shape != truth.shape:
         raise DataError(f"there are {len(truth)} labels, but groups of shape {members.shape}")
+    if len(missing := np.flatnonzero(pd.isna(members))):
+        raise DataError(f"case {missing[0]} has no group ({len(missing)} such cases): name one for each")
     table = pd.DataFrame(shares, columns=[f"p_{name}" for name in names])
     table = table.assign(
         id=[f"{row:012d}" for row in range(len(truth))], label=np.array(names)[truth], group=members
@@ -63,6 +65,11 @@ def measure(
     if unknown := [name for some in by_band.values() for name in some if name not in names]:
         raise DataError(f"a band has the class '{unknown[0]}', which is none of {names}")
     return _evaluate(table, names, by_band, split, draws)
+
+
+def _array(values: Any) -> np.ndarray:
+    """An array of what may be a tensor with a gradient."""
+    return np.asarray(values.detach() if hasattr(values, "detach") else values)
 
 
 def _check_probabilities(probabilities: np.ndarray) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.errors import DataError, SettingsError, suggest
 from lmd.experiments import load
 from lmd.experiments.base import BAND_NAMES, Experiment, Row
-from lmd.fields import leaf_values
+from lmd.fields import as_overrides, leaf_values
 from lmd.settings import parse_override
 
 FIRST_SEED = 42
@@ -33,6 +34,25 @@ class Request:
     weights: str | None = None
     partial_weights: bool = False
     overrides: Sequence[str] = ()
+
+
+def asked(name: str, data: Any, out: Path, options: Mapping[str, Any]) -> Request:
+    """Returns the request that the arguments of `lmd.reproduce` make.
+
+    Raises:
+        SettingsError: there is no such option.
+    """
+    known = ("seeds", "methods", "budget", "weights", "partial_weights", "settings")
+    for option in options:
+        if option not in known:
+            raise SettingsError(f"unknown option '{option}'{suggest(option, known)}")
+    given = dict(options)
+    overrides = as_overrides(given.pop("settings", ()))
+    if not isinstance(given.get("methods"), str | None):
+        given["methods"] = ",".join(map(str, given["methods"]))
+    several = [data] if isinstance(data, str | Path | Dataset) else list(data)
+    folders = [str(one.folder if isinstance(one, Dataset) else one) for one in several]
+    return Request(name, folders, out, overrides=overrides, **given)
 
 
 @dataclass(frozen=True)

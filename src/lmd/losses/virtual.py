@@ -43,9 +43,8 @@ class VirtualFeatures:
 
     X_k has r rows: the centred features, divided by sqrt(n_k - 1), of all iterations that are averaged. Both
     have covariance Sigma_k exactly. The second needs no factorisation, and where r is far below C almost no
-    arithmetic. From C / 2 rows
-    on its second normals cost more than the half of L_k that is not zero (docs/speed.md); a class without a
-    floor has no L_k there and is drawn from its rows all the same.
+    arithmetic. From C / 2 rows on its second normals cost more than the half of L_k that is not zero
+    (docs/speed.md). A class without a floor has no L_k there and is drawn from its rows all the same.
     """
 
     def __init__(self, gaussians: ClassGaussians, dtype: torch.dtype = torch.float32) -> None:

@@ -31,7 +31,7 @@ from lmd.stages.relation import SHORT_STAGE1, SMOKE_STAGE1, RelationLearning, Re
 
 # The names of version 0.1, so that an old recipe is told the new ones; "" is gone.
 _OLD_NAMES = {
-    "rrl": "without=rrl", "icc": "without=icc", "vfc": "without=vfc", "fdc": "without=fdc",
+    "rrl": "without", "icc": "without", "vfc": "without", "fdc": "without",
     "stage2.iterations": "iterations",
     "stage2.virtual_per_class": "m_step.virtual_per_class",
     "stage2.head_batch": "m_step.batch",

@@ -109,11 +109,12 @@ class CodeCalibration(Calibration):
     closing_m_step = False
 
     def run_iteration(self, j: int) -> Losses:
-        """Runs one pass of the loop; FDC alone sees the smoothed statistics."""
+        """Runs one pass of the loop; FDC alone sees the smoothed statistics, the pair after it is offered."""
         smoothed = self.statistics.update(j)
         losses = self.m_step.fit(self.statistics.regularised(self.statistics.current), j)
+        losses |= self.e_step.fit(smoothed, j)
         self.context.offer()
-        return losses | self.e_step.fit(smoothed, j)
+        return losses
 
 
 def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:

@@ -18,6 +18,7 @@ from lmd.methods.lmd import PAPER, Settings
 from lmd.settings import merge
 from lmd.stages.base import Stage
 from lmd.stages.calibration.algorithm import Calibration
+from lmd.stages.optimisation import Losses
 
 __all__ = ["BUDGETS", "PAPER", "PRESET", "STATUS", "Settings", "stages"]
 
@@ -40,6 +41,13 @@ class LiteralCalibration(Calibration):
     """Algorithm 1 as printed, which ends with an E-step."""
 
     closing_m_step = False
+
+    def run_iteration(self, j: int) -> Losses:
+        """Runs one pass of the loop; what it ends with, f^j . g^j, is offered."""
+        gaussians = self.statistics.update(j)
+        losses = self.m_step.fit(gaussians, j) | self.e_step.fit(gaussians, j)
+        self.context.offer()
+        return losses
 
 
 def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:

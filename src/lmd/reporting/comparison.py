@@ -13,9 +13,7 @@ from lmd.settings import Tree
 
 # By the name of a pair of runs, such as "LMD - CE": the difference in each metric.
 Differences = Mapping[str, Mapping[str, Estimate]]
-PAIRED = (
-    "differences are paired over the same test images; where an interval holds 0, the two are not told apart"
-)
+PAIRED = "differences: paired over the same test images; an interval that holds 0 does not tell two apart"
 
 
 def write_comparison(

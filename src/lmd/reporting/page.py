@@ -39,7 +39,7 @@ def write_report(path: Path) -> Path:
         "phantom": _is_phantom(card),
         "card": card,
         "settings": _flatten(read_identity(folder)["settings"]),
-        "environment": json.loads((path / "environment.json").read_text()),
+        "environment": _environment(path / "environment.json"),
         "curves": learning_curves(history) if history else "",
         "evaluations": {split: _split_content(split, result) for split, result in evaluations.items()},
     }
@@ -61,6 +61,11 @@ def _split_content(split: str, result: Evaluation) -> Tree:
         "confusion": confusion_matrix(result.confusion, [entry.name for entry in result.classes]),
         "recalls": class_recalls({split: result}),
     }
+
+
+def _environment(path: Path) -> Tree:
+    """What a run was made with; nothing where the file is gone, as a report is of use without it."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _is_phantom(card: ModelCard) -> bool:

@@ -78,19 +78,14 @@ class SampledMStep:
         self.optimiser = build_optimiser(context.network.classifier, self.settings.optimisation, self.common)
 
     def fit(self, gaussians: ClassGaussians, iteration: int) -> Losses:
-        """Takes ceil(R K / batch) steps (Algorithm 1, lines 13-14).
-
-        Raises:
-            SettingsError: a covariance is not positive definite.
-        """
+        """Takes ceil(R K / batch) steps (Algorithm 1, lines 13-14)."""
         steps = math.ceil(self.total / self.settings.batch)
         means = RunningMeans()
-        with advising(RAISE_RIDGE):
-            for step, features in enumerate(self.features(gaussians, iteration)):
-                set_rate(self.optimiser, self.settings.optimisation, self.common,
-                         iteration + step / steps, self.steps)  # fmt: skip
-                means.add({"maximise": self._gradient_step(features, self.labels(step))})
-                self.context.on_step(step + 1, steps)
+        for step, features in enumerate(self.features(gaussians, iteration)):
+            set_rate(self.optimiser, self.settings.optimisation, self.common,
+                     iteration + step / steps, self.steps)  # fmt: skip
+            means.add({"maximise": self._gradient_step(features, self.labels(step))})
+            self.context.on_step(step + 1, steps)
         return means.result()
 
     @property
@@ -106,8 +101,14 @@ class SampledMStep:
         return self.cycle[first : first + number]
 
     def features(self, gaussians: ClassGaussians, iteration: int) -> Iterator[Tensor]:
-        """Yields batches of virtual features; on a CPU the next are drawn while the classifier learns."""
-        source, batch = VirtualFeatures(gaussians), self.settings.batch
+        """Yields batches of virtual features; on a CPU the next are drawn while the classifier learns.
+
+        Raises:
+            SettingsError: a covariance is not positive definite.
+        """
+        with advising(RAISE_RIDGE):
+            source = VirtualFeatures(gaussians)
+        batch = self.settings.batch
         chunks = source.chunks(self.total, batch, self.generator(iteration))
         on_cpu = self.context.runtime.device.type == "cpu"
         for features in one_core_each(source.draw, chunks) if on_cpu else map(source.draw, chunks):

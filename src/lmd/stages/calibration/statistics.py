@@ -74,8 +74,7 @@ class Statistics:
         Raises:
             SettingsError: the features are not finite.
         """
-        with advising(DIVERGED):
-            self.current = self._estimate(*self._drawn(iteration))
+        self.current = self._estimate(*self._drawn(iteration))
         self.smoothed = smooth(self.smoothed, self.current, iteration, self.settings.decay)
         return self.regularised(self.smoothed)
 
@@ -96,7 +95,8 @@ class Statistics:
             return stream_statistics(self.context, self.channels, rows, weights)
         self.features, self.labels = encode_rows(self.context, rows)
         num_classes = self.context.train.num_classes
-        current = class_statistics(self.features, self.labels, num_classes, weights)
+        with advising(DIVERGED):
+            current = class_statistics(self.features, self.labels, num_classes, weights)
         if self.settings.covariance == "ledoit_wolf":
             self.shrinkage = ledoit_wolf_coefficients(self.features, self.labels, num_classes)
         return current
@@ -132,7 +132,8 @@ def stream_statistics(
     for start in range(0, len(mine), CHUNK):
         some = mine[start : start + CHUNK]
         features, labels = encode_rows(context, rows[some])
-        moments.add(features, labels, None if weights is None else weights[torch.from_numpy(some)])
+        with advising(DIVERGED):
+            moments.add(features, labels, None if weights is None else weights[torch.from_numpy(some)])
     return gather_statistics(moments.gaussians())
 
 
