@@ -27,7 +27,7 @@ Kind = Literal["paper", "reconstruction", "ablation", "baseline", "value", "beyo
 
 @dataclass(frozen=True)
 class Metric:
-    """A column: a macro metric of `evaluation.metrics`, the recall of a group, or the silhouette."""
+    """A column: a macro metric of `evaluation.metrics`, the recall of a frequency band, or the silhouette."""
 
     key: str
     title: str
@@ -93,7 +93,7 @@ class Experiment:
     """A table or figure of the paper.
 
     `rows_of` gives the rows of a budget. `points` says which classes a projection shows where the data set
-    lacks those of the paper's figure: the largest of each group, or all of the tail.
+    lacks those of the paper's figure: the largest of each band, or all of the tail.
     """
 
     name: str

@@ -14,7 +14,7 @@ from lmd.experiments.sameness import sameness_notes
 from lmd.settings import Tree
 
 _BESIDE = "the paper's numbers stand beside ours for orientation"
-_RULES = {"largest": "the class of each group with most test images", "tail": "all classes of the tail"}
+_RULES = {"largest": "the class of each band with most test images", "tail": "all classes of the tail"}
 
 
 def all_notes(job: Job, runs: Sequence[Run], sources: Sources) -> list[str]:

@@ -183,10 +183,10 @@ def _check_dataset(experiment: Experiment, dataset: Dataset) -> None:
         return
     lacking = [band for band in BAND_NAMES if not dataset.info.bands.get(band)]
     if lacking:
-        groups = ", ".join(dataset.info.bands) or "none"
+        bands = ", ".join(dataset.info.bands) or "none"
         raise DataError(
             f"{experiment.name} needs classes in head, medium and tail; {dataset.folder} has none in "
-            f"{lacking[0]} (groups: {groups})"
+            f"{lacking[0]} (bands: {bands})"
         )
     if experiment.points is not None:
         _check_points(experiment, dataset)

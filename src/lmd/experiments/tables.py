@@ -100,7 +100,7 @@ TABLE2 = Experiment(
         *NOTES,
         SD_NOTE,
         "The paper's overall value is the mean over 14 classes for most rows and close to the mean of the "
-        "three group means for its ablations; ours is the mean over classes throughout (docs/paper.md).",
+        "three band means for its ablations; ours is the mean over classes throughout (docs/paper.md).",
     ),
 )
 

@@ -118,7 +118,7 @@ def projection(points: Tree) -> str:
                     s=12,
                     color=_colour(points, number),
                     marker=MARKERS[number % len(MARKERS)],
-                    label=f"{_group_of(points, name)}: {name}".replace("$", r"\$"),
+                    label=f"{_band_of(points, name)}: {name}".replace("$", r"\$"),
                 )
             axes.set(title=panel["title"], xticks=[], yticks=[])
         handles, names = np.atleast_1d(picture.axes)[0].get_legend_handles_labels()
@@ -126,13 +126,13 @@ def projection(points: Tree) -> str:
     return picture.svg
 
 
-def _group_of(points: Tree, name: str) -> str:
-    return next((group for group, members in points["groups"].items() if name in members), "no group")
+def _band_of(points: Tree, name: str) -> str:
+    return next((band for band, members in points["groups"].items() if name in members), "no band")
 
 
 def _colour(points: Tree, number: int) -> str:
-    """A group's own colour where each class is of another group, else a colour for each class."""
-    groups = [_group_of(points, name) for name in points["classes"]]
-    if len(set(groups)) == len(groups) and groups[number] in BAND_COLOURS:
-        return BAND_COLOURS[groups[number]]
+    """A band's own colour where each class is of another band, else a colour for each class."""
+    bands = [_band_of(points, name) for name in points["classes"]]
+    if len(set(bands)) == len(bands) and bands[number] in BAND_COLOURS:
+        return BAND_COLOURS[bands[number]]
     return CLASS_COLOURS[number % len(CLASS_COLOURS)]
