@@ -42,9 +42,10 @@ def project(experiment: Experiment, runs: Sequence[Run], samples: dict[str, Samp
 def test_features(run: Run) -> np.ndarray:
     """Returns the features [N, C] of the test images, in the table's order, from a finished run."""
     model = load_model(run.folder)
-    pixels = open_cache(run.dataset, model.card.preprocessing.size, model.card.preprocessing.crop)
-    images = image_set(run.dataset, "test", pixels)
-    return encode(model.network, images, model.runtime).features.cpu().numpy()
+    made = model.card.preprocessing
+    images = image_set(run.dataset, "test", open_cache(run.dataset, made.size, made.crop))
+    found = encode(model.network, images, model.runtime, mean=made.mean, std=made.std)
+    return found.features.cpu().numpy()
 
 
 def tsne(features: np.ndarray, seed: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lmd.data.feed.loader import ImageSet, batches
-from lmd.data.feed.views import clean
+from lmd.data.feed.views import MEAN, STD, Channels, clean
 from lmd.models.network import Network, Output, mode, recalibrate_batch_norm
 from lmd.runtime import Runtime
 
@@ -27,20 +27,34 @@ def batch_for(device: torch.device, size: int) -> int:
     return max(8, CORE_PIXELS // size**2) if device.type == "cpu" else BATCH
 
 
-def clean_batches(images: ImageSet, rows: np.ndarray, size: int, runtime: Runtime) -> Iterator[Tensor]:
+def clean_batches(
+    images: ImageSet,
+    rows: np.ndarray,
+    size: int,
+    runtime: Runtime,
+    mean: Channels = MEAN,
+    std: Channels = STD,
+) -> Iterator[Tensor]:
     """Yields the normalised, unaugmented images of the given rows."""
     for batch in batches(images, rows, size, runtime.device):
-        yield clean(batch.images)
+        yield clean(batch.images, mean, std)
 
 
 @torch.inference_mode()
-def encode(network: Network, images: ImageSet, runtime: Runtime, rows: np.ndarray | None = None) -> Output:
+def encode(
+    network: Network,
+    images: ImageSet,
+    runtime: Runtime,
+    rows: np.ndarray | None = None,
+    mean: Channels = MEAN,
+    std: Channels = STD,
+) -> Output:
     """Returns features [N, C] and logits [N, K] of the rows (default: all), in fp32, BatchNorm at rest."""
     chosen = np.arange(len(images.labels)) if rows is None else rows
     features: list[Tensor] = []
     logits: list[Tensor] = []
     with mode(network, training=False):
-        for batch in clean_batches(images, chosen, BATCH, runtime):
+        for batch in clean_batches(images, chosen, BATCH, runtime, mean, std):
             with runtime.autocast():
                 output = network(batch)
             features.append(output.features.float())
