@@ -235,7 +235,7 @@ def test_damaged_dataset_json_and_missing_images(lmd: Command, images: Path, tmp
         lmd("train", out, "--out", tmp_path / "run", *TINY), victim.name, "is missing", "1 missing in all"
     )
     (out / INFO).write_text("{")
-    refused(lmd("inspect", out), INFO, "not sound")
+    refused(lmd("inspect", out), INFO, "is damaged")
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,16 @@ from pathlib import Path
 from typing import Any, Literal, TypeGuard, cast, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from lmd.errors import SettingsError
+
+
+def first_fault(error: ValidationError) -> str:
+    """Returns what is wrong with a file, as its first fault: the name of the field and what was expected."""
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"])) or "the file"
+    return f"{place}: {first['msg']}"
 
 
 def groups_of(model: type[BaseModel]) -> dict[str, type[BaseModel]]:

@@ -12,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from lmd.errors import CheckpointError, DataError, SettingsError
+from lmd.fields import first_fault
 from lmd.files import atomic_path, atomic_write, load_tree, save_tree
 from lmd.model_card import ModelCard
 from lmd.settings import CommonSettings, Tree
@@ -210,9 +211,7 @@ def read_model_card(run: RunFolder) -> ModelCard:
     try:
         return ModelCard.model_validate_json(run.model.read_text(encoding="utf-8"))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise CheckpointError(f"{run.model} is damaged: {place}: {first['msg']}") from error
+        raise CheckpointError(f"{run.model} is damaged: {first_fault(error)}") from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{run.model} is damaged: {error}") from error
 

@@ -29,6 +29,10 @@ Seed = Annotated[
 Budget = Annotated[
     str, typer.Option(help="the schedule: smoke (seconds), short (12 epochs at 64 pixels) or paper")
 ]
+Weights = Annotated[str | None, typer.Option(help="a safetensors file for the encoder")]
+PartialWeights = Annotated[
+    bool, typer.Option("--partial-weights", help="accept weights that lack some tensors")
+]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a setting; repeatable")]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lmd.cli.app import Budget, Set, app
+from lmd.cli.app import Budget, PartialWeights, Set, Weights, app
 
 
 @app.command()
@@ -22,10 +22,8 @@ def reproduce(
         str | None, typer.Option(help="train these rows alone: names with commas between them")
     ] = None,
     budget: Budget = "paper",
-    weights: Annotated[str | None, typer.Option(help="a safetensors file for the encoder")] = None,
-    partial_weights: Annotated[
-        bool, typer.Option("--partial-weights", help="accept weights that lack some tensors")
-    ] = False,
+    weights: Weights = None,
+    partial_weights: PartialWeights = False,
     settings: Set = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="list the runs and what exists of them; train nothing")

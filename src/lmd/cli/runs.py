@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lmd.cli.app import Budget, Data, Run, Seed, Set, app
+from lmd.cli.app import Budget, Data, PartialWeights, Run, Seed, Set, Weights, app
 from lmd.errors import DataError
 
 
@@ -34,10 +34,8 @@ def train(
     recipe: Annotated[Path | None, typer.Option(help="a YAML file of settings")] = None,
     settings: Set = None,
     budget: Budget = "paper",
-    weights: Annotated[str | None, typer.Option(help="a safetensors file for the encoder")] = None,
-    partial_weights: Annotated[
-        bool, typer.Option("--partial-weights", help="accept weights that lack some tensors")
-    ] = False,
+    weights: Weights = None,
+    partial_weights: PartialWeights = False,
     seed: Seed = None,
     start: Annotated[
         Path | None,

@@ -83,8 +83,8 @@ def load_model(folder: RunFolder) -> Model:
     """
     card = read_model_card(folder)
     encoder = build_encoder(card.encoder)
-    head = build_classifier(card.classifier, num_features(encoder), len(card.classes), seed=0)
-    network = Network(encoder, head)
+    classifier = build_classifier(card.classifier, num_features(encoder), len(card.classes), seed=0)
+    network = Network(encoder, classifier)
     network.load_state_dict(_read_weights(folder, network))
     runtime = Runtime(card.precision)
     return Model(network.to(runtime.device), card, runtime)

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ConfigDict, Field, ValidationError, model_serializer, model_validator
 
 from lmd.errors import CheckpointError
+from lmd.fields import first_fault
 from lmd.files import atomic_write
 from lmd.settings import Settings, Tree
 
@@ -137,9 +138,7 @@ def read_evaluation(path: Path) -> Evaluation:
     try:
         return Evaluation.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise CheckpointError(f"{path} is damaged: {place}: {first['msg']}") from error
+        raise CheckpointError(f"{path} is damaged: {first_fault(error)}") from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"cannot read {path}: {error}") from error
 

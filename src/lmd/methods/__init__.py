@@ -19,6 +19,7 @@ from lmd.fields import setting_lines
 from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings, resolve
 from lmd.stages.base import Stage
+from lmd.text import in_columns
 
 BUDGETS = ("smoke", "short", "paper")
 
@@ -139,8 +140,7 @@ def overview() -> list[str]:
     found = [(name, load(name)) for name in names()]
     rows = [("method", "status", "paper", "what it is")]
     rows += [(name, method.STATUS, method.PAPER, title(method)) for name, method in found]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return in_columns(rows)
 
 
 def settings_of(

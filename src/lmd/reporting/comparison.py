@@ -10,6 +10,7 @@ from lmd.evaluation.results import Estimate, Evaluation
 from lmd.reporting.figures import class_recalls
 from lmd.reporting.page import METRICS, interval_words, render
 from lmd.settings import Tree
+from lmd.text import in_columns
 
 # By the name of a pair of runs, such as "LMD - CE": the difference in each metric.
 Differences = Mapping[str, Mapping[str, Estimate]]
@@ -56,7 +57,7 @@ def comparison_table(runs: dict[str, Evaluation]) -> list[list[str]]:
 def comparison_lines(runs: dict[str, Evaluation]) -> list[str]:
     """Returns that table as lines of text, with a line that says what the brackets are."""
     table = [["", "n", *runs], *comparison_table(runs)]
-    return [*_in_columns(table), interval_words(next(iter(runs.values())))]
+    return [*in_columns(table), interval_words(next(iter(runs.values())))]
 
 
 def difference_rows(differences: Differences) -> list[list[str]]:
@@ -71,10 +72,4 @@ def difference_rows(differences: Differences) -> list[list[str]]:
 def difference_lines(differences: Differences) -> list[str]:
     """Returns the paired differences as lines of text, with a line that says how to read them."""
     rows = [["", *differences], *difference_rows(differences)]
-    return [*_in_columns(rows), PAIRED]
-
-
-def _in_columns(rows: list[list[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)) for row in rows]
-    return [line.rstrip() for line in lines]
+    return [*in_columns(rows), PAIRED]

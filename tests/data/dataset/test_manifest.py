@@ -172,7 +172,7 @@ def test_missing_parts_are_named(dataset: Dataset, tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["{", "[]", '{"title": 3}', ""])
 def test_damaged_json_is_one_line(dataset: Dataset, damage: str) -> None:
     (dataset.folder / INFO).write_text(damage)
-    with pytest.raises(DataError, match=r"dataset\.json is not sound") as caught:
+    with pytest.raises(DataError, match=r"dataset\.json is damaged") as caught:
         read_dataset(dataset.folder)
     assert "\n" not in str(caught.value)
 

@@ -8,6 +8,7 @@ from lmd.data.audit.results import FileFacts, Fingerprint, GroupSizes, NearDupli
 from lmd.data.audit.wrong import first_names
 from lmd.data.dataset.checks import SPLITS
 from lmd.data.dataset.manifest import Dataset
+from lmd.text import in_columns
 
 _SHOWN = 5  # Lines that are shown of a long list.
 
@@ -25,7 +26,7 @@ def summary_lines(dataset: Dataset) -> list[str]:
 def format_fingerprint(found: Fingerprint) -> list[str]:
     """Returns the fingerprint as lines for the terminal; the last ones say what is wrong."""
     lines = [f"{found.title}: {found.images} images, {len(found.classes)} classes"]
-    lines += _aligned(count_rows(found))
+    lines += in_columns(count_rows(found))
     lines.append(f"imbalance in training: {found.imbalance:.1f}; {found.bands_rule}")
     lines += [*_group_lines(found), *worth_lines(found), *file_lines(found), *_copy_lines(found)]
     if found.wrong:
@@ -42,11 +43,6 @@ def count_rows(found: Fingerprint) -> list[list[str]]:
         rows.append([name, names.get(name, ""), *map(str, numbers), str(sum(numbers))])
     totals = [sum(found.counts[split]) for split in SPLITS]
     return [*rows, ["all", "", *map(str, totals), str(sum(totals))]]
-
-
-def _aligned(rows: list[list[str]]) -> list[str]:
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    return ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)) for row in rows]
 
 
 def _group_lines(found: Fingerprint) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import AliasChoices, Field, ValidationError
 
 from lmd.errors import DataError
+from lmd.fields import first_fault
 from lmd.settings import Settings
 
 MANIFEST, INFO = "manifest.csv", "dataset.json"
@@ -50,6 +51,4 @@ def read_info(folder: Path) -> DatasetInfo:
     except OSError as error:
         raise DataError(f"{folder} is not a dataset folder: cannot read {INFO} ({error.strerror})") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        raise DataError(f"{folder / INFO} is not sound: {name} {first['msg']}") from error
+        raise DataError(f"{folder / INFO} is damaged: {first_fault(error)}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lmd.errors import SettingsError
 from lmd.experiments.paper import ARXIV, Entry, csv_text, load, names
+from lmd.text import in_columns
 
 
 def shown(name: str | None = None, as_csv: bool = False) -> str:
@@ -48,7 +49,7 @@ def _table(entry: Entry) -> list[str]:
     if entry.blocks:
         rows.insert(0, head)
         head = ["", *(entry.blocks[block] for block, _ in columns)]
-    return _aligned([head, *rows])
+    return in_columns([head, *rows], numbers=True)
 
 
 def _row_title(entry: Entry, row: str) -> str:
@@ -57,16 +58,3 @@ def _row_title(entry: Entry, row: str) -> str:
 
 def _numbers(entry: Entry, row: str, columns: list[tuple[str, str]]) -> list[str]:
     return [str(entry.cells[row, block, column]) for block, column in columns]
-
-
-def _aligned(rows: list[list[str]]) -> list[str]:
-    """Lines with the first column to the left and all others to the right.
-
-    >>> _aligned([["", "AUC"], ["CE", "95.61"]])
-    ['      AUC', 'CE  95.61']
-    """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *(c.rjust(n) for c, n in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]

@@ -1,0 +1,20 @@
+"""Plain text for the terminal: rows of words in columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def in_columns(rows: Sequence[Sequence[str]], *, numbers: bool = False) -> list[str]:
+    """Returns one line for each row, its words set in columns two blanks apart.
+
+    With `numbers` all columns but the first end at the right, so that the digits stand below each other.
+
+    >>> in_columns([["", "AUC"], ["CE", "9"]])
+    ['    AUC', 'CE  9']
+    >>> in_columns([["", "AUC"], ["CE", "9"]], numbers=True)
+    ['    AUC', 'CE    9']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    to_side = str.rjust if numbers else str.ljust
+    return ["  ".join([row[0].ljust(widths[0]), *map(to_side, row[1:], widths[1:])]).rstrip() for row in rows]
