@@ -94,6 +94,8 @@ def test_the_main_job(lmd: Command, run: Path, data: Path, images: Path, tmp_pat
     assert code == 0
     assert "87 images, 3 classes" in out
     assert "points of its recall" in out
+    for page in ("report.html", "MODEL_CARD.md"):  # `train` leaves them; `evaluate` writes them anew.
+        assert (run / page).is_file()
     code, out, _ = lmd("evaluate", run, "--split", "test")
     assert code == 0
     assert "balanced accuracy" in out

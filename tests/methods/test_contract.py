@@ -346,6 +346,17 @@ def test_interrupted_anywhere_and_resumed_equals_uninterrupted(
         )
 
 
+def test_validation_has_its_say_on_the_model_that_is_kept(name: str, finished: RunFolder) -> None:
+    last = records(finished)[-1]["stage"]
+    scores = [line["validation"].get("bacc") for line in records(finished) if line["stage"] == last]
+    assert all(score is not None for score in scores)
+    chosen = json.loads(finished.model.read_text())["validation_bacc"]
+    if settings_of(name).select == "last":
+        assert chosen is None
+    else:  # A stage may offer several networks in an epoch; the line of the epoch shows its last one.
+        assert chosen >= max(scores)
+
+
 def test_it_evaluates_and_predicts(name: str, finished: RunFolder, dataset: Dataset) -> None:
     result = evaluate_run(finished, "test")
     assert result.n == sum(toy.COUNTS["test"])

@@ -19,11 +19,13 @@ from lmd.evaluation.judge import evaluate_run
 from lmd.files import save_tree
 from lmd.run import RunFolder, load_checkpoint
 from lmd.settings import CommonSettings, Tree, merge
+from lmd.stages.adjustment import Adjustment
 from lmd.stages.calibration.e_step import EStep
 from lmd.stages.calibration.m_step import SampledMStep
 from lmd.stages.calibration.statistics import Statistics
 from lmd.stages.relation import RelationLearning
 from lmd.training import loop
+from lmd.training.checkpoint import restore_stage
 from lmd.training.progress import Silent
 from lmd.training.start import train
 from tests import toy
@@ -307,6 +309,18 @@ def test_a_checkpoint_of_another_version_is_one_line(dataset: Dataset, tmp_path:
     save_tree(folder.checkpoint, saved)
     with pytest.raises(CheckpointError, match="does not fit stage 'stage2': another version of lmd wrote it"):
         train(dataset, "lmd", settings_of("lmd"), out, resume=True)
+
+
+@pytest.mark.parametrize("fault", [KeyError, ValueError, RuntimeError, TypeError])
+def test_whatever_a_stage_says_of_a_state_of_another_version_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
+) -> None:
+    def refuse(self: Adjustment, state: dict[str, Any]) -> None:
+        raise fault("of another shape")
+
+    monkeypatch.setattr(Adjustment, "load_state_dict", refuse)
+    with pytest.raises(CheckpointError, match="does not fit stage 'stage2'"):
+        restore_stage(RunFolder(tmp_path), Adjustment(CommonSettings()), {})
 
 
 def test_resuming_what_is_no_run_is_refused(dataset: Dataset, tmp_path: Path) -> None:
