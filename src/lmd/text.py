@@ -18,3 +18,13 @@ def in_columns(rows: Sequence[Sequence[str]], *, numbers: bool = False) -> list[
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     to_side = str.rjust if numbers else str.ljust
     return ["  ".join([row[0].ljust(widths[0]), *map(to_side, row[1:], widths[1:])]).rstrip() for row in rows]
+
+
+def shortened(text: str, most: int = 60) -> str:
+    r"""Returns a text on one line, cut where it is long.
+
+    >>> shortened("a\n  long text", 6)
+    'a long...'
+    """
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[:most]}..."

@@ -10,7 +10,15 @@ import numpy as np
 from PIL import Image
 
 from lmd.data.audit.results import Fingerprint, NearPair
-from lmd.data.audit.text import count_rows, file_lines, near_line, pair_words, per_group_line, worth_lines
+from lmd.data.audit.text import (
+    count_rows,
+    file_lines,
+    near_line,
+    pair_words,
+    per_group_line,
+    person_lines,
+    worth_lines,
+)
 from lmd.data.dataset.checks import SPLITS
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.images import decode
@@ -34,7 +42,12 @@ def write_inspection(path: Path, dataset: Dataset, found: Fingerprint, seed: int
         "info": dataset.info,
         "counts": count_rows(found),
         "histogram": long_tail(found),
-        "lines": [per_group_line(found.images_per_group), *worth_lines(found), *file_lines(found)],
+        "lines": [
+            per_group_line(found.images_per_group),
+            *person_lines(found),
+            *worth_lines(found),
+            *file_lines(found),
+        ],
         "near": near_line(found.near) if found.near else None,
         "pairs": _pictured(dataset, shown),
         "sheet": _contact_sheet(dataset, found, seed),

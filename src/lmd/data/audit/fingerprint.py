@@ -9,6 +9,7 @@ from lmd.data.audit.copies import contradictory, identical, near_duplicates
 from lmd.data.audit.duplicates import NEAR_BITS
 from lmd.data.audit.files import file_facts
 from lmd.data.audit.looks import look_at
+from lmd.data.audit.persons import grouping_of
 from lmd.data.audit.results import CrossingGroup, Fingerprint, GroupSizes, Worth
 from lmd.data.audit.wrong import wrong_lines
 from lmd.data.dataset.checks import SPLITS, leakage
@@ -40,6 +41,7 @@ def fingerprint(
         bands=dataset.info.bands,
         bands_rule=dataset.info.bands_rule,
         num_groups=int(groups.max()) + 1,
+        grouping=grouping_of(dataset),
         images_per_group=_images_per_group(groups),
         crossing_groups=_crossing(dataset, groups),
         leakage=leakage(dataset.table),

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ConfigDict, Field
 
 from lmd.data.dataset.checks import Leakage
+from lmd.data.dataset.grouping import Grouping
 from lmd.files import atomic_write
 from lmd.settings import Settings
 
@@ -144,6 +145,8 @@ class Fingerprint(Found):
     bands: dict[str, list[str]] = Field(alias="groups")
     bands_rule: str = Field(alias="groups_rule")
     num_groups: int = Field(alias="lesions")
+    grouping: Grouping
+    """what a group is, and which columns look like persons and were not used"""
     images_per_group: GroupSizes
     crossing_groups: list[CrossingGroup]
     leakage: Leakage

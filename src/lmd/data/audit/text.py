@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from lmd.data.audit.results import FileFacts, Fingerprint, GroupSizes, NearDuplicates, NearPair
 from lmd.data.audit.wrong import first_names
 from lmd.data.dataset.checks import SPLITS
+from lmd.data.dataset.grouping import PATIENTS_UNKNOWN
 from lmd.data.dataset.manifest import Dataset
 from lmd.text import in_columns
 
@@ -18,9 +19,18 @@ def summary_lines(dataset: Dataset) -> list[str]:
     counts = ", ".join(f"{split} {len(dataset.split(split))}" for split in SPLITS)
     skipped = dataset.info.recipe.get("skipped", 0)
     lines = [f"{dataset.folder}: {len(dataset.table)} images, {len(dataset.classes)} classes ({counts})"]
+    lines += in_columns(_class_rows(dataset))
     if skipped:
         lines.append(f"{skipped} images or rows left out, listed in {dataset.folder / 'skipped.csv'}")
     return lines
+
+
+def _class_rows(dataset: Dataset) -> list[list[str]]:
+    """Each class with its images in each split, and in all."""
+    counts = {split: dataset.counts(split).tolist() for split in SPLITS}
+    rows = [[counts[split][k] for split in SPLITS] for k in range(len(dataset.classes))]
+    named = zip(dataset.classes, rows, strict=True)
+    return [["class", *SPLITS, "all"], *([name, *map(str, row), str(sum(row))] for name, row in named)]
 
 
 def format_fingerprint(found: Fingerprint) -> list[str]:
@@ -29,9 +39,10 @@ def format_fingerprint(found: Fingerprint) -> list[str]:
     lines += in_columns(count_rows(found))
     lines.append(f"imbalance in training: {found.imbalance:.1f}; {found.bands_rule}")
     lines += [*_group_lines(found), *worth_lines(found), *file_lines(found), *_copy_lines(found)]
+    lines += person_lines(found)
     if found.wrong:
         return [*lines, f"wrong ({len(found.wrong)}):", *(f"  {line}" for line in found.wrong)]
-    return [*lines, "nothing is wrong"]
+    return [*lines, "nothing is wrong" if found.grouping.knows_patients else "nothing else was found"]
 
 
 def count_rows(found: Fingerprint) -> list[list[str]]:
@@ -48,7 +59,8 @@ def count_rows(found: Fingerprint) -> list[list[str]]:
 def _group_lines(found: Fingerprint) -> list[str]:
     crossing = found.crossing_groups
     lines = [
-        f"groups: {found.num_groups}, of which {len(crossing)} have images in more than one split",
+        f"groups: {found.num_groups} ({found.grouping.level}), of which {len(crossing)} have images in more "
+        "than one split",
         per_group_line(found.images_per_group),
     ]
     for entry in crossing[:_SHOWN]:
@@ -57,6 +69,11 @@ def _group_lines(found: Fingerprint) -> list[str]:
     if crossing[_SHOWN:]:
         lines.append(f"  and {len(crossing) - _SHOWN} more groups")
     return lines
+
+
+def person_lines(found: Fingerprint) -> list[str]:
+    """Returns what is not known of the patients."""
+    return [] if found.grouping.knows_patients else [PATIENTS_UNKNOWN]
 
 
 def per_group_line(sizes: GroupSizes) -> str:

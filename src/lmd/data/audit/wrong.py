@@ -12,7 +12,10 @@ def wrong_lines(found: Fingerprint) -> list[str]:
 
 
 def _wrong_splits(found: Fingerprint) -> list[str]:
-    lines: list[str] = []
+    lines = [
+        f"column '{name}' looks like persons and was not used: images of one lie in several groups"
+        for name in found.grouping.unused
+    ]
     leaked, crossing = found.leakage, len(found.crossing_groups)
     if leaked.groups:
         lines.append(

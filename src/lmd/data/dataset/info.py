@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import AliasChoices, Field, ValidationError
 
+from lmd.data.dataset.grouping import Grouping
 from lmd.errors import DataError
 from lmd.fields import first_fault
 from lmd.settings import Settings
@@ -34,6 +35,8 @@ class DatasetInfo(Settings):
     manifest_sha256: str = ""
     tables_sha256: dict[str, str] = Field(default_factory=dict)
     """hashes of the tables that it was made of, by name"""
+    grouping: Grouping | None = None
+    """whose images stay together; None in data sets of version 0.1"""
     list_only: bool = False
     """whether the images need not be there: enough to count, not to train"""
 

@@ -79,7 +79,7 @@ def write_dataset(
         DataError: the folder is in use, the table is not sound, or the disk is full.
     """
     refuse_used(folder)
-    table = table.astype("object").where(table.notna(), "").astype(str)
+    table = _texts(table)
     check_table(table, info)
     csv = _encoded(table)
     info = info.model_copy(update={"manifest_sha256": hashlib.sha256(csv).hexdigest()})
@@ -92,6 +92,19 @@ def write_dataset(
     return Dataset(folder, table.reset_index(drop=True), info)
 
 
+def _texts(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with every value as text; where pyarrow is installed, pandas takes Unicode alone."""
+    try:
+        return table.astype("object").where(table.notna(), "").astype(str)
+    except UnicodeEncodeError as error:
+        raise _no_text(error) from error
+
+
+def _no_text(error: UnicodeEncodeError) -> DataError:
+    near = ascii(error.object[max(0, error.start - 20) : error.end + 20])
+    return DataError(f"a name is not UTF-8 text (near {near}); rename that file or folder")
+
+
 def _encoded(table: pd.DataFrame) -> bytes:
     text = table.to_csv(index=False, lineterminator="\n")
     if "\r" in text:  # Of all that ends a line this alone is not put in quotes, and would cut the row.
@@ -99,8 +112,7 @@ def _encoded(table: pd.DataFrame) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        near = ascii(error.object[max(0, error.start - 20) : error.end + 20])
-        raise DataError(f"a name is not UTF-8 text (near {near}); rename that file or folder") from error
+        raise _no_text(error) from error
 
 
 def read_dataset(folder: Path, check_files: bool = True) -> Dataset:

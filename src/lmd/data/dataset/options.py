@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from lmd.data.dataset.longtail import FRACTIONS
 from lmd.settings import Settings
+
+Texts = Annotated[
+    tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+]
 
 
 class SplitOptions(Settings):
@@ -36,6 +40,8 @@ class RawOptions(SplitOptions):
     skip_bad: bool = False
     frame: Annotated[int, Field(ge=1)] | None = None
     repeats: Annotated[int, Field(ge=1)] | None = None
+    exclude: Texts = ()
+    """files and folders to leave out, as patterns such as "*_mask.png" or "thumbs"; repeatable"""
 
 
 class FoldOptions(RawOptions):

@@ -13,22 +13,34 @@ from pathlib import Path
 import pandas as pd
 
 from lmd.data.dataset.checks import SPLITS
+from lmd.data.dataset.table_kinds import refuse_no_header, refuse_other_kinds, refuse_other_texts
+from lmd.data.dataset.workbooks import is_workbook, workbook_records
 from lmd.errors import DataError, suggest
 
 DELIMITERS = ",;\t|"
+_WAY_OUT = "; fields with a delimiter in them need quotes, and --delimiter names another one"
 PUBLISHED = {"train": "training.csv", "val": "validation.csv", "test": "testing.csv"}
 
 
-def read_table(path: Path, columns: Sequence[str] = (), encoding: str | None = None) -> pd.DataFrame:
+def read_table(
+    path: Path,
+    columns: Sequence[str] = (),
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    sheet: str = "",
+) -> pd.DataFrame:
     """Returns a table of texts whose index is the row in a spreadsheet: the header is row 1.
 
     Blank rows and columns without a name are left out. Nothing is guessed about values: "NA" and "007" stay
-    what they are.
+    what they are. The delimiter is the one with which every row has as many fields as the header.
 
     Raises:
         DataError: the file is missing, no Unicode text, no table, empty, or lacks one of `columns`.
     """
-    records = _records(path, _text(path, encoding))
+    if is_workbook(path):
+        records = workbook_records(path, sheet)
+    else:
+        records = _records(path, _text(path, encoding), delimiter)
     first = next((number for number, record in enumerate(records) if any(record)), None)
     if first is None:
         raise DataError(f"{path} is empty")
@@ -37,6 +49,7 @@ def read_table(path: Path, columns: Sequence[str] = (), encoding: str | None = N
     rows = _rows(path, header, records, first)
     if not rows:
         raise DataError(f"{path} has no rows below its header")
+    refuse_no_header(path, header)
     for name in columns:
         if name not in header:
             raise DataError(f"{path} lacks the column '{name}'{suggest(name, filter(None, header))}")
@@ -49,6 +62,7 @@ def _text(path: Path, encoding: str | None) -> str:
         raw = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
+    refuse_other_kinds(path, raw)
     marked = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         text = raw.decode(encoding or ("utf-16" if marked else "utf-8-sig"))
@@ -62,21 +76,48 @@ def _text(path: Path, encoding: str | None) -> str:
         ) from error
     if "\0" in text:
         raise DataError(f"{path} is not a table: it holds binary data")
+    refuse_other_texts(path, text)
     return text
 
 
-def _records(path: Path, text: str) -> list[list[str]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+def _records(path: Path, text: str, delimiter: str | None) -> list[list[str]]:
+    """The rows by the delimiter that fits them all; where none does, by the one that fits the header best."""
+    if delimiter is not None:
+        return _parted(path, text, _named_delimiter(delimiter))
+    parted: dict[str, list[list[str]]] = {}
+    faults: list[DataError] = []
+    for mark in DELIMITERS:
+        try:
+            parted[mark] = _parted(path, text, mark)
+        except DataError as error:
+            faults.append(error)
+    if not parted:
+        raise faults[0]
+    fitting = [records for records in parted.values() if _is_even(records)]
+    return max(fitting or list(parted.values()), key=lambda records: len(next(filter(any, records), [])))
+
+
+def _named_delimiter(word: str) -> str:
+    mark = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|", "space": " "}.get(
+        word.lower(), word
+    )
+    if len(mark) != 1 or mark in '"\r\n':
+        raise DataError(f"--delimiter '{word}' must be one character, or tab, comma, semicolon, bar or space")
+    return mark
+
+
+def _parted(path: Path, text: str, delimiter: str) -> list[list[str]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         return list(reader)
     except csv.Error as error:
         raise DataError(f"{path} is not a table: {error} (line {reader.line_num})") from error
 
 
-def _delimiter(text: str) -> str:
-    """The delimiter that cuts the first line into most fields; a comma where none does."""
-    line = next((line for line in text.splitlines() if line.strip()), "")
-    return max(DELIMITERS, key=lambda delimiter: len(next(csv.reader([line], delimiter=delimiter), [])))
+def _is_even(records: list[list[str]]) -> bool:
+    """Whether every row has as many fields as the header, and that are several."""
+    lengths = {len(record) for record in records if any(field.strip() for field in record)}
+    return len(lengths) == 1 and lengths != {1}
 
 
 def _refuse_doubles(path: Path, header: list[str]) -> None:
@@ -93,7 +134,11 @@ def _rows(path: Path, header: list[str], records: list[list[str]], first: int) -
         if not any(field.strip() for field in record):
             continue
         if len(record) < width or any(record[width:]):
-            raise DataError(f"{path} has {len(record)} fields in row {number}, its header has {width}")
+            comment = "; it looks like a comment: delete it" if record[0].lstrip().startswith("#") else ""
+            raise DataError(
+                f"{path} has {len(record)} fields in row {number}, its header has "
+                f"{width}{comment or _WAY_OUT}"
+            )
         rows[number] = record[:width]
     return rows
 

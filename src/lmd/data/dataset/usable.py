@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import unicodedata
-from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from lmd.data.dataset.locate import ImageIndex
 from lmd.data.dataset.options import RawOptions
-from lmd.data.decode.files import list_images
 from lmd.data.decode.images import verify
 from lmd.errors import DataError
 from lmd.parallel import Steps
@@ -41,7 +40,9 @@ def without_bad_images(
     return table[good].reset_index(drop=True), bad
 
 
-def located(table: pd.DataFrame, root: Path, allow_missing: bool) -> tuple[pd.DataFrame, int]:
+def located(
+    table: pd.DataFrame, root: Path, allow_missing: bool, exclude: Sequence[str] = ()
+) -> tuple[pd.DataFrame, int]:
     """Gives each image the file of its name below `root`, whatever its folder, extension and case.
 
     Returns the table of the images that are there, and how many are not.
@@ -49,11 +50,14 @@ def located(table: pd.DataFrame, root: Path, allow_missing: bool) -> tuple[pd.Da
     Raises:
         DataError: images are missing and may not be, or one is there twice.
     """
-    found = _files_by_stem(root)
-    files = [found.get(_stem(file), []) for file in table["file"]]
+    index = ImageIndex(root, exclude)
+    files = [index.of_stem(file) for file in table["file"]]
     double = next((places for places in files if len(places) > 1), None)
     if double is not None:
-        raise DataError(f"an image is in {root} twice: {double[0]} and {double[1]}")
+        raise DataError(
+            f"an image is in {root} twice: {double[0]} and {double[1]}; delete one, or leave it out with "
+            "--exclude"
+        )
     there = np.array([bool(places) for places in files], dtype=bool)
     missing = table["id"][~there]
     if len(missing) and not allow_missing:
@@ -67,18 +71,6 @@ def located(table: pd.DataFrame, root: Path, allow_missing: bool) -> tuple[pd.Da
     return kept.reset_index(drop=True), len(missing)
 
 
-def _files_by_stem(root: Path) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for path in list_images(root):
-        file = path.relative_to(root).as_posix()
-        found.setdefault(_stem(file), []).append(file)
-    return found
-
-
-def _stem(file: str) -> str:
-    return PurePosixPath(file).stem.casefold()
-
-
 def usable(
     table: pd.DataFrame, root: Path | None, options: Any, progress: Steps
 ) -> tuple[pd.DataFrame, Skipped, Tree]:
@@ -90,22 +82,11 @@ def usable(
         return table, [], {}
     if root is None:
         raise DataError("where are the images? name their folder with --root, or go without with --list-only")
-    there, missing = located(table, existing_folder(root, "the images"), options.allow_missing)
+    there, missing = located(
+        table, existing_folder(root, "the images"), options.allow_missing, options.exclude
+    )
     good, bad = without_bad_images(there, root, options, progress)
     return good, bad, {"missing_images": missing}
-
-
-def refuse_twins(names: Iterable[str], what: str) -> None:
-    """Refuses names that a reader takes for one: they differ only by case, or in how Unicode spells them.
-
-    Raises:
-        DataError: two such names, both named.
-    """
-    seen: dict[str, str] = {}
-    for name in sorted(set(names)):
-        other = seen.setdefault(unicodedata.normalize("NFKC", name).strip().casefold(), name)
-        if other != name:
-            raise DataError(f"{what} '{other}' and '{name}' differ only by case or spelling; make them one")
 
 
 def existing_folder(path: Path, what: str) -> Path:

@@ -1,44 +1,176 @@
-"""Image files on disk: found by their names, opened with care, named in messages."""
+"""Image files on disk: found by their names or headers, opened with care, named in messages."""
 
 from __future__ import annotations
 
+import fnmatch
 import logging
 import os
 import stat
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
 
+from lmd.data.decode.dicom import is_dicom
 from lmd.errors import DataError
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".dcm", ".dicom")
+# Every ending under which the formats that `images` reads are found; docs/images.md lists them.
+EXTENSIONS = tuple(
+    ".jpg .jpeg .jpe .jfif .png .apng .tif .tiff .bmp .dib .webp .gif .jp2 .j2k .jpc .jpf .jpx .j2c "
+    ".tga .icb .vda .vst .pbm .pgm .ppm .pnm .pfm .avif .avifs .dcm .dicom .dic .ima".split()
+)
+# What systems and cameras leave beside images, and what holds no picture of a patient.
+SYSTEM_FOLDERS = frozenset(
+    "__macosx @eadir lost+found $recycle.bin recycler #recycle #snapshot __pycache__ "
+    "@recycle @recently-snapshot @__thumb found.000".split()
+) | {"system volume information"}
+_SYSTEM_FILES = frozenset(["thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "dicomdir"])
+_OUR_FILES = (("manifest.csv", "dataset.json"), ("settings.yaml", "environment.json"), ("folds.json",))
+_HEAD = 512  # Bytes from which a DICOM file is recognised.
 
 _log = logging.getLogger(__name__)
 
 
-def list_images(folder: Path) -> list[Path]:
-    """Returns the files below a folder that are named as images, by name.
+@dataclass
+class Listing:
+    """The image files below a folder, and what was passed over: by name, or by ending with its number."""
 
-    Files that cannot be read (a broken link, a pipe) are listed too: `decode` says what is wrong with them.
-    Hidden files and folders are not. Links to folders are not followed: they may lead back to a folder above,
-    or into another class.
+    images: list[Path] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+    passed: list[str] = field(default_factory=list)
+    excluded: int = 0
+    links: list[Path] = field(default_factory=list)
+
+    def add(self, other: Listing) -> None:
+        """Takes over what another listing found."""
+        self.images += other.images
+        self.others += other.others
+        self.passed += other.passed
+        self.excluded += other.excluded
+        self.links += other.links
+
+    def lines(self) -> Iterator[str]:
+        """Yields what is to be told: nothing is left out in silence."""
+        for link in self.links:
+            yield f"the link {printable(link)} to a folder is not entered"
+        if self.passed:
+            names = ", ".join(printable(name) for name in sorted(set(self.passed))[:5])
+            more = f" and {len(set(self.passed)) - 5} more" if len(set(self.passed)) > 5 else ""
+            yield f"passed over, as no folders or files of images: {names}{more}"
+        if self.others:
+            yield f"{self.others.total()} files are no images and left out: {counted(self.others)}"
+        if self.excluded:
+            yield f"{self.excluded} files left out by --exclude"
+
+
+def counted(endings: Counter[str], shown: int = 8) -> str:
+    """Returns endings with their numbers, most frequent first.
+
+    >>> counted(Counter({".txt": 2, "": 1}))
+    '2 .txt, 1 without an ending'
+    """
+    words = [
+        f"{number} {printable(name) or 'without an ending'}" for name, number in endings.most_common(shown)
+    ]
+    more = len(endings) - shown
+    return ", ".join(words) + (f" and {more} more endings" if more > 0 else "")
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Returns the image files below a folder, by name, and tells of links that are not entered.
 
     Raises:
         DataError: a folder cannot be read.
     """
-    found: list[Path] = []
+    found = walk(folder)
+    for link in found.links:
+        _log.warning("the link %s to a folder is not entered", printable(link))
+    return found.images
+
+
+def walk(folder: Path, exclude: Sequence[str] = (), root: Path | None = None) -> Listing:
+    """Returns what is below a folder; patterns of `exclude` are matched below `root` (the folder itself).
+
+    A file is an image by its ending, or by its header where it is DICOM. Files that cannot be read (a broken
+    link, a pipe) count as images: `decode` says what is wrong with them. Links to folders are not followed:
+    they may lead back to a folder above, or into another class.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
+    found, top = Listing(), root or folder
     for parent, folders, files in os.walk(folder, onerror=_refuse_folder):
         here = Path(parent)
-        for name in folders:
-            if (here / name).is_symlink() and not name.startswith("."):
-                _log.warning("the link %s to a folder is not entered", printable(here / name))
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [here / name for name in files if _is_image(name)]
-    return sorted(found)
+        folders[:] = [name for name in sorted(folders) if _is_entered(here / name, top, exclude, found)]
+        for name in files:
+            sort_in(here / name, top, exclude, found)
+    found.images.sort()
+    return found
 
 
-def _is_image(name: str) -> bool:
-    """Whether a name is that of an image; hidden files such as the "._name.jpg" of macOS are none."""
-    return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
+def _is_entered(folder: Path, top: Path, exclude: Sequence[str], found: Listing) -> bool:
+    if folder.is_symlink() and not folder.name.startswith("."):
+        found.links.append(folder)
+        return False
+    return not is_passed(folder, top, exclude, found)
+
+
+def is_passed(folder: Path, top: Path, exclude: Sequence[str], found: Listing) -> bool:
+    """Whether a folder is passed over: it is the system's, ours, or excluded; that is noted in `found`."""
+    if is_system(folder.name) or is_ours(folder):
+        found.passed.append(folder.name)
+        return True
+    if exclude and _matches(folder.relative_to(top).as_posix(), exclude):
+        found.excluded += sum(len(files) for _, _, files in os.walk(folder))
+        return True
+    return False
+
+
+def sort_in(file: Path, top: Path, exclude: Sequence[str], found: Listing) -> None:
+    """Puts a file where it belongs."""
+    name = file.name
+    if name.startswith(".") or name.casefold() in _SYSTEM_FILES:
+        found.passed.append(name if not name.startswith("._") else "._*")
+    elif exclude and _matches(file.relative_to(top).as_posix(), exclude):
+        found.excluded += 1
+    elif name.lower().endswith(EXTENSIONS) or _is_bare_dicom(file):
+        found.images.append(file)
+    else:
+        found.others[_ending(name)] += 1
+
+
+def _ending(name: str) -> str:
+    ending = Path(name).suffix.lower()
+    return ending if len(ending) <= 10 else ""
+
+
+def is_system(name: str) -> bool:
+    """Whether a folder of that name is the system's, or hidden."""
+    return name.startswith(".") or name.casefold() in SYSTEM_FOLDERS
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether a folder is a dataset folder, a folder of folds or a run folder of ours."""
+    return any(all((folder / name).is_file() for name in names) for names in _OUR_FILES)
+
+
+def _matches(path: str, patterns: Iterable[str]) -> bool:
+    """Whether the end of a path, from any of its folders on, fits one of the patterns."""
+    parts = path.strip("/").split("/")
+    ends = ["/".join(parts[place:]) for place in range(len(parts))]
+    return any(fnmatch.fnmatchcase(end, pattern.strip("/")) for pattern in patterns for end in ends)
+
+
+def _is_bare_dicom(file: Path) -> bool:
+    """Whether a file without the ending of an image is DICOM by its header."""
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            return False
+        with file.open("rb") as opened:
+            return is_dicom(opened.read(_HEAD))
+    except OSError:
+        return False
 
 
 def _refuse_folder(error: OSError) -> None:

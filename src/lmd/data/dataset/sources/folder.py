@@ -3,53 +3,70 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import pandas as pd
 
-from lmd.data.dataset.checks import SPLITS
+from lmd.data.dataset import grouping
+from lmd.data.dataset.class_folders import ClassFolders, SortedImage
 from lmd.data.dataset.finish import finish_raw
+from lmd.data.dataset.grouping import Grouping
+from lmd.data.dataset.labels import tell_missing_words
+from lmd.data.dataset.locate import refuse_doubles, stem
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.dataset.options import FoldOptions
 from lmd.data.dataset.output import refuse_used
-from lmd.data.dataset.sources.table import split_name
-from lmd.data.dataset.usable import Skipped, existing_folder, refuse_twins, without_bad_images
-from lmd.data.decode.files import EXTENSIONS, list_images, printable
+from lmd.data.dataset.spelling import refuse_twins
+from lmd.data.dataset.usable import Skipped, existing_folder, without_bad_images
+from lmd.data.decode.files import printable
 from lmd.errors import DataError
 from lmd.parallel import Steps, quiet
 
 TITLE = "a folder with one sub-folder for each class (or train/val/test folders of such)"
+_MASKS = ("_mask", "_segmentation", "_seg", "_gt", "_annotation")
 
 _log = logging.getLogger(__name__)
 
 
 class Options(FoldOptions):
-    """`root` holds the class folders; each image is its own group."""
+    """`root` holds the class folders; each image is its own group unless its folder is one."""
 
     root: Path
+    """folder that holds one folder for each class, or folders of splits that hold such"""
     split: Literal["image", "group", "lesion", "patient"] = "group"
+    """images of one group stay in one split; image divides image by image"""
+    group_folders: bool = False
+    """folders below the class folders are patients: their images stay together"""
 
 
 def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
-    """Makes a dataset folder of class folders; folders named train, val and test are taken as the splits.
+    """Makes a dataset folder of class folders; folders named as splits are taken as the splits.
 
-    Hidden files and folders are passed over; links to folders are followed for a class, not below it.
+    Hidden files and folders of systems are passed over and named; links to folders are followed for a class,
+    not below it.
 
     Raises:
-        DataError: a class folder is empty, folders are split and class at once, or an image cannot be read.
+        DataError: a class folder is empty, folders are split and class at once, an image is there twice, or
+            cannot be read.
     """
     refuse_used(out)
     root = existing_folder(options.root, "one sub-folder for each class")
-    rows = [row for folder, split in _places(root) for row in _rows(root, folder, split)]
-    refuse_twins((row["folder"] for row in rows), "the class folders")
-    rows, unnamed = _without_unnamed(rows, options.skip_bad)
-    classes = sorted({row["label"] for row in rows})
-    table = pd.DataFrame(rows, columns=["id", "file", "label", "split"])
-    table["group"] = table["id"]
-    if (table["split"] == "").all():
-        table = table.drop(columns="split")
+    sorted_in = ClassFolders(root, options.exclude)
+    images = sorted_in.images()
+    for line in sorted_in.lines():
+        _log.warning("%s", line)
+    refuse_twins((image.folder for image in images), "the class folders")
+    images, unnamed = _without_unnamed(images, options.skip_bad)
+    refuse_doubles((image.file for image in images), root)
+    _tell_masks(images)
+    table = _table(images)
+    tell_missing_words(table["label"])
+    table["group"], groups = _groups(images, table["id"], options)
+    classes = sorted(set(table["label"]))
     table, bad = without_bad_images(table, root, options, progress)
+    grouping.tell(groups, table["group"])
     return finish_raw(
         out,
         table,
@@ -62,56 +79,70 @@ def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
         citation="not stated",
         source="folder",
         image_root=str(root),
+        grouping=groups,
     )
 
 
-def _places(root: Path) -> list[tuple[Path, str]]:
-    """The folders of class folders, each with its split: the root itself, or the folders of the splits."""
-    names = {folder: split_name(folder.name) for folder in _folders(root)}
-    given = {split: folder for folder, split in names.items() if split in SPLITS}
-    if not given:
-        return [(root, "")]
-    others = [folder.name for folder in names if folder not in given.values()]
-    if others:
-        raise DataError(
-            f"{root} has folders of splits ({next(iter(given.values())).name}) and others ({others[0]}): "
-            "sort the images either by split and class, or by class alone"
+def _table(images: Sequence[SortedImage]) -> pd.DataFrame:
+    """The images under our names of columns; with a split where their folders say one."""
+    rows = [(image.file, image.file, image.folder.strip(), image.split) for image in images]
+    table = pd.DataFrame(rows, columns=["id", "file", "label", "split"])
+    return table if table["split"].any() else table.drop(columns="split")
+
+
+def _groups(images: Sequence[SortedImage], ids: pd.Series, options: Options) -> tuple[pd.Series, Grouping]:
+    """The group of each image: the folder below its class folder, where that is said to be a patient."""
+    deep = next((image for image in images if image.below), None)
+    if options.group_folders:
+        if deep is None:
+            raise DataError(
+                f"--group-folders: no image lies in a folder below its class folder in {options.root}"
+            )
+        folders = pd.DataFrame({"folder": [image.below for image in images]}, index=ids.to_numpy())
+        groups, found = grouping.named_groups(
+            folders, "folder", pd.Series(folders.index, folders.index), options.root, "refuse"
         )
-    return [(given[split], split) for split in SPLITS if split in given]
+        return groups.reset_index(drop=True), found.model_copy(update={"level": "patient"})
+    if "split" in options.model_fields_set and options.split != "image":
+        raise DataError(
+            f"--split {options.split} needs to know the {options.split} of each image, and folders do not "
+            "say it: use a table ('lmd prepare table'), --group-folders where folders below the classes are "
+            "patients, or --split image"
+        )
+    if deep is not None:
+        _log.warning(
+            "images lie in folders below their class folders (such as %s): where such a folder is a patient, "
+            "add "
+            "--group-folders", printable(PurePosixPath(deep.file).parent.as_posix()),
+        )  # fmt: skip
+    return ids, Grouping(level="image")
 
 
-def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+def _tell_masks(images: Sequence[SortedImage]) -> None:
+    """Tells of files that are named as the mask of another one: they would be trained on as images."""
+    stems = {stem(image.file) for image in images}
+    masks = [image.file for image in images if any(_base(image.file, end) in stems for end in _MASKS)]
+    if masks:
+        _log.warning(
+            "%d files are named as masks of other images (first: %s); leave them out with --exclude '*%s*'",
+            len(masks), printable(masks[0]), next(end for end in _MASKS if end in stem(masks[0])),
+        )  # fmt: skip
 
 
-def _rows(root: Path, parent: Path, split: str) -> list[dict[str, str]]:
-    """The images below one level of class folders."""
-    folders = _folders(parent)
-    if not folders:
-        raise DataError(f"{parent} has no class folders")
-    loose = sum(path.suffix.lower() in EXTENSIONS and path.is_file() for path in parent.iterdir())
-    if loose:
-        _log.warning("%d images in %s lie in no class folder and are left out", loose, parent)
-    rows: list[dict[str, str]] = []
-    for folder in folders:
-        files = list_images(folder)
-        if not files:
-            raise DataError(f"class '{folder.name}' is empty: {folder} has no image")
-        for file in files:
-            name = file.relative_to(root).as_posix()
-            row = {"id": name, "file": name, "label": folder.name.strip(), "split": split}
-            rows.append({**row, "folder": folder.name})
-    return rows
+def _base(file: str, end: str) -> str:
+    """The stem of the image that a mask belongs to; "" where the name is none of a mask."""
+    before, found, _ = stem(file).rpartition(end)
+    return before if found else ""
 
 
 def _is_text(name: str) -> bool:
     return name == name.encode(errors="replace").decode()
 
 
-def _without_unnamed(rows: list[dict[str, str]], skip_bad: bool) -> tuple[list[dict[str, str]], Skipped]:
+def _without_unnamed(images: list[SortedImage], skip_bad: bool) -> tuple[list[SortedImage], Skipped]:
     """Leaves out images whose name is no Unicode text, and so cannot stand in a manifest."""
-    named = [row for row in rows if _is_text(row["file"])]
-    unnamed = [printable(row["file"]) for row in rows if not _is_text(row["file"])]
+    named = [image for image in images if _is_text(image.file)]
+    unnamed = [printable(image.file) for image in images if not _is_text(image.file)]
     if unnamed and not skip_bad:
         raise DataError(
             f"the name of image '{unnamed[0]}' is not UTF-8 text ({len(unnamed)} such images); rename them, "

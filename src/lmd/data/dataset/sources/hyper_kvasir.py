@@ -12,6 +12,7 @@ from pydantic import field_validator
 
 from lmd.data.dataset.finish import Arrange, finish_raw
 from lmd.data.dataset.folds import Part, fold_splits
+from lmd.data.dataset.grouping import Grouping
 from lmd.data.dataset.longtail import bands_by_count, split_stratified
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.dataset.options import ListedOptions, RawOptions
@@ -100,6 +101,7 @@ def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
         source="hyper-kvasir",
         image_root=str(root.resolve()) if root else TREE,
         list_only=options.list_only,
+        grouping=Grouping(level="image"),
     )
 
 

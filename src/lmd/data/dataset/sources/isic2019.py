@@ -13,6 +13,7 @@ from pydantic import Field
 from lmd.data.dataset.checks import COLUMNS, SPLITS
 from lmd.data.dataset.finish import finish_raw
 from lmd.data.dataset.folds import Part, divided, parts
+from lmd.data.dataset.grouping import Grouping
 from lmd.data.dataset.longtail import counts_as_paper, split_as_paper, subsample
 from lmd.data.dataset.manifest import Dataset, with_splits
 from lmd.data.dataset.options import FoldOptions, ListedOptions
@@ -75,6 +76,7 @@ def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
         citation="Tschandl et al. 2018 (HAM10000); Codella et al. 2018; Combalia et al. 2019 (BCN20000)",
         source="isic2019",
         image_root=str(root / IMAGES),
+        grouping=Grouping(level="lesion", columns=("lesion_id",), unknown=facts["images_without_lesion_id"]),
         list_only=options.list_only,
     )
 

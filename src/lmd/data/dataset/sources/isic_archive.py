@@ -9,6 +9,7 @@ from typing import Literal
 import pandas as pd
 
 from lmd.data.dataset.finish import finish_raw
+from lmd.data.dataset.grouping import Grouping, Level, is_within
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.dataset.options import FoldOptions, ListedOptions
 from lmd.data.dataset.output import refuse_used
@@ -89,7 +90,11 @@ def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
         raise SettingsError(
             "isic-archive needs --tables DIR (published) or --metadata FILE (exported), not both"
         )
-    table, facts, read = _published(options.tables) if options.tables else _exported(options)
+    table, facts, read, groups = _published(options.tables) if options.tables else _exported(options)
+    if "split" in options.model_fields_set and options.split not in ("image", "group", groups.level):
+        raise DataError(
+            f"--split {options.split} needs the {options.split} of the images, and {read[0]} does not say it"
+        )
     table, bad, missing = usable(table, options.root, options, progress)
     return finish_raw(
         out,
@@ -106,19 +111,20 @@ def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
         source="isic-archive",
         image_root=str(options.root.resolve()) if options.root else "images",
         list_only=options.list_only,
+        grouping=groups,
     )
 
 
-def _published(folder: Path) -> tuple[pd.DataFrame, Tree, list[Path]]:
+def _published(folder: Path) -> tuple[pd.DataFrame, Tree, list[Path], Grouping]:
     """The authors' split: rows with a 1 in the column of their class."""
     marks, read = read_published(folder, ["image", *CLASSES])
     labels = labels_of_marks(folder, marks["image"], marks[CLASSES])
     ids = marks["image"]
     table = pd.DataFrame({"id": ids, "file": ids + ".jpg", "label": labels, "group": ids})
-    return table.assign(split=marks["split"]), {"split": "paper"}, read
+    return table.assign(split=marks["split"]), {"split": "paper"}, read, Grouping(level="image")
 
 
-def _exported(options: Options) -> tuple[pd.DataFrame, Tree, list[Path]]:
+def _exported(options: Options) -> tuple[pd.DataFrame, Tree, list[Path], Grouping]:
     """The rows of a metadata export whose diagnosis is one of the 14 classes."""
     path = options.metadata
     assert path is not None
@@ -134,7 +140,8 @@ def _exported(options: Options) -> tuple[pd.DataFrame, Tree, list[Path]]:
     table["group"] = _groups(export, options.split)
     table = pd.concat([table, export[[name for name in _KEPT if name in export.columns]]], axis=1)
     facts = {"unmapped": {str(name): int(count) for name, count in unmapped.items()}}
-    return table[labels != ""].reset_index(drop=True), facts, [path]
+    groups = _grouping(export[labels != ""], options.split)
+    return table[labels != ""].reset_index(drop=True), facts, [path], groups
 
 
 def _labels(path: Path, export: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
@@ -160,6 +167,21 @@ def _report(unmapped: pd.Series, total: int) -> None:
         _log.warning(
             "%d of %d images are of no class of the 14 and left out: %s%s", unmapped.sum(), total, first, more
         )
+
+
+def _grouping(export: pd.DataFrame, split: str) -> Grouping:
+    """What the groups are: patients where the export names any, else lesions, else images."""
+    lesion, patient = _column(export, "lesion_id"), _column(export, "patient_id")
+    found: dict[Level, pd.Series] = {"patient": patient, "lesion": lesion}
+    wanted: tuple[Level, ...] = ("lesion",) if split == "lesion" else ("patient", "lesion")
+    level = next((level for level in wanted if (found[level] != "").any()), None)
+    if level is None:
+        return Grouping(level="image")
+    torn = level == "lesion" and not is_within(patient, lesion.where(lesion != "", export["isic_id"]))
+    unknown = int(((lesion == "") & ((patient == "") | (split == "lesion"))).sum())
+    return Grouping(
+        level=level, columns=(f"{level}_id",), unknown=unknown, unused=("patient_id",) if torn else ()
+    )
 
 
 def _groups(export: pd.DataFrame, split: str) -> pd.Series:

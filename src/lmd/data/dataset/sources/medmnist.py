@@ -17,6 +17,7 @@ from pydantic import AfterValidator
 
 from lmd.data.dataset.checks import SPLITS
 from lmd.data.dataset.finish import finish
+from lmd.data.dataset.grouping import Grouping
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.dataset.output import refuse_used
 from lmd.data.dataset.tables import hashes
@@ -105,6 +106,7 @@ def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
         citation="Yang et al. 2023, MedMNIST v2, Scientific Data 10, 41, and the set's own source",
         source="medmnist",
         image_root="images",
+        grouping=Grouping(level="image"),
         tables_sha256=hashes([path]),
     )
 

@@ -16,6 +16,7 @@ from PIL import Image
 from pydantic import Field, field_validator
 
 from lmd.data.dataset.finish import finish
+from lmd.data.dataset.grouping import Grouping
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.dataset.options import SplitOptions
 from lmd.data.dataset.output import refuse_used
@@ -84,6 +85,7 @@ def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
         citation="drawn by lmd",
         source="phantom",
         image_root="images",
+        grouping=Grouping(level="lesion"),
     )
 
 

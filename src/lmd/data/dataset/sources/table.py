@@ -1,68 +1,105 @@
-"""Any CSV table with an image and a label column, and a folder of images."""
+"""Any table with an image and a label column, and a folder of images."""
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+import logging
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import pandas as pd
+from pydantic import Field, field_validator
 
-from lmd.data.dataset.checks import SPLITS
+from lmd.data.dataset import grouping
+from lmd.data.dataset.columns import columns_line, image_column, is_named
 from lmd.data.dataset.finish import finish_raw
+from lmd.data.dataset.given_splits import given_splits
+from lmd.data.dataset.grouping import Grouping, SimilarIds
+from lmd.data.dataset.labels import labels_of, refuse_similar, tell_missing_words
+from lmd.data.dataset.locate import ImageIndex
 from lmd.data.dataset.manifest import Dataset
-from lmd.data.dataset.options import FoldOptions
+from lmd.data.dataset.options import FoldOptions, Texts
 from lmd.data.dataset.output import refuse_used
 from lmd.data.dataset.tables import read_table
-from lmd.data.dataset.usable import Skipped, existing_folder, refuse_twins, without_bad_images
-from lmd.data.decode.files import EXTENSIONS, printable
-from lmd.errors import DataError, suggest
+from lmd.data.dataset.unsound import without_unsound_rows
+from lmd.data.dataset.usable import existing_folder, without_bad_images
+from lmd.errors import DataError
 from lmd.parallel import Steps, quiet
+from lmd.settings import Tree
 
-TITLE = "a CSV table with an image and a label column, optional split and group columns"
-_GUESSES = {
-    "image": ("image", "file", "filename", "file_name", "path", "image_id", "id"),
-    "label": ("label", "class", "diagnosis", "dx", "target", "y"),
-    "split": ("split", "set"),
-    "group": ("group", "patient", "patient_id", "lesion", "lesion_id"),
-}
-_SPLIT_WORDS = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
+TITLE = "a CSV, Excel or Parquet table with an image and a label column, optional split and group columns"
+_log = logging.getLogger(__name__)
+
 _OURS = ("id", "file", "label", "group", "split")
 
 
 class Options(FoldOptions):
-    """`table` is the CSV, `root` the folder of the images; columns are guessed where not named."""
+    """`table` is the file, `root` the folder of the images; columns are found by their names."""
 
     root: Path
+    """folder that holds the images, at any depth"""
     table: Path
+    """the table: CSV with any usual delimiter, .xlsx or .parquet"""
     split: Literal["image", "group", "lesion", "patient"] = "group"
+    """images of one group, lesion or patient stay in one split; image divides image by image"""
     encoding: str | None = None
+    """encoding of a CSV file that is no Unicode text, such as cp1252"""
+    delimiter: str | None = None
+    """delimiter of a CSV file: a character, or tab, comma, semicolon, bar, space (found without it)"""
+    sheet: str = ""
+    """sheet of an Excel file that has several"""
     image_column: str | None = None
+    """column that names the image"""
     label_column: str | None = None
+    """column that holds the class"""
+    label_columns: Texts = ()
+    """columns that mark one class each with 1, with commas between them"""
     split_column: str | None = None
+    """column that holds the split"""
+    split_map: dict[str, str] = Field(default_factory=dict)
+    """what words of the split column mean, as 0=train,1=test"""
     group_column: str | None = None
+    """column whose images stay together, such as patients"""
+    ignore_column: Texts = ()
+    """column that is not looked at; repeatable"""
+    similar_ids: SimilarIds = "refuse"
+    """ids that may be one person written differently ("p1", "P01"): refuse, merge or keep apart"""
+    drop_label: Texts = ()
+    """label whose images are left out, such as unknown; repeatable"""
+
+    @field_validator("label_columns")
+    @classmethod
+    def _read_columns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name.strip() for text in value for name in text.split(","))
 
 
 def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
     """Makes a dataset folder of a table; other columns are kept as metadata.
 
     Raises:
-        DataError: a column or a label is missing, labels differ only by case, or an image cannot be read,
-            lies outside of the root or is listed twice.
+        DataError: a column or a label is missing or could be two, labels or ids are one written in two ways,
+            or an image cannot be read, lies outside of the root, fits several files or is listed twice.
     """
     refuse_used(out)
     root = existing_folder(options.root, "the images")
-    table = _named(read_table(options.table, encoding=options.encoding), options)
-    table["file"] = [_file(root, name, options.table, row) for row, name in table["file"].items()]
-    table, unsound = _without_unsound_rows(table, options)
-    refuse_twins(table["label"], f"{options.table}: labels")
+    raw = read_table(
+        options.table, encoding=options.encoding, delimiter=options.delimiter, sheet=options.sheet
+    )
+    table, found, columns = _named(raw, options)
+    refuse_similar(table["label"][~table["label"].isin(["", *options.drop_label])], options.table)
+    table, unsound = without_unsound_rows(table, ImageIndex(root, options.exclude), options)
+    tell_missing_words(table["label"])
     classes = sorted(set(table["label"]))
     table, bad = without_bad_images(table, root, options, progress)
+    _log.warning("%s", columns_line(columns))
+    grouping.tell(found, table["group"])
     return finish_raw(
         out,
         table,
         classes,
         options,
         unsound + bad,
+        {"columns": columns},
         folds=options.folds,
         tables=[options.table],
         title=options.table.stem,
@@ -70,107 +107,71 @@ def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
         citation="not stated",
         source="table",
         image_root=str(root),
+        grouping=found,
     )
 
 
-def _named(raw: pd.DataFrame, options: Options) -> pd.DataFrame:
-    """The table under our column names; a guess must be a column, a named one has to be."""
-    image = _column(raw, options.image_column, "image", options.table)
-    label = _column(raw, options.label_column, "label", options.table)
-    if image is None or label is None:
-        what = "image" if image is None else "label"
-        columns = ", ".join(map(str, raw.columns))
+def _named(raw: pd.DataFrame, options: Options) -> tuple[pd.DataFrame, Grouping, Tree]:
+    """The table under our names of columns, whom its images belong to, and the columns that were used."""
+    path = options.table
+    left = _left(raw, options)
+    image = _image_column(left, options)
+    left = [name for name in left if name != image]
+    chosen = [name for name in (options.label_column, options.split_column, options.group_column) if name]
+    free = [name for name in left if name not in chosen]
+    splits = given_splits(raw, free, options.split_column, options.split_map, path)
+    free = [name for name in free if splits is None or name not in splits[1]]
+    labels, marked = labels_of(raw, free, options.label_column, options.label_columns, path)
+    free = [name for name in free if name not in marked]
+    table = pd.DataFrame({"id": raw[image], "file": raw[image], "label": labels})
+    table["group"], found = _groups(raw, raw[image], free, options)
+    if splits is not None:
+        table["split"] = splits[0]
+    used: Tree = {
+        "image": [image],
+        "label": marked,
+        "split": splits[1] if splits else [],
+        "group": found.columns,
+    }
+    taken = {name for names in used.values() for name in names}
+    rest = raw[[name for name in raw.columns if name not in taken and name not in _OURS]]
+    return pd.concat([table, rest], axis=1), found, {kind: names for kind, names in used.items() if names}
+
+
+def _left(raw: pd.DataFrame, options: Options) -> list[str]:
+    """The columns that are looked at; what the user named must be there."""
+    named = [options.image_column, options.label_column, options.split_column, options.group_column]
+    for name in filter(None, (*named, *options.label_columns, *options.ignore_column)):
+        is_named(map(str, raw.columns), name, options.table)
+    return [str(name) for name in raw.columns if name not in options.ignore_column]
+
+
+def _image_column(names: Sequence[str], options: Options) -> str:
+    if options.image_column is not None:
+        return options.image_column
+    taken = {options.label_column, options.split_column, options.group_column, *options.label_columns}
+    found = image_column([name for name in names if name not in taken])
+    if len(found) > 1:
         raise DataError(
-            f"{options.table} has no {what} column (columns: {columns}); name it with --{what}-column"
+            f"{options.table} has the columns '{found[0]}' and '{found[1]}'; name one with --image-column"
         )
-    group = _column(raw, options.group_column, "group", options.table)
-    split = _column(raw, options.split_column, "split", options.table)
-    table = pd.DataFrame({"id": raw[image], "file": raw[image], "label": raw[label].str.strip()})
-    given = raw[image] if group is None else raw[group].str.strip()
-    table["group"] = given.where(given != "", raw[image])
-    if split is not None:
-        table["split"] = [_known_split(word, options.table) for word in raw[split]]
-    used = {image, label, group, split}
-    rest = raw[[name for name in raw.columns if name not in used and name not in _OURS]]
-    return pd.concat([table, rest], axis=1)
-
-
-def _column(raw: pd.DataFrame, named: str | None, kind: str, path: Path) -> str | None:
-    if named is not None:
-        if named not in raw.columns:
-            raise DataError(f"{path} has no column '{named}'{suggest(named, map(str, raw.columns))}")
-        return named
-    for guess in _GUESSES[kind]:
-        found = [str(name) for name in raw.columns if str(name).lower() == guess]
-        if len(found) > 1:
-            raise DataError(
-                f"{path} has the columns '{found[0]}' and '{found[1]}'; name one with --{kind}-column"
-            )
-        if found:
-            return found[0]
-    return None
-
-
-def split_name(word: str) -> str:
-    """Returns the split that a word means: "Training" is train; other words are returned as they are.
-
-    >>> split_name("Validation")
-    'val'
-    """
-    word = word.strip().lower()
-    return _SPLIT_WORDS.get(word, word)
-
-
-def _known_split(word: str, path: Path) -> str:
-    name = split_name(word)
-    if name and name not in SPLITS:
-        raise DataError(f"{path} has the unknown split '{word}'{suggest(word, SPLITS)}")
-    return name
-
-
-def _file(root: Path, name: str, path: Path, row: object) -> str:
-    """The path of an image below the root; a name without extension gets the one that exists."""
-    given = PurePosixPath(name)  # "./a.png" and "a.png" are one image.
-    if given.is_absolute() and given.is_relative_to(root):
-        given = given.relative_to(root)
-    if given.is_absolute() or ".." in given.parts:
-        raise DataError(f"{path} names an image outside of {root} in row {row}: '{printable(name)}'")
-    plain = given.as_posix()
-    forms = [plain, plain.strip(), plain.strip().replace("\\", "/")]
-    endings = ["", *(form for ending in EXTENSIONS for form in (ending, ending.upper()))]
-    names = (form + ending for form in forms for ending in endings)
-    return next((name for name in names if (root / name).is_file()), plain)
-
-
-def _without_unsound_rows(table: pd.DataFrame, options: Options) -> tuple[pd.DataFrame, Skipped]:
-    """Leaves out rows that lack a value, and images that are listed again.
-
-    Raises:
-        DataError: there is such a row and `skip_bad` was not given.
-    """
-    reasons: dict[int, str] = {}
-    for column, word in (("id", "image"), ("label", "label"), ("split", "split")):
-        if column in table.columns:
-            reasons |= dict.fromkeys(table.index[table[column].str.strip() == ""], f"has no {word}")
-    reasons |= _repeats(table.drop(index=list(reasons)))
-    if reasons and not options.skip_bad:
-        row = min(reasons)
+    if not found:
+        columns = ", ".join(names)
         raise DataError(
-            f"{options.table} {reasons[row]} in row {row} ({len(reasons)} such rows; leave them out with "
-            "--skip-bad)"
+            f"{options.table} has no image column (columns: {columns}); name it with --image-column"
         )
-    listed = [(str(table.at[row, "file"]), f"{reason} in row {row}") for row, reason in reasons.items()]
-    return table.drop(index=list(reasons)).reset_index(drop=True), listed
+    return found[0]
 
 
-def _repeats(table: pd.DataFrame) -> dict[int, str]:
-    """The rows of images that are listed again; all of an image's rows where its labels contradict."""
-    reasons: dict[int, str] = {}
-    for file, rows in table[table["file"].duplicated(keep=False)].groupby("file", sort=False):
-        if rows["label"].nunique() > 1:
-            words = " and ".join(f"'{label}'" for label in rows["label"].unique())
-            reasons |= dict.fromkeys(rows.index, f"gives image '{printable(str(file))}' the labels {words}")
-        else:
-            again = f"lists image '{printable(str(file))}' again (first: row {rows.index[0]})"
-            reasons |= dict.fromkeys(rows.index[1:], again)
-    return reasons
+def _groups(
+    raw: pd.DataFrame, ids: pd.Series, free: Sequence[str], options: Options
+) -> tuple[pd.Series, Grouping]:
+    """The group of each image, and what is known of the groups."""
+    path, similar = options.table, options.similar_ids
+    if options.group_column is not None:
+        groups, found = grouping.named_groups(raw, options.group_column, ids, path, similar)
+    else:
+        asked = options.split if "split" in options.model_fields_set and options.split != "image" else None
+        groups, found = grouping.find_groups(raw, free, asked, path, ids, similar)
+    others = [name for name in free if name not in found.columns]
+    return groups, found.model_copy(update={"unused": tuple(grouping.unused_people(raw, groups, others))})

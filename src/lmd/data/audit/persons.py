@@ -1,0 +1,20 @@
+"""Whose images a data set keeps together, and which of its columns look like persons and were not used."""
+
+from __future__ import annotations
+
+from lmd.data.dataset.checks import COLUMNS
+from lmd.data.dataset.grouping import Grouping, unused_people
+from lmd.data.dataset.manifest import Dataset
+
+
+def grouping_of(dataset: Dataset) -> Grouping:
+    """Returns what is known of the groups of a data set; the columns of its metadata are looked at too.
+
+    A data set of version 0.1 does not say what its groups are: they are "group" where any has two images.
+    """
+    table = dataset.table
+    several = bool(table["group"].duplicated().any())
+    known = dataset.info.grouping or Grouping(level="group" if several else "image")
+    left = {*COLUMNS, *dataset.info.recipe.get("ignore_column", ())}
+    found = unused_people(table, table["group"], [name for name in table.columns if name not in left])
+    return known.model_copy(update={"unused": tuple(dict.fromkeys([*known.unused, *found]))})
