@@ -13,7 +13,7 @@ def wrong_lines(found: Fingerprint) -> list[str]:
 
 def _wrong_splits(found: Fingerprint) -> list[str]:
     lines = [
-        f"column '{name}' looks like persons and was not used: images of one lie in several groups"
+        f"column '{name}' looks like persons or lesions and was not used: images of one lie in several groups"
         for name in found.grouping.unused
     ]
     leaked, crossing = found.leakage, len(found.crossing_groups)

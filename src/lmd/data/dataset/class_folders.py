@@ -42,7 +42,7 @@ class ClassFolders:
         Raises:
             DataError: a class folder is empty, or the folders do not say the split of each image.
         """
-        images = [image for parent, split in self._places() for image in self._below(parent, split)]
+        images = [image for folders, split in self._places() for image in self._below(folders, split)]
         with_split = sum(bool(image.split) for image in images)
         if with_split not in (0, len(images)):
             first = next(image.file for image in images if not image.split)
@@ -57,13 +57,13 @@ class ClassFolders:
         loose = [f"{self.loose} images lie in no class folder and are left out"] if self.loose else []
         return [*loose, *self.found.lines()]
 
-    def _places(self) -> list[tuple[Path, str]]:
-        """The folders of class folders, each with its split: the root, or the folders of the splits."""
+    def _places(self) -> list[tuple[list[Path], str]]:
+        """The class folders with their split: those of the root, or those of each folder of a split."""
         splits = {folder: folder_split(folder.name) for folder in self._folders(self.root)}
         given = [folder for folder, split in splits.items() if split]
         if not given:
             self._refuse_a_wrapper(list(splits))
-            return [(self.root, "")]
+            return [(self._classes(self.root, list(splits)), "")]
         others = [folder.name for folder, split in splits.items() if not split]
         if others:
             raise DataError(
@@ -73,7 +73,15 @@ class ClassFolders:
             )
         self._count_loose(self.root)
         given.sort(key=lambda folder: (SPLITS.index(splits[folder]), folder))
-        return [(self._unwrapped(folder, splits[folder]), splits[folder]) for folder in given]
+        parents = [(self._unwrapped(folder, splits[folder]), splits[folder]) for folder in given]
+        return [(self._classes(parent, self._folders(parent)), split) for parent, split in parents]
+
+    def _classes(self, parent: Path, folders: list[Path]) -> list[Path]:
+        """The class folders of a folder, and its loose files counted."""
+        if not folders:
+            raise DataError(f"{parent} has no class folders")
+        self._count_loose(parent)
+        return folders
 
     def _folders(self, folder: Path) -> list[Path]:
         """The folders in a folder that may be of classes; a link to one is followed."""
@@ -113,16 +121,12 @@ class ClassFolders:
                     f"{folders[0]}"
                 )
 
-    def _below(self, parent: Path, split: str) -> list[SortedImage]:
-        """The images below one level of class folders."""
-        folders = self._folders(parent)
-        if not folders:
-            raise DataError(f"{parent} has no class folders")
-        self._count_loose(parent)
+    def _below(self, folders: list[Path], split: str) -> list[SortedImage]:
+        """The images below class folders."""
         images: list[SortedImage] = []
         for folder in folders:
             inside = walk(folder, self.exclude, self.root)
-            if not inside.images:
+            if not inside.images and not inside.excluded:
                 raise DataError(
                     f"class '{printable(folder.name)}' is empty: {printable(folder)} has no image"
                 )

@@ -103,7 +103,7 @@ def level_of(name: str) -> Level | None:
         return None  # A "patient group" is an arm of a trial.
     level: Level = max((level for level in levels if level != "group"), key=LEVELS.index, default="group")
     rest = [word for word in words if word not in _LEVEL_OF_WORD]
-    numbered = level in _NUMBERED or "accession" in words
+    numbered = (level in _NUMBERED and "of" not in words) or "accession" in words
     if not all(word in _ID_WORDS or (numbered and word in _NUMBER_WORDS) for word in rest):
         return None
     return level if rest or whole in _BARE or level == "patient" else None

@@ -115,7 +115,7 @@ def _translated(values: pd.Series, column: str, words: Mapping[str, str], path: 
                 f"--split-map {word}={split}: '{split}' is no split; they are {', '.join(SPLITS)}"
             )
     known = known_ids(values)
-    splits = of_each(lambda word: word and meant.get(word.casefold(), split_name(word)), known)
+    splits = of_each(lambda word: word and meant.get(_lower(word), split_name(shown(word))), known)
     other = splits[(splits != "") & ~splits.isin(SPLITS)]
     if len(other):
         word = known[other.index[0]]

@@ -165,10 +165,10 @@ def _finished(groups: pd.Series, ids: pd.Series, grouping: Grouping) -> tuple[pd
 
 
 def unused_people(table: pd.DataFrame, groups: pd.Series, names: Sequence[str]) -> list[str]:
-    """Returns the columns that look like persons and have images in several groups: a leak, if they are."""
+    """Returns the columns that look like persons, studies or lesions and have images in several groups."""
     found: list[str] = []
     for name in names:
-        is_id = level_of(name) in ("patient", "case")
+        is_id = level_of(name) not in (None, "group")
         if is_id or suspects_a_person(name):
             ids = known_ids(table[name])
             enough = is_id or ids[ids != ""].nunique() >= _FEW
@@ -195,8 +195,9 @@ def _told(grouping: Grouping, groups: pd.Series) -> Iterator[str]:
         )
     for name in grouping.unused:
         yield (
-            f"column '{name}' looks like persons and was not used: images of one may be in training and "
-            f"test; use it with --group-column '{name}', or silence this with --ignore-column '{name}'"
+            f"column '{name}' looks like persons or lesions and was not used: images of one may be in "
+            f"training and test; use it with --group-column '{name}', or silence this with --ignore-column "
+            f"'{name}'"
         )
     if not grouping.columns and not grouping.unused:
         yield PATIENTS_UNKNOWN

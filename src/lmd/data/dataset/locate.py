@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from lmd.data.dataset.spelling import id_key
 from lmd.data.decode.files import EXTENSIONS, Listing, printable, walk
 from lmd.errors import DataError
 
-_DRIVE = re.compile(r"^[A-Za-z]:(?=[/\\])|^[a-z][a-z0-9+.]*://|^//\?/", re.IGNORECASE)
+_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9+.]*:|\?")  # "C:" of Windows, "https:" of an address.
 _POINT_ZERO = re.compile(r"\.0+$")
+NOT_BELOW = "names an image that is not below"
 _SHOWN = 3  # Candidates that a message names.
 
 
@@ -27,22 +29,29 @@ class Place:
     leaves: bool = False  # Whether the name leads out of the root.
 
 
+@dataclass
 class ImageIndex:
-    """The image files below a folder, found by name whatever the folder, case, ending or Unicode form."""
+    """The image files below a folder, found by name whatever the folder, case, ending or Unicode form.
 
-    def __init__(self, root: Path, exclude: Sequence[str] = ()) -> None:
-        """Walks through the folder once."""
-        self.root = root
-        self.listing: Listing = walk(root, exclude)
-        self.files = [path.relative_to(root).as_posix() for path in self.listing.images]
+    Names are plain texts here and no paths: a table may have a hundred thousand.
+    """
+
+    root: Path
+    exclude: Sequence[str] = ()
+    _folders: dict[str, Path | None] = field(default_factory=dict)
 
     @cached_property
-    def _exact(self) -> frozenset[str]:
-        return frozenset(self.files)
+    def listing(self) -> Listing:
+        """What one walk through the folder found."""
+        return walk(self.root, self.exclude)
+
+    @cached_property
+    def _exact(self) -> dict[str, None]:
+        return dict.fromkeys(path.relative_to(self.root).as_posix() for path in self.listing.images)
 
     @cached_property
     def _by_name(self) -> dict[str, list[str]]:
-        return self._indexed(lambda file: _folded(PurePosixPath(file).name))
+        return self._indexed(lambda file: _folded(_last(file)))
 
     @cached_property
     def _by_stem(self) -> dict[str, list[str]]:
@@ -54,7 +63,7 @@ class ImageIndex:
 
     def _indexed(self, key: Callable[[str], str]) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
-        for file in self.files:
+        for file in self._exact:
             found.setdefault(key(file), []).append(file)
         return found
 
@@ -68,52 +77,57 @@ class ImageIndex:
         Tried in this order: the path below the root; the name with its folders, as far as they agree; the
         name without its ending; the name with lost zeros, or with the ".0" that a spreadsheet adds.
         """
-        outside = self._outside(name)
-        if outside:
-            return Place(reason=outside, leaves=True)
-        forms = _forms(name, self.root)
-        for form in forms:
+        parts = [part for part in name.strip().replace("\\", "/").split("/") if part not in ("", ".")]
+        if ".." in parts:
+            return self._left(name)
+        if name.lstrip().startswith("/"):
+            parts = self._from_root(name.strip(), parts)
+            if not parts:
+                return self._left(name)
+        plain = "/".join(part for part in parts if not _PREFIX.fullmatch(part))
+        for form in (name, name.strip(), "/".join(parts), plain):
             if form in self._exact:
                 return Place(form)
-        plain = forms[-1]
+        return self._looked_up(name, plain)
+
+    def _left(self, name: str) -> Place:
+        return Place(reason=f"names an image outside of {self.root}: '{printable(name)}'", leaves=True)
+
+    def _from_root(self, name: str, parts: list[str]) -> list[str]:
+        """The parts of an absolute path from the root on, which links may lead to.
+
+        All of its parts where this machine has no such folder; none where it has, elsewhere.
+        """
+        folder = name.rpartition("/")[0] or "/"
+        if folder not in self._folders:
+            real = Path(folder).resolve() if Path(folder).is_dir() else None
+            self._folders[folder] = real if real is None or real.is_relative_to(self.root) else Path("/")
+        below = self._folders[folder]
+        if below is None:
+            return parts
+        if below.is_relative_to(self.root):
+            return [*below.relative_to(self.root).parts, parts[-1]]
+        return [] if os.path.lexists(name) else parts
+
+    def _looked_up(self, name: str, plain: str) -> Place:
         for found in self._candidates(plain):
-            nearest = _nearest(plain, found)
+            nearest = _nearest(plain, found) if len(found) > 1 else found
             if len(nearest) == 1:
                 return Place(nearest[0])
             if nearest:
                 return Place(reason=_several(name, nearest))
-        return Place(reason=f"names an image that is not below {self.root}: '{printable(name)}'")
+        return Place(reason=f"{NOT_BELOW} {self.root}: '{printable(name)}'")
 
-    def _candidates(self, plain: str) -> Iterable[list[str]]:
-        """The files that fit a name, by each way of looking; a name without an ending may be a stem."""
-        yield self._by_name.get(_folded(PurePosixPath(plain).name), [])
-        yield self._by_stem.get(stem(plain), [])
-        yield self._by_number.get(id_key(_POINT_ZERO.sub("", stem(plain))), [])
-
-    def _outside(self, name: str) -> str:
-        """Why a name is refused: it leaves the root, or is a file of this machine outside of it."""
-        path = PurePosixPath(name.strip())
-        leaves = ".." in PurePosixPath(name.replace("\\", "/")).parts
-        if leaves or (path.is_absolute() and _below(path, self.root) is None and _exists(path)):
-            return f"names an image outside of {self.root}: '{printable(name)}'"
-        return ""
+    def _candidates(self, plain: str) -> Iterator[list[str]]:
+        """The files that fit a name, by each way of looking."""
+        bare = stem(plain)
+        yield self._by_name.get(_folded(_last(plain)), [])
+        yield self._by_stem.get(bare, [])
+        yield self._by_number.get(id_key(_POINT_ZERO.sub("", bare)), [])
 
 
-def _below(path: PurePosixPath, root: Path) -> PurePosixPath | None:
-    """An absolute path as one below the root, which may be reached through links; None where it is none."""
-    if path.is_relative_to(root):
-        return path.relative_to(root)
-    if not _exists(path):
-        return None
-    parent = Path(path).parent.resolve()
-    return PurePosixPath(parent.relative_to(root) / path.name) if parent.is_relative_to(root) else None
-
-
-def _exists(path: PurePosixPath) -> bool:
-    try:
-        return Path(path).exists()
-    except (OSError, ValueError):
-        return False
+def _last(file: str) -> str:
+    return file.rpartition("/")[2]
 
 
 def stem(file: str) -> str:
@@ -122,38 +136,26 @@ def stem(file: str) -> str:
     >>> stem("a/ISIC_1.JPG"), stem("b/1.2.840.7")
     ('isic_1', '1.2.840.7')
     """
-    name = PurePosixPath(file).name
-    ending = next((ending for ending in EXTENSIONS if name.lower().endswith(ending)), "")
-    return _folded(name[: len(name) - len(ending)])
+    name = _folded(_last(file))
+    before, _, ending = name.rpartition(".")
+    return before if before and f".{ending}" in EXTENSIONS else name
 
 
 def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
-
-
-def _forms(name: str, root: Path) -> list[str]:
-    """The paths below the root that a name may be, as written first; the last is free of prefixes."""
-    given = PurePosixPath(name)
-    below = _below(PurePosixPath(name.strip()), root) if given.is_absolute() else None
-    written = (given if below is None else below).as_posix()
-    bare = _DRIVE.sub("", written.strip().replace("\\", "/")).lstrip("/")
-    return [written, written.strip(), PurePosixPath(bare).as_posix()]
+    return (name if name.isascii() else unicodedata.normalize("NFC", name)).casefold()
 
 
 def _nearest(name: str, files: Sequence[str]) -> list[str]:
     """Of files of one name those whose folders agree with the name's for longest."""
-    wanted = [_folded(part) for part in PurePosixPath(name).parent.parts]
-    agree = [
-        _agreement(wanted, [_folded(part) for part in PurePosixPath(file).parent.parts]) for file in files
-    ]
-    most = max(agree, default=0)
-    return [file for file, length in zip(files, agree, strict=True) if length == most]
+    wanted = _folded(name).split("/")[-2::-1]
+    agree = [_agreement(wanted, _folded(file).split("/")[-2::-1]) for file in files]
+    return [file for file, length in zip(files, agree, strict=True) if length == max(agree)]
 
 
 def _agreement(one: Sequence[str], other: Sequence[str]) -> int:
-    """How many folders above the file are the same."""
-    pairs = zip(reversed(one), reversed(other), strict=False)
-    return next((n for n, (first, second) in enumerate(pairs) if first != second), min(len(one), len(other)))
+    """How many folders above the file are the same, from the nearest on."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((n for n, (first, second) in pairs if first != second), min(len(one), len(other)))
 
 
 def _several(name: str, files: Sequence[str]) -> str:
@@ -170,9 +172,9 @@ def refuse_doubles(files: Iterable[str], root: Path) -> None:
     """
     seen: dict[tuple[str, str], str] = {}
     for file in sorted(files):
-        other = seen.setdefault((str(PurePosixPath(file).parent), stem(file)), file)
+        other = seen.setdefault((file.rpartition("/")[0], stem(file)), file)
         if other != file:
             raise DataError(
                 f"an image is in {root} twice: {printable(other)} and {printable(file)}; delete one, or "
-                f"leave it out with --exclude '*{PurePosixPath(file).suffix}'"
+                f"leave it out with --exclude '*.{printable(_last(file).rpartition('.')[2])}'"
             )

@@ -12,7 +12,7 @@ import pandas as pd
 from lmd.data.decode.files import printable
 from lmd.errors import DataError
 
-MISSING = frozenset(
+_MISSING = frozenset(
     "? ?? ??? - -- --- . .. / _ x xx xxx #n/a #na #null! #value! #ref! n/a n.a. n.a na <na> <null> nan nil "
     "none null nat unknown unknwon unk unkn unspecified undefined undetermined missing tbd tba todo empty "
     "blank anon anonymous anonymized anonymised not_available not_known not_given not_specified "
@@ -53,7 +53,7 @@ def is_missing(text: str) -> bool:
     [True, True, True, True, False]
     """
     word = shown(text).casefold().strip("()[]<>\"'")
-    return not word or word in MISSING or word.replace(" ", "_") in MISSING
+    return not word or word in _MISSING or word.replace(" ", "_") in _MISSING
 
 
 def of_each(function: Callable[[str], Any], texts: pd.Series) -> pd.Series:
@@ -62,8 +62,8 @@ def of_each(function: Callable[[str], Any], texts: pd.Series) -> pd.Series:
 
 
 def known_ids(texts: pd.Series) -> pd.Series:
-    """Returns the ids of a column as a reader sees them, "" where none is known."""
-    return of_each(lambda text: "" if is_missing(text) else shown(text), texts)
+    """Returns the ids of a column without spaces around them, "" where none is known."""
+    return of_each(lambda text: "" if is_missing(text) else text.strip(), texts)
 
 
 def label_key(text: str) -> str:

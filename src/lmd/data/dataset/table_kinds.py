@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from lmd.data.decode.files import EXTENSIONS
 from lmd.errors import DataError
 
+_JSON = re.compile(r'\{\s*["}]|\[\s*[{\["\d-]')
 _AS_CSV = "save it as a CSV file with a header line"
 _HEADS = (
     (b"\xd0\xcf\x11\xe0", "an old Excel file (.xls)", "save it as .xlsx or CSV"),
@@ -59,7 +60,7 @@ def refuse_other_texts(path: Path, text: str) -> None:
         raise DataError(f"{path} begins with a comment ('{line[:40]}'): delete the lines above the header")
     if start.lower().startswith(("<!doctype", "<html", "<table", "<?xml")):
         raise DataError(f"{path} is a web page or XML, not a table: {_AS_CSV}; its download may have failed")
-    if start[:1] in ("{", "[") and _is_json(start):
+    if _JSON.match(start):
         raise DataError(f"{path} is JSON, not a table: {_AS_CSV}, for example with pandas: read_json, to_csv")
 
 
@@ -67,15 +68,6 @@ def _is_header(line: str, text: str) -> bool:
     """Whether a line that begins as a comment has as many fields as the line below it: "#,image,label"."""
     below = next((other for other in text.lstrip().splitlines()[1:] if other.strip()), "")
     return any(line.count(mark) == below.count(mark) > 0 for mark in ",;\t|")
-
-
-def _is_json(start: str) -> bool:
-    """Whether a text begins as JSON does; it may be cut off."""
-    try:
-        json.JSONDecoder().raw_decode(start)
-    except ValueError:
-        return '":' in start.replace(" ", "") or start.startswith(("[{", "[["))
-    return True
 
 
 def refuse_no_header(path: Path, header: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import pandas as pd
 
-from lmd.data.dataset.locate import ImageIndex
+from lmd.data.dataset.locate import NOT_BELOW, ImageIndex
 from lmd.data.dataset.spelling import shown
 from lmd.data.dataset.usable import Skipped
 from lmd.data.decode.files import printable
@@ -37,6 +37,12 @@ def without_unsound_rows(
     table, lost = _placed(table, index, set(reasons), options.table)
     reasons |= lost
     reasons |= _repeats(table.drop(index=list(reasons)))
+    if len(table) > 1 and sum(reason.startswith(NOT_BELOW) for reason in lost.values()) == len(table):
+        name = printable(str(table["id"].iloc[0]))
+        raise DataError(
+            f"none of the {len(table)} images of {options.table} is below {index.root} (first: '{name}'): is "
+            "--root the folder of the images?"
+        )
     faults = sorted(set(reasons) - set(dropped))
     if faults and not options.skip_bad:
         raise DataError(

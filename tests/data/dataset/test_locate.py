@@ -1,0 +1,136 @@
+"""Where an image lies that a table names: by its name, if exactly one file fits, and in seconds."""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from lmd.data.dataset.locate import ImageIndex
+from lmd.errors import DataError
+from tests.messy import Messy, cases, picture
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("located") / "images"
+    names = [
+        "part_1/ISIC_0000001.jpg", "part_2/ISIC_0000002.JPG", "0012.png", "a/same.png", "b/same.png", "a/b/deep.png",
+        f"{unicodedata.normalize('NFD', 'Müller')}.png", "two.png", "two.jpg", "1.2.840.7", "back\\slash.png", "Upper.PNG",
+        "x 1.png", "07/img.png", "8/img.png",
+    ]  # fmt: skip
+    for number, name in enumerate(names):
+        path = folder / name
+        picture(path.with_name("p.png"), number).rename(path)
+    (folder / "1.2.840.7").write_bytes(b"\0" * 128 + b"DICM" + b"\0" * 100)
+    return folder
+
+
+FOUND = {
+    "ISIC_0000001.jpg": "part_1/ISIC_0000001.jpg",
+    "ISIC_0000001": "part_1/ISIC_0000001.jpg",
+    "isic_0000002": "part_2/ISIC_0000002.JPG",
+    "ISIC_0000002.png": "part_2/ISIC_0000002.JPG",
+    "ISIC_1": "part_1/ISIC_0000001.jpg",
+    "other/place/ISIC_0000001.jpg": "part_1/ISIC_0000001.jpg",
+    r"C:\data\part_1\ISIC_0000001.jpg": "part_1/ISIC_0000001.jpg",
+    r"\\server\share\images\ISIC_0000001.jpg": "part_1/ISIC_0000001.jpg",
+    "/home/somebody/images/ISIC_0000001.jpg": "part_1/ISIC_0000001.jpg",
+    "https://host.example/images/ISIC_0000001.jpg": "part_1/ISIC_0000001.jpg",
+    "file:///mnt/data/ISIC_0000001.jpg": "part_1/ISIC_0000001.jpg",
+    "12": "0012.png",
+    "12.0": "0012.png",
+    "00012.png": "0012.png",
+    "a/same.png": "a/same.png",
+    r"D:\x\b\same.png": "b/same.png",
+    "./a/b/deep.png": "a/b/deep.png",
+    "deep": "a/b/deep.png",
+    "DEEP.PNG": "a/b/deep.png",
+    "Müller.png": f"{unicodedata.normalize('NFD', 'Müller')}.png",
+    "müller": f"{unicodedata.normalize('NFD', 'Müller')}.png",
+    "two.png": "two.png",
+    "two.jpg": "two.jpg",
+    "1.2.840.7": "1.2.840.7",
+    "1.2.840.7.dcm": "1.2.840.7",
+    "back\\slash.png": "back\\slash.png",
+    "upper": "Upper.PNG",
+    " x 1.png ": "x 1.png",
+    "07/img.png": "07/img.png",
+    "/data/8/img.png": "8/img.png",
+}
+
+
+@pytest.mark.parametrize(("name", "file"), FOUND.items(), ids=FOUND)
+def test_an_image_is_found_if_one_file_fits(root: Path, name: str, file: str) -> None:
+    assert ImageIndex(root).place(name).file == file
+
+
+@pytest.mark.parametrize("name", ["same.png", "same", "two", "x/same.png", "two.gif", "img"])
+def test_two_files_that_fit_are_named(root: Path, name: str) -> None:
+    place = ImageIndex(root).place(name)
+    assert not place.file
+    assert "could be 2 files" in place.reason
+
+
+@pytest.mark.parametrize(
+    "name", ["gone.png", "ISIC_0000003", "same_2.png", "", "120", "/nowhere/gone.png", "13.0"]
+)
+def test_an_image_that_is_not_there_is_said_to_be_so(root: Path, name: str) -> None:
+    assert f"names an image that is not below {root}" in ImageIndex(root).place(name).reason
+
+
+@pytest.mark.parametrize("name", ["../images/0012.png", "a/../../0012.png", "/etc/passwd", r"..\0012.png"])
+def test_a_name_that_leads_out_is_refused(root: Path, name: str) -> None:
+    assert ImageIndex(root).place(name).leaves
+
+
+def test_an_absolute_path_through_a_link_is_below_the_root(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(root)
+    assert ImageIndex(root).place(f"{tmp_path}/link/a/same.png").file == "a/same.png"
+    assert ImageIndex(root).place(f"{root}/b/same.png").file == "b/same.png"
+
+
+def test_a_file_of_this_machine_outside_of_the_root_is_not_taken_for_one_below(
+    root: Path, tmp_path: Path
+) -> None:
+    picture(tmp_path / "0012.png", 1)
+    assert ImageIndex(root).place(f"{tmp_path}/0012.png").leaves
+
+
+def test_excluded_files_do_not_count(root: Path) -> None:
+    assert ImageIndex(root, ("b",)).place("same.png").file == "a/same.png"
+
+
+def test_a_table_of_a_wrong_root_answers_in_seconds(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    messy = Messy(tmp_path, caplog, 3)
+    names = [f"/data/elsewhere/img_{row}.png" for row in range(100_000)]
+    start = time.perf_counter()
+    with pytest.raises(DataError, match=r"none of the 100000 images of .* is below .*: is --root the folder"):
+        messy.table(cases(100_000, image=names))
+    assert time.perf_counter() - start < 15  # Alone it takes 3 s (docs/data.md); the tests share two cores.
+
+
+def test_the_row_and_the_candidates_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    messy = Messy(tmp_path, caplog)
+    for folder in ("one", "two"):
+        picture(messy.root / folder / "scan.png")
+    with pytest.raises(DataError, match=r"'scan' could be one/scan.png, two/scan.png in row 5"):
+        messy.table(cases(image=[*cases()["image"][:3], "scan", *cases()["image"][4:]]))
+
+
+def test_names_without_their_folders_are_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The archive of HAM10000 has two folders of images, and a table of names alone."""
+    messy = Messy(tmp_path, caplog, 0)
+    for row in range(24):
+        picture(messy.root / f"HAM10000_images_part_{row % 2 + 1}" / f"ISIC_{row:07d}.jpg", row)
+    columns = {
+        "lesion_id": [f"HAM_{row // 2:07d}" for row in range(24)],
+        "image_id": [f"ISIC_{row:07d}" for row in range(24)],
+        "dx": ["nv", "mel"] * 12,
+    }
+    dataset = messy.table(columns)
+    assert len(dataset.table) == 24
+    assert dataset.table["file"][3] == "HAM10000_images_part_2/ISIC_0000003.jpg"
+    assert dataset.table["group"].nunique() == 12
