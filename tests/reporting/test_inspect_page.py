@@ -133,7 +133,7 @@ def test_strict_tells_by_its_exit_code(inspect: Inspect, dataset: Dataset, tmp_p
     assert not (dataset.folder / "inspect.html").exists()
     code, out, _ = inspect(toy.make_dataset(tmp_path / "good").folder, "--strict", "--no-page")
     assert code == 0
-    assert "nothing is wrong" in out
+    assert "nothing else was found" in out
 
 
 def test_strict_and_near_duplicates(inspect: Inspect, tmp_path: Path) -> None:

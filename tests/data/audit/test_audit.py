@@ -60,7 +60,7 @@ def test_counts_groups_and_imbalance(dataset: Dataset) -> None:
     assert ["rare", "tail", "5", "3", "3", "11"] in rows
     assert ["all", "57", "15", "15", "87"] in rows
     assert "imbalance in training: 8.0; by hand" in lines(dataset)
-    assert lines(dataset).endswith("nothing is wrong")
+    assert lines(dataset).endswith("in training and test\nnothing else was found")
 
 
 def test_the_worth_of_a_test_image(dataset: Dataset) -> None:
@@ -195,7 +195,7 @@ def test_a_list_is_counted_and_says_so(dataset: Dataset) -> None:
     text = lines(listed)
     assert "the data set is a list: 80 of its 87 images are not there" in text
     assert "formats: PNG 7" in text
-    assert text.endswith("nothing is wrong")
+    assert text.endswith("nothing else was found")
     for path in dataset.paths()[80:]:
         path.unlink()
     assert fingerprint(listed).counts["train"] == [40, 12, 5]
@@ -243,7 +243,7 @@ def test_the_json_has_the_keys_of_version_0_1(dataset: Dataset, tmp_path: Path) 
     told = json.loads(write_fingerprint(tmp_path / "found.json", fingerprint(dataset)).read_text())
     assert list(told) == [
         "title", "images", "list_only", "counts", "classes", "imbalance", "groups", "groups_rule", "lesions",
-        "images_per_group", "crossing_groups", "leakage", "smallest_test_class", "worth", "without", "files",
+        "grouping", "images_per_group", "crossing_groups", "leakage", "smallest_test_class", "worth", "without", "files",
         "identical", "contradictory", "near", "wrong",
     ]  # fmt: skip
     assert (told["groups"]["tail"], told["groups_rule"], told["lesions"]) == (["rare"], "by hand", 87)
@@ -267,9 +267,14 @@ def test_the_json_has_the_keys_of_version_0_1(dataset: Dataset, tmp_path: Path) 
 
 
 def test_what_prepare_says(dataset: Dataset) -> None:
-    assert summary_lines(dataset) == [f"{dataset.folder}: 87 images, 3 classes (train 57, val 15, test 15)"]
+    first, *table = summary_lines(dataset)
+    assert first == f"{dataset.folder}: 87 images, 3 classes (train 57, val 15, test 15)"
+    assert [line.split() for line in table[:2]] == [
+        ["class", "train", "val", "test", "all"],
+        ["common", "40", "8", "8", "56"],
+    ]
     info = dataset.info.model_copy(update={"recipe": {"skipped": 2}})
-    assert "2 images or rows" in summary_lines(Dataset(dataset.folder, dataset.table, info))[1]
+    assert "2 images or rows" in summary_lines(Dataset(dataset.folder, dataset.table, info))[-1]
 
 
 # The real images.

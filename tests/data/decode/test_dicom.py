@@ -539,4 +539,4 @@ def test_the_frame_is_an_option_of_the_command(tmp_path: Path) -> None:
         folder.prepare(folder.Options(root=root), tmp_path / "data")
     dataset = folder.prepare(folder.Options(root=root, frame=2), tmp_path / "data")
     assert open_cache(dataset, 8).min() == 40
-    assert files.EXTENSIONS[-2:] == (".dcm", ".dicom")
+    assert {".dcm", ".dicom"} <= set(files.EXTENSIONS)
