@@ -172,6 +172,17 @@ def test_our_own_output_inside_the_root_is_passed_over(messy: Messy, root: Path)
     assert "passed over, as no folders or files of images: prepared, run" in messy.told()
 
 
+def test_a_folder_of_our_outputs_is_no_class(messy: Messy, root: Path) -> None:
+    shutil.copytree(messy.folder(root).folder, root / "lmd-demo" / "data")
+    assert Messy(messy.path / "again", messy.log, 0).folder(root).classes == ["a", "b"]
+    assert "passed over, as no folders or files of images: data, lmd-demo" in messy.told()
+
+
+def test_a_pattern_that_fits_nothing_is_said(messy: Messy, root: Path) -> None:
+    messy.folder(root, exclude="*.xyz")
+    assert "0 files left out by --exclude" in messy.told()
+
+
 @pytest.mark.parametrize(
     ("pattern", "left"),
     [

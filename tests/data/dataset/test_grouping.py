@@ -236,6 +236,29 @@ def test_a_placeholder_is_no_person(messy: Messy, word: str) -> None:
     assert "16 of 24 images have no known patient" in messy.told()
 
 
+def test_a_column_without_any_known_id_is_said_and_not_used(messy: Messy) -> None:
+    messy.table(cases(patient_id=["unknown"] * 24))
+    assert "column 'patient_id' holds no known id and was not used" in messy.told()
+    assert "patients are not known" in messy.told()
+    with pytest.raises(DataError, match="--split patient needs ids, and column 'patient_id'"):
+        Messy(messy.path / "more", messy.log).table(cases(patient_id=["unknown"] * 24), split="patient")
+
+
+def test_a_group_of_more_than_half_of_all_images_is_said(messy: Messy) -> None:
+    messy.table(cases(study=["HAM10000"] * 16 + ["BCN"] * 4 + ["MSK"] * 4))
+    assert "more than half of the images are of one study: where 'study' is no id" in messy.told()
+
+
+def test_another_name_of_the_class_is_no_person(messy: Messy) -> None:
+    labels = [f"c{row % 6}" for row in range(24)]
+    assert fingerprint(
+        messy.table(cases(label=labels, name=[f"class {row % 6}" for row in range(24)]))
+    ).wrong[:1] != [
+        "column 'name' looks like persons or lesions and was not used: images of one lie in several groups"
+    ]
+    assert "looks like persons" not in messy.told()
+
+
 def test_an_unknown_patient_is_known_by_the_lesion(messy: Messy) -> None:
     """One image of a lesion tells the patient of all; without any, the lesion stays together."""
     patients = ["P1", "unknown", "unknown", "unknown", "P1", *persons(19, 3)]

@@ -120,6 +120,16 @@ def test_the_row_and_the_candidates_are_named(tmp_path: Path, caplog: pytest.Log
         messy.table(cases(image=[*cases()["image"][:3], "scan", *cases()["image"][4:]]))
 
 
+def test_images_that_the_table_does_not_name_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    messy = Messy(tmp_path, caplog, 26)
+    (messy.root / "notes.txt").write_text("")
+    messy.table(cases())
+    assert f"2 image files below {messy.root} are not in the table" in messy.told()
+    assert "1 files are no images and left out: 1 .txt" in messy.told()
+
+
 def test_names_without_their_folders_are_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The archive of HAM10000 has two folders of images, and a table of names alone."""
     messy = Messy(tmp_path, caplog, 0)

@@ -16,5 +16,6 @@ def grouping_of(dataset: Dataset) -> Grouping:
     several = bool(table["group"].duplicated().any())
     known = dataset.info.grouping or Grouping(level="group" if several else "image")
     left = {*COLUMNS, *dataset.info.recipe.get("ignore_column", ())}
-    found = unused_people(table, table["group"], [name for name in table.columns if name not in left])
+    names = [name for name in table.columns if name not in left]
+    found = unused_people(table, table["group"], table["label"], names)
     return known.model_copy(update={"unused": tuple(dict.fromkeys([*known.unused, *found]))})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lmd.data.dataset.checks import SPLITS
 from lmd.data.dataset.given_splits import folder_split
-from lmd.data.decode.files import Listing, is_passed, printable, sort_in, walk
+from lmd.data.decode.files import Listing, is_ours, is_passed, printable, sort_in, walk
 from lmd.errors import DataError
 
 
@@ -55,7 +55,7 @@ class ClassFolders:
     def lines(self) -> list[str]:
         """Returns what is to be told of files that are not used."""
         loose = [f"{self.loose} images lie in no class folder and are left out"] if self.loose else []
-        return [*loose, *self.found.lines()]
+        return [*loose, *self.found.lines(self.exclude)]
 
     def _places(self) -> list[tuple[list[Path], str]]:
         """The class folders with their split: those of the root, or those of each folder of a split."""
@@ -126,7 +126,9 @@ class ClassFolders:
         images: list[SortedImage] = []
         for folder in folders:
             inside = walk(folder, self.exclude, self.root)
-            if not inside.images and not inside.excluded:
+            if not inside.images and any(map(is_ours, folder.iterdir())):
+                inside.passed.append(folder.name)
+            elif not inside.images and not inside.excluded:
                 raise DataError(
                     f"class '{printable(folder.name)}' is empty: {printable(folder)} has no image"
                 )

@@ -45,8 +45,8 @@ _BARE = frozenset(
 _ABOUT = frozenset(
     "age sex gender weight height size position orientation race ethnicity birth dob date time year month "
     "history smoker smoking status type count location site side laterality diagnosis comment comments notes "
-    "note bmi insurance country region skin phototype followup duration death survival outcome consent per "
-    "total has is "
+    "note bmi insurance country region skin phototype ethnic zip city state status hospital department "
+    "centre center device phone email followup duration death survival outcome consent per total has is "
     "was alive mean num images".split()
 )
 _GENERIC = frozenset("id uid code key identifier nr number no name".split())

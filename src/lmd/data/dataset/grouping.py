@@ -31,6 +31,8 @@ class Grouping(Settings):
     """columns that the groups are from, the coarsest first"""
     unused: tuple[str, ...] = ()
     """columns that look like persons and divide the images otherwise"""
+    empty: tuple[str, ...] = ()
+    """columns that should name groups and hold no known id"""
     unknown: int = 0
     """images whose group is not known; each is a group of its own"""
 
@@ -72,7 +74,8 @@ def find_groups(
     known = {name: _sound(raw[name], name, path, similar) for name in chosen}
     ordered = _ordered(known, chosen, path)
     if not ordered:
-        return ids, Grouping(level="image")
+        _refuse_empty(path, wanted, list(chosen))
+        return ids, Grouping(level="image", empty=tuple(chosen))
     groups = _laid_over([known[name] for name in ordered])
     return _finished(groups, ids, Grouping(level=chosen[ordered[0]], columns=tuple(ordered)))
 
@@ -84,6 +87,13 @@ def _nothing_found(path: Path, wanted: str, levels: Mapping[str, str], names: Se
         f"--split {wanted} needs a column that names the {wanted} of each image, and {path} has none that is "
         f"known (columns left: {columns}{other}); name it with --group-column, or choose --split image"
     )
+
+
+def _refuse_empty(path: Path, wanted: str | None, names: list[str]) -> None:
+    if wanted is not None:
+        raise DataError(
+            f"--split {wanted} needs ids, and column '{names[0]}' of {path} holds none that is known"
+        )
 
 
 def _sound(values: pd.Series, name: str, path: Path, similar: SimilarIds) -> pd.Series:
@@ -164,17 +174,19 @@ def _finished(groups: pd.Series, ids: pd.Series, grouping: Grouping) -> tuple[pd
     return groups.where(~unknown, own), grouping.model_copy(update={"unknown": int(unknown.sum())})
 
 
-def unused_people(table: pd.DataFrame, groups: pd.Series, names: Sequence[str]) -> list[str]:
+def unused_people(
+    table: pd.DataFrame, groups: pd.Series, labels: pd.Series, names: Sequence[str]
+) -> tuple[str, ...]:
     """Returns the columns that look like persons, studies or lesions and have images in several groups."""
-    found: list[str] = []
-    for name in names:
-        is_id = level_of(name) not in (None, "group")
-        if is_id or suspects_a_person(name):
-            ids = known_ids(table[name])
-            enough = is_id or ids[ids != ""].nunique() >= _FEW
-            if enough and not is_within(ids, groups):
-                found.append(name)
-    return found
+    return tuple(name for name in names if _is_torn(name, known_ids(table[name]), groups, labels))
+
+
+def _is_torn(name: str, ids: pd.Series, groups: pd.Series, labels: pd.Series) -> bool:
+    """Whether a column's name means ids, and one of them has images in several groups."""
+    is_id = level_of(name) not in (None, "group")
+    # A name or code that the label decides is another word for the class.
+    suspected = suspects_a_person(name) and ids[ids != ""].nunique() >= _FEW and not is_within(labels, ids)
+    return (is_id or suspected) and not is_within(ids, groups)
 
 
 def tell(grouping: Grouping, groups: pd.Series) -> None:
@@ -188,6 +200,13 @@ def _told(grouping: Grouping, groups: pd.Series) -> Iterator[str]:
         columns = " and ".join(f"'{name}'" for name in grouping.columns)
         largest = int(groups.value_counts().max())
         yield f"groups: {groups.nunique()} by {columns} ({grouping.level}); the largest has {largest} images"
+        if largest > len(groups) / 2:
+            yield (
+                f"more than half of the images are of one {grouping.level}: where {columns} is no id, leave "
+                "it out with --ignore-column"
+            )
+    for name in grouping.empty:
+        yield f"column '{name}' holds no known id and was not used"
     if grouping.unknown:
         yield (
             f"{grouping.unknown} of {len(groups)} images have no known {grouping.level} (nothing, or a word "

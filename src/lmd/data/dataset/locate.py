@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import unicodedata
@@ -13,6 +14,8 @@ from pathlib import Path
 from lmd.data.dataset.spelling import id_key
 from lmd.data.decode.files import EXTENSIONS, Listing, printable, walk
 from lmd.errors import DataError
+
+_log = logging.getLogger(__name__)
 
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9+.]*:|\?")  # "C:" of Windows, "https:" of an address.
 _POINT_ZERO = re.compile(r"\.0+$")
@@ -89,6 +92,14 @@ class ImageIndex:
             if form in self._exact:
                 return Place(form)
         return self._looked_up(name, plain)
+
+    def tell_unlisted(self, files: Iterable[str]) -> None:
+        """Says how many image files the table does not name, and what else is not used."""
+        unlisted = len(self._exact) - len(self._exact.keys() & set(files))
+        if unlisted:
+            _log.warning("%d image files below %s are not in the table", unlisted, self.root)
+        for line in self.listing.lines(self.exclude):
+            _log.warning("%s", line)
 
     def _left(self, name: str) -> Place:
         return Place(reason=f"names an image outside of {self.root}: '{printable(name)}'", leaves=True)

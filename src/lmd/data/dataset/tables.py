@@ -75,7 +75,9 @@ def _text(path: Path, encoding: str | None) -> str:
             "to 'lmd prepare table'"
         ) from error
     if "\0" in text:
-        raise DataError(f"{path} is not a table: it holds binary data")
+        raise DataError(
+            f"{path} is not a table: it holds binary data; UTF-16 without its mark needs --encoding utf-16-le"
+        )
     refuse_other_texts(path, text)
     return text
 

@@ -50,7 +50,7 @@ class Listing:
         self.excluded += other.excluded
         self.links += other.links
 
-    def lines(self) -> Iterator[str]:
+    def lines(self, exclude: Sequence[str] = ()) -> Iterator[str]:
         """Yields what is to be told: nothing is left out in silence."""
         for link in self.links:
             yield f"the link {printable(link)} to a folder is not entered"
@@ -60,7 +60,7 @@ class Listing:
             yield f"passed over, as no folders or files of images: {names}{more}"
         if self.others:
             yield f"{self.others.total()} files are no images and left out: {counted(self.others)}"
-        if self.excluded:
+        if self.excluded or exclude:
             yield f"{self.excluded} files left out by --exclude"
 
 

@@ -87,7 +87,9 @@ def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
     )
     table, found, columns = _named(raw, options)
     refuse_similar(table["label"][~table["label"].isin(["", *options.drop_label])], options.table)
-    table, unsound = without_unsound_rows(table, ImageIndex(root, options.exclude), options)
+    index = ImageIndex(root, options.exclude)
+    table, unsound = without_unsound_rows(table, index, options)
+    index.tell_unlisted(table["file"])
     tell_missing_words(table["label"])
     classes = sorted(set(table["label"]))
     table, bad = without_bad_images(table, root, options, progress)
@@ -124,7 +126,7 @@ def _named(raw: pd.DataFrame, options: Options) -> tuple[pd.DataFrame, Grouping,
     labels, marked = labels_of(raw, free, options.label_column, options.label_columns, path)
     free = [name for name in free if name not in marked]
     table = pd.DataFrame({"id": raw[image], "file": raw[image], "label": labels})
-    table["group"], found = _groups(raw, raw[image], free, options)
+    table["group"], found = _groups(raw, raw[image], labels, free, options)
     if splits is not None:
         table["split"] = splits[0]
     used: Tree = {
@@ -164,7 +166,7 @@ def _image_column(names: Sequence[str], options: Options) -> str:
 
 
 def _groups(
-    raw: pd.DataFrame, ids: pd.Series, free: Sequence[str], options: Options
+    raw: pd.DataFrame, ids: pd.Series, labels: pd.Series, free: Sequence[str], options: Options
 ) -> tuple[pd.Series, Grouping]:
     """The group of each image, and what is known of the groups."""
     path, similar = options.table, options.similar_ids
@@ -174,4 +176,4 @@ def _groups(
         asked = options.split if "split" in options.model_fields_set and options.split != "image" else None
         groups, found = grouping.find_groups(raw, free, asked, path, ids, similar)
     others = [name for name in free if name not in found.columns]
-    return groups, found.model_copy(update={"unused": tuple(grouping.unused_people(raw, groups, others))})
+    return groups, found.model_copy(update={"unused": grouping.unused_people(raw, groups, labels, others)})
