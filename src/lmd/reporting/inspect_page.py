@@ -10,7 +10,15 @@ import numpy as np
 from PIL import Image
 
 from lmd.data.audit.results import Fingerprint, NearPair
-from lmd.data.audit.text import count_rows, file_lines, near_line, pair_words, per_group_line, worth_lines
+from lmd.data.audit.text import (
+    count_rows,
+    file_lines,
+    imbalance_words,
+    near_line,
+    pair_words,
+    per_group_line,
+    worth_lines,
+)
 from lmd.data.dataset.checks import SPLITS
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.images import decode
@@ -32,6 +40,7 @@ def write_inspection(path: Path, dataset: Dataset, found: Fingerprint, seed: int
         "phantom": dataset.info.source == "phantom",
         "found": found,
         "info": dataset.info,
+        "imbalance": imbalance_words(found.imbalance),
         "counts": count_rows(found),
         "histogram": long_tail(found),
         "lines": [per_group_line(found.images_per_group), *worth_lines(found), *file_lines(found)],
@@ -47,7 +56,7 @@ def write_inspection(path: Path, dataset: Dataset, found: Fingerprint, seed: int
 def long_tail(found: Fingerprint) -> str:
     """The images of each class, most frequent first, one bar for each split, on a logarithmic axis."""
     counts = np.array([found.counts[split] for split in SPLITS])
-    order = np.argsort(-counts[0], kind="stable")
+    order = np.argsort(-(counts[0] if counts[0].any() else counts.sum(0)), kind="stable")
     with drawing(9, 3.4) as picture:
         axes = picture.axes
         for number, (split, colour) in enumerate(zip(SPLITS, (BLUE, GREEN, ORANGE), strict=True)):
