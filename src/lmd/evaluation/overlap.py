@@ -50,7 +50,7 @@ def overlap_with_training(
         return None
     trained = _trained(run, card, dataset if own else None, pixels)
     rows = dataset.split(split)
-    before = None if trained.seen is None else _copies(trained.seen, hashes_of(dataset, split, pixels))
+    before = None if trained.seen is None else _copies(trained.seen, hashes_of(dataset, pixels, split)[0])
     found = _counted(before, rows, trained.dataset)
     if found.any and not own and not allow:
         first = None if before is None else next(iter(rows["id"].to_numpy()[before.any(axis=0)]), None)

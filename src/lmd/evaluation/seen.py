@@ -34,20 +34,23 @@ class SeenImages(Settings):
     val: Hashes
 
 
-def hashes_of(dataset: Dataset, split: str, pixels: np.ndarray) -> Hashes:
-    """Returns the hashes of a split's images, in table order; `pixels` are those of the whole data set."""
-    rows = np.flatnonzero(dataset.table["split"].to_numpy() == split)
+def hashes_of(dataset: Dataset, pixels: np.ndarray, *splits: str) -> list[Hashes]:
+    """Returns the hashes of the images of each split, in table order.
+
+    `pixels` are those of the whole data set. Each file's hash is known since they were opened.
+    """
     files = file_hashes(dataset)
 
     def of_pixels(row: int) -> str:
         return hashlib.sha256(np.ascontiguousarray(pixels[row]).data).hexdigest()
 
-    return Hashes(files=[files[row] for row in rows], pixels=in_threads(of_pixels, rows))
+    rows = [np.flatnonzero(dataset.table["split"].to_numpy() == split).tolist() for split in splits]
+    return [Hashes(files=[files[row] for row in some], pixels=in_threads(of_pixels, some)) for some in rows]
 
 
 def seen_in_training(dataset: Dataset, pixels: np.ndarray) -> SeenImages:
     """Returns the hashes of the images that a training on this data set sees."""
-    train, val = (_sorted(hashes_of(dataset, split, pixels)) for split in ("train", "val"))
+    train, val = map(_sorted, hashes_of(dataset, pixels, "train", "val"))
     return SeenImages(train=train, val=val)
 
 
