@@ -92,11 +92,12 @@ def test_folds_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
     rows = [("ab"[number % 2], f"p{number}") for number in range(60)] + [("rare", f"r{n}") for n in range(2)]
     lines = said(tmp_path, caplog, rows, folds=5)
     assert [line for line in lines if "rare" in line] == [
-        "in 5 of 5 data sets validation has no image of class rare: the epoch is chosen without its recall",
+        "in 2 of 5 data sets validation has no image of class rare: the epoch is chosen without its recall",
+        "in 3 of 5 data sets validation has 1 image of class rare: its recall there can only be 0 or 1",
         "in 3 of 5 data sets test has no image of class rare: its recall cannot be measured",
         "in 2 of 5 data sets test has 1 image of class rare: its recall can only be 0 or 1",
     ]
-    assert len(lines) == 4  # The first says which folders there are.
+    assert len(lines) == 5  # The first says which folders there are.
 
 
 def test_leaks_of_repeats_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmd.data.dataset.checks import SPLITS
 from lmd.data.dataset.longtail import (
     counts_as_paper,
     folds_by_group,
