@@ -432,6 +432,8 @@ def test_a_set_for_testing_alone_is_prepared_inspected_and_not_trained_on(
         "--fractions",
         "evaluate RUN --data",
     )
+    words = ["--data", data, "--out", tmp_path / "run", "--budget", "smoke", "--set", "pretrained=false"]
+    refused(lmd("reproduce", "table1", *words), "table1 trains its runs", "no training image")
     assert not (tmp_path / "run").exists()
 
 
