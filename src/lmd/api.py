@@ -172,6 +172,7 @@ def evaluate(
     split: str = "test",
     *,
     data: Dataset | Path | str | None = None,
+    allow_overlap: bool = False,
     progress: Steps = quiet,
 ) -> Evaluation:
     """Predicts a split and measures it with intervals; writes both, and the report, into the run folder.
@@ -179,19 +180,22 @@ def evaluate(
     Args:
         run: a finished run.
         split: "train", "val" or "test".
-        data: another data set than the run's own, with the same classes.
+        data: another data set than the run's own; it may lack classes of the run's, and have no new ones.
+        allow_overlap: measure images of another data set, too, that the run was trained on.
         progress: called with the images predicted so far and all of them.
 
     Raises:
         CheckpointError: the run has no finished model.
-        DataError: the data set is gone, has other classes, or has no such split.
+        DataError: the data set is gone, has a class that the model does not know, has no such split, or has
+            images or groups (patients) that the run was trained on.
     """
     from lmd.evaluation.judge import evaluate_run
     from lmd.reporting.card import write_card
     from lmd.reporting.page import write_report
 
     folder = _run(run)
-    result = evaluate_run(folder, split, None if data is None else _dataset(data), progress)
+    dataset = None if data is None else _dataset(data)
+    result = evaluate_run(folder, split, dataset, progress, allow_overlap)
     write_card(folder.path)
     write_report(folder.path)
     return result

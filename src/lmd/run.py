@@ -58,6 +58,11 @@ class RunFolder:
         return self.path / "model" / "model.json"
 
     @property
+    def images(self) -> Path:
+        """Hashes of the training and validation images, without names: what `evaluate` compares with."""
+        return self.path / "model" / "images.json"
+
+    @property
     def gaussians(self) -> Path:
         """The class Gaussians of a method that estimates them."""
         return self.path / "model" / "gaussians.safetensors"

@@ -5,6 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
+def listed(names: Sequence[str], shown: int = 5) -> str:
+    """Returns the first names, and how many more there are.
+
+    >>> listed(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
+
+
 def in_columns(rows: Sequence[Sequence[str]], *, numbers: bool = False) -> list[str]:
     """Returns one line for each row, its words set in columns two blanks apart.
 

@@ -60,6 +60,9 @@ def evaluate(
     run: Run,
     split: Annotated[str, typer.Option(help="train, val or test")] = "test",
     data: Annotated[Path | None, typer.Option(help="another dataset folder than the run's own")] = None,
+    allow_overlap: Annotated[
+        bool, typer.Option("--allow-overlap", help="measure images that the run was trained on, too")
+    ] = False,
 ) -> None:
     """Predicts a split, measures with intervals, writes evaluation-<split>.json and report.html."""
     from lmd.api import evaluate as run_evaluation
@@ -67,7 +70,7 @@ def evaluate(
     from lmd.terminal import bar
 
     with bar(f"predicting {split}") as progress:
-        result = run_evaluation(run, split, data=data, progress=progress)
+        result = run_evaluation(run, split, data=data, allow_overlap=allow_overlap, progress=progress)
     for line in comparison_lines({run.name: result}):
         typer.echo(line)
     typer.echo(f"report: {run / 'report.html'}")

@@ -33,7 +33,7 @@ def evaluate(
     cases = cases_of(predictions, classes)
     found = measure_all(cases, draws)
     counts = np.bincount(cases.labels, minlength=len(classes))
-    metrics = {name: measured.estimate() for name, measured in found.macro.items()}
+    metrics = _metrics(counts, found)
     by_band = {name: _band(members, classes, counts, found) for name, members in bands.items()}
     return Evaluation(
         split=split,
@@ -52,6 +52,13 @@ def _confusion(cases: Cases) -> list[list[int]]:
     num_classes = cases.probabilities.shape[1]
     matrix = confusion(cases.labels, cases.probabilities.argmax(1), num_classes, once)
     return matrix[0].astype(int).tolist()
+
+
+def _metrics(counts: np.ndarray, found: AllMetrics) -> dict[str, Estimate]:
+    """The macro metrics; kappa says nothing of a single class, where chance agrees as often as the model."""
+    metrics = {name: measured.estimate() for name, measured in found.macro.items()}
+    alone = ("kappa", "kappa_unweighted") if (counts > 0).sum() == 1 else ()
+    return {**metrics, **dict.fromkeys(alone, Estimate(value=None, low=None, high=None))}
 
 
 def _band(members: list[str], classes: list[str], counts: np.ndarray, found: AllMetrics) -> BandResult:
@@ -103,6 +110,8 @@ def _reasons(
     for name, entry in metrics.items():
         if entry.value is None:
             reasons[name] = "undefined: the split has images of one class only"
+    if sum(count > 0 for count in counts.values()) == 1:
+        reasons["precision"] = "the split has images of one class only, so that no other can be taken for it"
     for name, band in bands.items():
         if band.n == 0:
             reasons[name] = "no class of this band has an image in the split"

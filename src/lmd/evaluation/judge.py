@@ -7,8 +7,10 @@ from pathlib import Path
 from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.evaluation.cases import read_predictions
 from lmd.evaluation.evaluate import evaluate
-from lmd.evaluation.predict import load_model, predict_split, write_predictions
-from lmd.evaluation.results import Evaluation, write_evaluation
+from lmd.evaluation.overlap import is_own, overlap_with_training
+from lmd.evaluation.predict import load_model, pixels_for, predict_split, write_predictions
+from lmd.evaluation.results import Evaluation, OtherData, write_evaluation
+from lmd.model_card import ModelCard
 from lmd.parallel import Steps, quiet
 from lmd.run import RunFolder, read_identity
 
@@ -18,18 +20,30 @@ def evaluate_run(
     split: str,
     data: Dataset | None = None,
     progress: Steps = quiet,
+    allow_overlap: bool = False,
 ) -> Evaluation:
     """Writes predictions-<split>.csv and evaluation-<split>.json of a run and returns the latter.
 
     Raises:
         CheckpointError: the run has no finished model.
-        DataError: the data set is gone, has other classes, or has no such split.
+        DataError: the data set is gone, has a class that the model does not know, has no such split, or has
+            images that the run was trained on (without `allow_overlap`).
     """
     model = load_model(folder)
     dataset = data or read_dataset(Path(read_identity(folder)["data"]))
+    pixels = pixels_for(model, dataset, split)
+    overlap = overlap_with_training(folder, model.card, dataset, split, pixels, allow_overlap)
     file = folder.predictions(split)
-    write_predictions(file, predict_split(model, dataset, split, progress))
+    write_predictions(file, predict_split(model, dataset, split, progress, pixels))
     # The file has rounded probabilities. Whoever measures it must find what the evaluation says.
     result = evaluate(read_predictions(file), model.classes, model.card.bands, split)
+    result = result.model_copy(update={"data": _other(dataset, model.card), "overlap": overlap})
     write_evaluation(folder.evaluation(split), result)
     return result
+
+
+def _other(dataset: Dataset, card: ModelCard) -> OtherData | None:
+    """The data set, where it is not the run's own."""
+    if is_own(dataset, card):
+        return None
+    return OtherData(title=dataset.info.title, manifest_sha256=dataset.info.manifest_sha256)

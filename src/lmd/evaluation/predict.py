@@ -21,6 +21,7 @@ from lmd.data.decode.images import decode_small
 from lmd.data.feed.loader import image_set
 from lmd.data.feed.views import clean
 from lmd.errors import CheckpointError, DataError
+from lmd.evaluation.classes import refuse_other_classes
 from lmd.files import atomic_write
 from lmd.model_card import ModelCard, Preprocessing
 from lmd.models.classifier import build_classifier
@@ -104,22 +105,27 @@ def _read_weights(folder: RunFolder, network: Network) -> dict[str, torch.Tensor
     return weights
 
 
-def predict_split(model: Model, dataset: Dataset, split: str, progress: Steps = quiet) -> pd.DataFrame:
-    """Returns the predictions on a split: `id,label,group,predicted` and one `p_<class>` per class.
+def pixels_for(model: Model, dataset: Dataset, split: str) -> np.ndarray:
+    """Returns the pixels of a data set as the model takes them, if it can be measured on the split.
 
     Raises:
-        DataError: the classes differ from the model's, or the split is empty.
+        DataError: the data set has a class that the model does not know, or the split is empty.
     """
-    if dataset.classes != model.classes:
-        raise DataError(
-            f"{dataset.folder} has classes {dataset.classes}, the model was trained on {model.classes}"
-        )
-    table = dataset.split(split)
-    if table.empty:
+    refuse_other_classes(dataset, model.classes)
+    if dataset.split(split).empty:
         raise DataError(f"split '{split}' of {dataset.folder} has no images")
-    preprocessing = model.card.preprocessing
-    pixels = open_cache(dataset, preprocessing.size, preprocessing.crop)
-    images = image_set(dataset, split, pixels)
+    return open_cache(dataset, model.card.preprocessing.size, model.card.preprocessing.crop)
+
+
+def predict_split(
+    model: Model, dataset: Dataset, split: str, progress: Steps = quiet, pixels: np.ndarray | None = None
+) -> pd.DataFrame:
+    """Returns the predictions on a split: `id,label,group,predicted` and one `p_<class>` per class.
+
+    `pixels` are what `pixels_for` gave, where it was called before; its errors are those of this function.
+    """
+    images = image_set(dataset, split, pixels_for(model, dataset, split) if pixels is None else pixels)
+    table = dataset.split(split)
     names = table[["id", "label", "group"]].reset_index(drop=True)
     # A group may be a patient. Run folders hold a number in its place, which is all that the bootstrap needs.
     names["group"] = [f"g{number}" for number in pd.factorize(names["group"])[0]]

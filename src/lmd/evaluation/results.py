@@ -103,6 +103,33 @@ class Resampling(Settings):
     """number of those groups; of images where none has two"""
 
 
+class OtherData(Settings):
+    """The data set that was measured, where it is not the one that the run was trained on."""
+
+    title: str
+    manifest_sha256: str
+
+
+class Overlap(Settings):
+    """How much of what was measured the run had seen before."""
+
+    images: int | None
+    """images that are training images; None where that is not known"""
+    validation: int | None
+    """images that are no training but validation images; None where that is not known"""
+    of: int
+    """images that were measured"""
+    groups: int | None
+    """groups (patients, lesions) that are also in training or validation; None where not compared"""
+    note: str
+    """this in words"""
+
+    @property
+    def any(self) -> bool:
+        """Whether anything had been seen before."""
+        return bool(self.images or self.validation or self.groups)
+
+
 class Evaluation(Settings):
     """What a model's predictions on a split are worth."""
 
@@ -121,11 +148,16 @@ class Evaluation(Settings):
     interval: Resampling
     reasons: dict[str, str]
     """why something is undefined or left out"""
+    data: OtherData | None = None
+    """None for the run's own data set"""
+    overlap: Overlap | None = None
+    """None where it is no question: of training and validation images, or where no run was measured"""
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
     """Writes an evaluation as JSON."""
-    tree = evaluation.model_dump(mode="json", by_alias=True)
+    left_out = {name for name in ("data", "overlap") if getattr(evaluation, name) is None}
+    tree = evaluation.model_dump(mode="json", by_alias=True, exclude=left_out)
     atomic_write(path, json.dumps(tree, indent=2, allow_nan=False) + "\n")
 
 

@@ -177,6 +177,8 @@ def imbalance(dataset: Dataset) -> float:
 
 def _check_dataset(experiment: Experiment, dataset: Dataset) -> None:
     """Refuses a data set on which the table could not be filled."""
+    if not dataset.counts("train").any():
+        raise DataError(f"{experiment.name} trains its runs; {dataset.folder} has no training image")
     if not dataset.counts("test").sum():
         raise DataError(f"{experiment.name} is measured on the test split; {dataset.folder} has none")
     if not experiment.needs_bands:

@@ -7,7 +7,7 @@ from pathlib import Path
 from lmd.evaluation.results import Evaluation, read_evaluations
 from lmd.files import atomic_write
 from lmd.model_card import ModelCard
-from lmd.reporting.page import METRICS
+from lmd.reporting.page import METRICS, result_notes, shown_recall
 from lmd.run import RunFolder, read_model_card
 
 
@@ -65,9 +65,19 @@ def _classes(card: ModelCard) -> list[str]:
 
 def _measured(split: str, result: Evaluation) -> list[str]:
     rows = [f"| {title} | {result.n} | {result.metrics[name]} |" for name, title in METRICS.items()]
-    rows += [f"| {name} recall | {band.n} | {band.recall} |" for name, band in result.bands.items()]
-    rows += [f"| recall of {_text(entry.name)} | {entry.n} | {entry.recall} |" for entry in result.classes]
-    return [f"## Measured on the {split} split", "", "| | n | value, 95% interval |", "|---|---|---|", *rows]
+    rows += [f"| {name} recall | {band.n} | {shown_recall(band)} |" for name, band in result.bands.items()]
+    rows += [
+        f"| recall of {_text(entry.name)} | {entry.n} | {shown_recall(entry)} |" for entry in result.classes
+    ]
+    notes = [line for note in result_notes(result) for line in (f"- {_text(note)}", "")]
+    return [
+        f"## Measured on the {split} split",
+        "",
+        *notes,
+        "| | n | value, 95% interval |",
+        "|---|---|---|",
+        *rows,
+    ]
 
 
 def _limits(card: ModelCard) -> list[str]:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from lmd.evaluation.results import Estimate, Evaluation
 from lmd.reporting.figures import class_recalls
-from lmd.reporting.page import METRICS, interval_words, render
+from lmd.reporting.page import METRICS, interval_words, render, result_notes, shown_recall
 from lmd.settings import Tree
 from lmd.text import in_columns
 
@@ -30,6 +30,7 @@ def write_comparison(
         "title": title,
         "note": note,
         "phantom": phantom,
+        "notes": notes_of(runs),
         "rows": comparison_table(runs),
         "names": list(runs),
         "differences": difference_rows(differences),
@@ -49,15 +50,25 @@ def comparison_table(runs: dict[str, Evaluation]) -> list[list[str]]:
         for name, title in METRICS.items()
     ]
     for band, entry in first.bands.items():
-        cells = [str(run.bands[band].recall) for run in runs.values()]
+        cells = [shown_recall(run.bands[band]) for run in runs.values()]
         rows.append([f"{band} recall", str(entry.n), *cells])
     return rows
 
 
 def comparison_lines(runs: dict[str, Evaluation]) -> list[str]:
-    """Returns that table as lines of text, with a line that says what the brackets are."""
+    """Returns that table as lines of text: first what must be known of it, last what the brackets are."""
     table = [["", "n", *runs], *comparison_table(runs)]
-    return [*in_columns(table), interval_words(next(iter(runs.values())))]
+    return [*notes_of(runs), *in_columns(table), interval_words(next(iter(runs.values())))]
+
+
+def notes_of(runs: dict[str, Evaluation]) -> list[str]:
+    """Returns what must be known of some evaluations; where it is not the same of all, whose it is."""
+    notes = {name: result_notes(run) for name, run in runs.items()}
+    everywhere = [
+        line for line in next(iter(notes.values())) if all(line in of_run for of_run in notes.values())
+    ]
+    own = [f"{name}: {line}" for name, lines in notes.items() for line in lines if line not in everywhere]
+    return [*everywhere, *own]
 
 
 def difference_rows(differences: Differences) -> list[list[str]]:

@@ -101,7 +101,9 @@ def class_recalls(runs: dict[str, Evaluation]) -> str:
             axes.bar(
                 place, value, width, yerr=error, label=_plain(name), color=colours[number % 4], capsize=2
             )
-        labels = [f"{_plain(first[k].name)}\nn={first[k].n}" for k in order]
+        labels = [
+            f"{_plain(first[k].name)}\n{f'n={first[k].n}' if first[k].n else 'no image'}" for k in order
+        ]
         axes.set_xticks(range(len(order)), labels)
         axes.set(ylabel="recall (95% interval)", ylim=(0, 1.02))
         axes.legend()

@@ -13,6 +13,7 @@ from lmd.data.audit.results import Fingerprint, NearPair
 from lmd.data.audit.text import (
     count_rows,
     file_lines,
+    imbalance_words,
     near_line,
     pair_words,
     per_group_line,
@@ -40,6 +41,7 @@ def write_inspection(path: Path, dataset: Dataset, found: Fingerprint, seed: int
         "phantom": dataset.info.source == "phantom",
         "found": found,
         "info": dataset.info,
+        "imbalance": imbalance_words(found.imbalance),
         "counts": count_rows(found),
         "histogram": long_tail(found),
         "lines": [
@@ -60,7 +62,7 @@ def write_inspection(path: Path, dataset: Dataset, found: Fingerprint, seed: int
 def long_tail(found: Fingerprint) -> str:
     """The images of each class, most frequent first, one bar for each split, on a logarithmic axis."""
     counts = np.array([found.counts[split] for split in SPLITS])
-    order = np.argsort(-counts[0], kind="stable")
+    order = np.argsort(-(counts[0] if counts[0].any() else counts.sum(0)), kind="stable")
     with drawing(9, 3.4) as picture:
         axes = picture.axes
         for number, (split, colour) in enumerate(zip(SPLITS, (BLUE, GREEN, ORANGE), strict=True)):

@@ -6,13 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lmd.evaluation.results import Evaluation, read_evaluations
+from lmd.evaluation.results import BandResult, ClassResult, Evaluation, read_evaluations
 from lmd.files import atomic_write
 from lmd.model_card import ModelCard
 from lmd.reporting.figures import class_recalls, confusion_matrix, learning_curves
 from lmd.run import RunFolder, read_identity, read_model_card
 from lmd.settings import Tree
+from lmd.text import listed
 
+_SHOWN = 10  # Classes that a line names.
 METRICS = {
     "bacc": "balanced accuracy",
     "auc": "macro AUC",
@@ -53,11 +55,36 @@ def interval_words(evaluation: Evaluation) -> str:
     return f"brackets: {made.level:.0%} {made.method}, {by}, {made.draws} draws; split {split}"
 
 
+def result_notes(result: Evaluation) -> list[str]:
+    """Returns what must be known of an evaluation: other data, images seen before, absent classes."""
+    notes: list[str] = []
+    if result.data is not None:
+        notes.append(f"another data set than the run's own: {result.data.title}")
+    overlap = result.overlap
+    if overlap is not None and (overlap.any or overlap.images is None or result.data is not None):
+        notes.append(f"{'OVERLAP: ' if overlap.any else ''}{overlap.note}")
+    absent = [entry.name for entry in result.classes if entry.n == 0]
+    if absent:
+        left = len(result.classes) - len(absent)
+        classes = "class" if left == 1 else "classes"
+        notes.append(
+            f"no image of {len(absent)} of the model's {len(result.classes)} classes "
+            f"({listed(absent, _SHOWN)}): every mean is over the {left} {classes} with images"
+        )
+    return notes
+
+
+def shown_recall(entry: ClassResult | BandResult) -> str:
+    """Returns the recall of a class or band in words: of one without images, that there are none."""
+    return str(entry.recall) if entry.n else "no image"
+
+
 def _split_content(split: str, result: Evaluation) -> Tree:
     return {
         "result": result,
         "metrics": [(title, result.metrics[name]) for name, title in METRICS.items()],
         "interval": interval_words(result),
+        "notes": result_notes(result),
         "confusion": confusion_matrix(result.confusion, [entry.name for entry in result.classes]),
         "recalls": class_recalls({split: result}),
     }
@@ -87,6 +114,7 @@ def render(template: str, path: Path, content: Tree) -> Path:
 
     environment = Environment(loader=PackageLoader("lmd.reporting"), autoescape=True, trim_blocks=True)
     environment.filters["svg"] = Markup  # Our own figures; every other value is escaped.
+    environment.filters["recall"] = shown_recall
     environment.filters["number"] = lambda value: "undefined" if value is None else f"{value:.3f}"
     atomic_write(path, environment.get_template(template).render(content))
     return path

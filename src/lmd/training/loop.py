@@ -16,6 +16,7 @@ from lmd.data.feed.loader import ImageSet, image_set, resident
 from lmd.data.feed.sampling import instance_order
 from lmd.data.feed.views import MEAN, STD
 from lmd.errors import SettingsError
+from lmd.evaluation.seen import seen_in_training, write_seen
 from lmd.files import atomic_write
 from lmd.model_card import ModelCard, Preprocessing, TrainedOn
 from lmd.models.classifier import build_classifier, classifier_kind
@@ -68,6 +69,7 @@ class Trainer:
 
     def _load_data(self) -> None:
         pixels = open_cache(self.dataset, self.settings.size, self.settings.crop, self.progress.caching)
+        self.seen = seen_in_training(self.dataset, pixels)
         self.train = self._images("train", pixels)
         self.val = self._images("val", pixels) if self.dataset.counts("val").sum() else None
 
@@ -193,6 +195,7 @@ class Trainer:
 
     def _finish(self) -> RunFolder:
         artefacts = self.state.best.artefacts or self.stages[-1].artefacts()
+        write_seen(self.folder, self.seen)
         run.write_model(self.folder, dict(self.network.state_dict()), self._card(), artefacts)
         self.folder.checkpoint.unlink(missing_ok=True)
         return self.folder

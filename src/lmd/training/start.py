@@ -45,6 +45,11 @@ def train(
 
 def _check_classes(dataset: Dataset) -> None:
     """Refuses what no classifier can be trained on, also where the data set was not read from a folder."""
+    if not dataset.counts("train").any():
+        raise DataError(
+            f"{dataset.folder} has no training image: it is for 'lmd evaluate RUN --data' alone; to train on "
+            "it, prepare it with a share of training in --fractions, or with 'train' rows"
+        )
     if len(dataset.classes) < 2:
         raise DataError(f"a data set needs at least two classes, found {dataset.classes}")
     for name, count in zip(dataset.classes, dataset.counts("train"), strict=True):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmd.data.dataset.checks import SPLITS
 from lmd.data.dataset.longtail import (
     counts_as_paper,
     folds_by_group,
@@ -177,3 +178,9 @@ def test_rare_classes_are_spread_over_the_folds() -> None:
     labels = np.repeat([f"class{k}" for k in range(10)], 2)
     chosen = folds_by_group(labels, np.arange(20).astype(str), 5)
     assert np.bincount(chosen, minlength=5).tolist() == [4] * 5
+
+
+@pytest.mark.parametrize("fractions", [(0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.5, 0.5)])
+def test_a_stratified_split_may_leave_nothing_to_a_split(fractions: tuple[float, float, float]) -> None:
+    splits = split_stratified(np.repeat(["a", "b"], 11), fractions)
+    assert [(splits == name).mean() for name in SPLITS] == pytest.approx(fractions)

@@ -37,7 +37,7 @@ def fingerprint(
         list_only=dataset.info.list_only,
         counts={split: of_class.tolist() for split, of_class in counts.items()},
         classes=dataset.classes,
-        imbalance=float(trained.max() / trained.min()),
+        imbalance=float(trained.max() / trained.min()) if trained.any() else None,
         bands=dataset.info.bands,
         bands_rule=dataset.info.bands_rule,
         num_groups=int(groups.max()) + 1,

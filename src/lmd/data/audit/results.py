@@ -140,8 +140,8 @@ class Fingerprint(Found):
     counts: dict[str, list[int]]
     """images of each class, by split"""
     classes: list[str]
-    imbalance: float
-    """training images of the largest class over those of the smallest"""
+    imbalance: float | None
+    """training images of the largest class over those of the smallest; None where there are none"""
     bands: dict[str, list[str]] = Field(alias="groups")
     bands_rule: str = Field(alias="groups_rule")
     num_groups: int = Field(alias="lesions")

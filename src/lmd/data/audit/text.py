@@ -37,12 +37,23 @@ def format_fingerprint(found: Fingerprint) -> list[str]:
     """Returns the fingerprint as lines for the terminal; the last ones say what is wrong."""
     lines = [f"{found.title}: {found.images} images, {len(found.classes)} classes"]
     lines += in_columns(count_rows(found))
-    lines.append(f"imbalance in training: {found.imbalance:.1f}; {found.bands_rule}")
+    lines.append(f"{imbalance_words(found.imbalance)}; {found.bands_rule}")
     lines += [*_group_lines(found), *worth_lines(found), *file_lines(found), *_copy_lines(found)]
     lines += person_lines(found)
     if found.wrong:
         return [*lines, f"wrong ({len(found.wrong)}):", *(f"  {line}" for line in found.wrong)]
     return [*lines, "nothing is wrong" if found.grouping.knows_patients else "nothing else was found"]
+
+
+def imbalance_words(imbalance: float | None) -> str:
+    """Returns how unequal the classes are in training.
+
+    >>> imbalance_words(12.5), imbalance_words(None)
+    ('imbalance in training: 12.5', 'no training images: a set for testing alone')
+    """
+    if imbalance is None:
+        return "no training images: a set for testing alone"
+    return f"imbalance in training: {imbalance:.1f}"
 
 
 def count_rows(found: Fingerprint) -> list[list[str]]:

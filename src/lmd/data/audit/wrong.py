@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lmd.data.audit.results import Fingerprint
 from lmd.data.decode.files import printable
+from lmd.text import listed
 
 
 def wrong_lines(found: Fingerprint) -> list[str]:
@@ -24,7 +25,8 @@ def _wrong_splits(found: Fingerprint) -> list[str]:
         )
     if crossing > leaked.groups:
         lines.append(f"leak: {crossing} groups in all have images in more than one split")
-    for split, names in found.without.items():
+    # A set without training images is for testing a model of other images: what it has is enough.
+    for split, names in (found.without if found.imbalance is not None else {}).items():
         if len(names) == len(found.classes):
             lines.append(f"there is no {split} split")
         elif names:
@@ -78,5 +80,4 @@ def first_names(names: list[str], shown: int = 5) -> str:
     >>> first_names(["a", "b", "c"], 2)
     'a, b and 1 more'
     """
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(printable(name) for name in names[:shown]) + more
+    return listed([printable(name) for name in names], shown)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
-from lmd.data.dataset.checks import SPLITS, leakage
+from lmd.data.dataset.checks import SPLITS, Leakage, leakage
 from lmd.data.dataset.folds import Part, divided, parts, write_parts
+from lmd.data.dataset.gaps import gap_lines
 from lmd.data.dataset.longtail import head_medium_tail
 from lmd.data.dataset.manifest import Dataset, DatasetInfo, with_splits, write_dataset
 from lmd.data.dataset.options import RawOptions
@@ -21,6 +22,7 @@ from lmd.errors import DataError
 from lmd.settings import Tree
 
 _log = logging.getLogger(__name__)
+_NO_BANDS = "none: bands are by training count, and no image is for training"
 
 Arrange = Callable[[Part], tuple[pd.DataFrame, Tree]]
 Banding = Callable[[list[str], np.ndarray], tuple[dict[str, list[str]], str]]
@@ -35,22 +37,44 @@ def finish(
     banding: Banding = head_medium_tail,
     **about: Any,
 ) -> Dataset:
+    """Writes the dataset folder of a table that has its splits, and says what is to be known of them."""
+    dataset = _write(out, table, classes, recipe, fill, banding, **about)
+    _say([dataset])
+    return dataset
+
+
+def _write(
+    out: Path,
+    table: pd.DataFrame,
+    classes: list[str],
+    recipe: Tree,
+    fill: Callable[[Path], None] | None = None,
+    banding: Banding = head_medium_tail,
+    **about: Any,
+) -> Dataset:
     """Puts the classes of a table that has its splits into frequency bands, and writes the dataset folder."""
     trained = table["label"][table["split"] == SPLITS[0]].value_counts()
     counts = np.array([int(trained.get(name, 0)) for name in classes])
-    bands, rule = banding(classes, counts)
+    bands, rule = banding(classes, counts) if counts.any() else ({}, _NO_BANDS)
     found = leakage(table)
     recipe = {**recipe, **({"leakage": found.model_dump()} if found.groups else {})}
     info = DatasetInfo(classes=classes, bands=bands, bands_rule=rule, recipe=recipe, **about)
-    dataset = write_dataset(out, with_splits(table, table["split"].to_numpy()), info, fill)
-    if found.groups:
+    return write_dataset(out, with_splits(table, table["split"].to_numpy()), info, fill)
+
+
+def _say(datasets: Sequence[Dataset]) -> None:
+    """Warns of leaks between the splits, and of what the splits lack: once for all data sets of a command."""
+    leaks = [Leakage(**told) for dataset in datasets if (told := dataset.info.recipe.get("leakage"))]
+    if leaks:
         _log.warning(
-            "%d of %d test images show one of the %d lesions or patients that training images show too",
-            found.test_images,
-            found.of_test_images,
-            found.groups,
+            "%d of %d test images show one of the %d lesions or patients that training images show too%s",
+            sum(leak.test_images for leak in leaks),
+            sum(leak.of_test_images for leak in leaks),
+            sum(leak.groups for leak in leaks),
+            f" (in {len(leaks)} of {len(datasets)} data sets)" if len(datasets) > 1 else "",
         )
-    return dataset
+    for line in gap_lines(datasets):
+        _log.warning(line)
 
 
 def finish_raw(
@@ -83,9 +107,11 @@ def finish_raw(
     def write(folder: Path, part: Part) -> Dataset:
         rows, notes = (arrange or default)(part)
         rows = _only(rows, table)
-        return finish(folder, rows, classes, {**told, **part.told(), **notes}, _lister(skipped), **about)
+        return _write(folder, rows, classes, {**told, **part.told(), **notes}, _lister(skipped), **about)
 
-    return write_parts(out, wanted, write)
+    datasets = write_parts(out, wanted, write)
+    _say(datasets)
+    return datasets[0]
 
 
 def _refuse_given_splits(table: pd.DataFrame, options: RawOptions, folds: int | None) -> None:

@@ -52,19 +52,19 @@ def _part(seed: int, repeat: int | None, fold: int | None) -> Part:
     return Part(name, seed + (repeat or 0), repeat, fold)
 
 
-def write_parts(out: Path, wanted: list[Part], write: Callable[[Path, Part], Dataset]) -> Dataset:
-    """Writes all dataset folders, or none where one fails; returns the first.
+def write_parts(out: Path, wanted: list[Part], write: Callable[[Path, Part], Dataset]) -> list[Dataset]:
+    """Writes all dataset folders, or none where one fails; returns them.
 
     Raises:
         DataError: a folder cannot be made of the data, or cannot be written.
     """
     if len(wanted) == 1 and not wanted[0].name:
-        return write(out, wanted[0])
+        return [write(out, wanted[0])]
     refuse_used(out)
     with becoming(out) as unfinished:
         datasets = [write(unfinished / part.name, part) for part in wanted]
     _log.warning("%d dataset folders: %s ... %s", len(wanted), out / wanted[0].name, out / wanted[-1].name)
-    return replace(datasets[0], folder=out / wanted[0].name)
+    return [replace(dataset, folder=out / part.name) for dataset, part in zip(datasets, wanted, strict=True)]
 
 
 def divided(
@@ -91,7 +91,14 @@ def fold_splits(
     fractions: tuple[float, float, float],
     part: Part,
 ) -> np.ndarray:
-    """Returns the split of each image where one fold is the test: validation is its share of the rest."""
+    """Returns the split of each image where one fold is the test: validation is its share of the rest.
+
+    Raises:
+        DataError: the fractions leave nothing for training.
+    """
+    if fractions[0] <= 0:
+        words = ",".join(f"{share:g}" for share in fractions)
+        raise DataError(f"folds need images to train on: --fractions {words} gives training no share")
     share = fractions[1] / (fractions[0] + fractions[1])
     rest = folds != part.fold
     splits = np.full(len(labels), SPLITS[2], dtype="<U5")

@@ -170,6 +170,9 @@ def split_stratified(labels: np.ndarray, fractions: tuple[float, float, float], 
     rest = np.arange(len(labels))
     for split, fraction in ((SPLITS[2], fractions[2]), (SPLITS[1], fractions[1])):
         number = math.ceil(round(fraction * len(labels), 6))
+        if number >= len(rest):  # Nothing is left to draw from.
+            splits[rest] = split
+            return splits
         if number:
             try:
                 rest, drawn = train_test_split(

@@ -29,8 +29,8 @@ class SplitOptions(Settings):
     @field_validator("fractions")
     @classmethod
     def _check_fractions(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
-        if min(value) < 0 or value[0] <= 0 or abs(sum(value) - 1) > 1e-6:
-            raise ValueError("train,val,test fractions must be positive and add up to 1")
+        if not min(value) >= 0 or abs(sum(value) - 1) > 1e-6:
+            raise ValueError("train,val,test fractions must be 0 or more and add up to 1")
         return value
 
 
