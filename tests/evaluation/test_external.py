@@ -212,14 +212,18 @@ def test_copies_within_the_run_s_own_data_set_are_counted_and_not_refused(
     lmd: Command, tmp_path: Path
 ) -> None:
     dataset = toy.make_dataset(tmp_path)
-    train, test = (dataset.root / dataset.split(split)["file"].iloc[0] for split in ("train", "test"))
-    shutil.copy(train, test)
+    train, val, test = (
+        dataset.root / dataset.split(split)["file"].iloc[0] for split in ("train", "val", "test")
+    )
+    shutil.copy(train, val)
+    shutil.copy(train, test)  # In all three: it counts as a training image, and once.
     words = [f"--set={name}={value}" for name, value in toy.COMMON.items() if name != "stage1"]
     lmd("train", dataset.folder, "--method", "ce", "--out", tmp_path / "run", *words, "--set=stage1.epochs=1")
     code, out, _ = lmd("evaluate", tmp_path / "run")
     assert code == 0
     assert "OVERLAP: 1 of 15 images were trained on" in out
-    assert saved(tmp_path / "run")["overlap"]["images"] == 1
+    found = saved(tmp_path / "run")["overlap"]
+    assert (found["images"], found["validation"]) == (1, 0)
 
 
 def without_hashes(run: Path) -> Path:
