@@ -34,7 +34,7 @@ def test_an_override_of_a_group_keeps_its_other_values() -> None:
     ("override", "words"),
     [
         ("stage1.epoch=5", ["stage1.epoch", "stage1.epochs"]),
-        ("stage1.epochs=0", ["stage1.epochs", "0", "greater than or equal to 1"]),
+        ("stage1.epochs=0", ["stage1.epochs", "0", "must be at least 1"]),
         ("size=banana", ["size", "banana"]),
         ("stage1.kl=sideways", ["stage1.kl", "sideways", "teacher_student"]),
         ("e_step.distance=manhattan", ["e_step.distance", "manhattan", "precision"]),

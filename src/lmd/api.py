@@ -37,10 +37,10 @@ def prepare(source: str, out: Path | str, *, progress: Steps = quiet, **options:
         DataError: an image, a table or the output folder cannot be used; the message names it.
     """
     from lmd.data.dataset import sources
-    from lmd.settings import resolve
+    from lmd.fields import read_options
 
     module = sources.load(source)
-    return module.prepare(resolve(module.Options, options), Path(out), progress)
+    return module.prepare(read_options(module.Options, options, f"source '{source}'"), Path(out), progress)
 
 
 def read_dataset(folder: Path | str, *, check_files: bool = True) -> Dataset:

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lmd.errors import SettingsError, suggest
-from lmd.fields import leaf_values, old_names_of, setting_names
+from lmd.fields import leaf_values, must_be, old_names_of, setting_names
 
 Tree = dict[str, Any]
 
@@ -200,9 +200,10 @@ def _explain(model: type[Settings], error: ValidationError) -> str:
     errors = error.errors()
     # A misspelt name comes before what it leaves open.
     first = next((found for found in errors if found["type"] == "extra_forbidden"), errors[0])
-    name = ".".join(str(part) for part in first["loc"]) or "settings"
+    name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "missing":
         return f"setting '{name}' is needed"
     if first["type"] == "extra_forbidden":
         return f"unknown setting '{name}'{suggest(name, setting_names(model))}"
-    return f"setting {name} = {first['input']!r}: {first['msg']}"
+    # A fault of several settings together has no name, and its value is all of them.
+    return f"setting {name} = {first['input']!r}: {must_be(first)}" if name else f"settings: {must_be(first)}"

@@ -10,16 +10,18 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, ModuleType
-from typing import Any, Protocol, cast
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from lmd.errors import LmdError, SettingsError, suggest
 from lmd.fields import setting_lines
 from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings, resolve
-from lmd.stages.base import Stage
 from lmd.text import in_columns
+
+if TYPE_CHECKING:  # A method's name is looked up without torch.
+    import numpy as np
+
+    from lmd.stages.base import Stage
 
 BUDGETS = ("smoke", "short", "paper")
 
