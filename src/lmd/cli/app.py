@@ -57,13 +57,15 @@ Set = Annotated[
     ),
 ]
 
+_INTERRUPTED = 130
+
 
 def main() -> None:
     """Runs the command; a user's mistake is one line on stderr and exit code 2."""
     # Threads that wait must sleep: spinning ones slow two trainings on one machine twenty-fold (docs/log.md).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        code = app(standalone_mode=False, prog_name="lmd")
+        code = app(standalone_mode=False, prog_name="lmd")  # typer may turn an interrupt into its exit code.
     except Exception as error:
         message = _message(error)
         if message is None:
@@ -71,8 +73,9 @@ def main() -> None:
         print(f"lmd: {' '.join(message.split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:
         print("lmd: interrupted; a training goes on with --resume", file=sys.stderr)
-        sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
-
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from lmd.errors import SettingsError
+
+if TYPE_CHECKING:  # Help has to come before pydantic is loaded.
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def _shown(name: str, field: FieldInfo, hidden: bool) -> Shown:
     metavar = "|".join(dict.fromkeys(filter(None, (_metavar(kind, text) for kind in _kinds(field)))))
     limits = _limits(field)
     text += f" ({limits})" if limits else ""
-    default = "" if field.is_required() else _written(field.default)
+    default = "" if field.is_required() else _written(field.get_default(call_default_factory=True))
     return Shown(name, metavar, text, default, field.is_required(), several, hidden)
 
 
@@ -131,7 +132,7 @@ def _written(default: Any) -> str:
         return ",".join(map(str, default))
     if isinstance(default, float):
         return f"{default:g}"
-    return "" if default in (None, False, True, {}) else str(default)
+    return "" if default is None or default == {} or isinstance(default, bool) else str(default)
 
 
 def from_words(model: type[BaseModel], given: dict[str, Any]) -> dict[str, Any]:

@@ -43,8 +43,10 @@ def once_each(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     first: dict[str, Path] = {}
     again: list[Path] = []
     for file in files:
-        if first.setdefault(os.path.abspath(file), file) is not file:  # noqa: PTH100 (links stay links)
+        name = os.path.abspath(file)  # noqa: PTH100 (a link is another name than its target's)
+        if name in first:
             again.append(file)
+        first.setdefault(name, file)
     return list(first.values()), again
 
 

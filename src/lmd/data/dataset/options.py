@@ -36,7 +36,7 @@ class SplitOptions(Settings):
     @classmethod
     def _check_fractions(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
         if min(value) < 0 or value[0] <= 0 or abs(sum(value) - 1) > 1e-6:
-            raise ValueError("must be shares of train, val and test that are positive and add up to 1")
+            raise ValueError("train,val,test fractions must be positive and add up to 1")
         return value
 
 
