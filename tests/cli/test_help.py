@@ -53,6 +53,14 @@ def test_the_help_lists_each_verb_on_one_line(lmd: Command) -> None:
     assert not [line for line in lines if line.endswith("...") or len(line) > 80]
 
 
+@pytest.mark.parametrize(
+    "words", [["--out", "--help"], ["--methd", "ce", "-h"], ["D", "E", "--seed", "a", "--help"]]
+)
+def test_help_may_be_asked_for_at_the_end_of_a_wrong_line(lmd: Command, words: list[str]) -> None:
+    assert lmd("train", *words) == lmd("train", "--help")
+    refused(lmd("train", "--", "--help"), "train needs --out")
+
+
 @pytest.mark.parametrize("verb", Verbs.ORDER)
 def test_the_help_of_a_verb(lmd: Command, verb: str) -> None:
     code, out, err = lmd(verb, "--help")

@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 from lmd.cli.words import (
     Words,
     arguments,
+    asked_for_help,
     by_name,
     near_option,
     options_of,
@@ -31,6 +32,8 @@ class Verb(TyperCommand):
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         """Parses the words; what is wrong with them is told in the words of the user."""
         ctx.allow_extra_args = True  # So that the message about one too many is ours.
+        if asked_for_help(ctx, args):  # Also at the end of a line that is not right yet.
+            return super().parse_args(ctx, ["--help"])
         rest = super().parse_args(ctx, Words(self, ctx, args).checked())
         if rest:
             takes = " ".join([*arguments(self, ctx), "and"]) if positional(self, ctx) else "nothing but"

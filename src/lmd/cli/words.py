@@ -98,6 +98,12 @@ def near_option(name: str, known: Any) -> str:
     return f"; did you mean {longer[0]}?" if len(longer) == 1 else nearest(name, known, quote="")
 
 
+def asked_for_help(ctx: typer.Context, words: list[str]) -> bool:
+    """Returns whether one of the words, up to a lone `--`, asks for help."""
+    end = words.index("--") if "--" in words else len(words)
+    return any(word in ctx.help_option_names for word in words[:end])
+
+
 def path_of(ctx: typer.Context) -> str:
     """Returns the words that led to a command, without `lmd`."""
     return ctx.command_path.removeprefix("lmd").strip() or "lmd"
