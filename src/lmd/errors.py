@@ -39,7 +39,7 @@ def advising(advice: str) -> Iterator[None]:
         raise SettingsError(f"{error}: {advice}") from error
 
 
-def suggest(name: str, allowed: Iterable[str], quote: str = "'") -> str:
+def suggest(name: str, allowed: Iterable[str]) -> str:
     """Returns the end of an error message: the nearest allowed name, or all of them.
 
     >>> suggest("lmdd", ["ce", "lmd"])
@@ -48,7 +48,7 @@ def suggest(name: str, allowed: Iterable[str], quote: str = "'") -> str:
     '; known: ce, lmd'
     """
     names = sorted(allowed)
-    return nearest(name, names, quote) or f"; known: {', '.join(names)}"
+    return nearest(name, names) or f"; known: {', '.join(names)}"
 
 
 def nearest(name: str, allowed: Iterable[str], quote: str = "'") -> str:

@@ -35,12 +35,14 @@ _MUST_BE = {
     "string_type": "must be text",
     "path_type": "must be a path",
     "finite_number": "must be a finite number",
-    "greater_than_equal": "must be at least {ge}",
-    "greater_than": "must be more than {gt}",
-    "less_than_equal": "must be at most {le}",
-    "less_than": "must be less than {lt}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "greater_than": "must be more than {gt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "less_than": "must be less than {lt:g}",
     "literal_error": "must be one of {expected}",
     "value_error": "{error}",
+    "missing": "is missing",
+    "extra_forbidden": "is unknown",
 }
 
 
