@@ -115,7 +115,7 @@ def test_every_setting_is_described_in_one_line(name: str) -> None:
         ("stage1.optimisation.momentum=1", "setting stage1.optimisation.momentum = 1: must be less than 1"),
         ("pretrained=perhaps", "setting pretrained = 'perhaps': must be true or false"),
         ("encoder=18", "setting encoder = 18: must be text"),
-        ("stage1=3", "setting stage1 = 3: is a group of settings, set one of its members"),
+        ("stage1=3", "setting stage1 = 3: must be a group of settings; set one of its members"),
         ("select=lst", "setting select = 'lst': must be one of 'val_bacc' or 'last'; did you mean 'last'?"),
         ("{size: 16, precision: bf16}", "--set needs name=value, found '{size: 16, precision: bf16}'"),
     ],

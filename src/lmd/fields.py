@@ -30,7 +30,7 @@ _MUST_BE = {
     **dict.fromkeys(("tuple_type", "list_type"), "must be a list"),
     **dict.fromkeys(("dict_type", "mapping_type"), "must give names their values"),
     **dict.fromkeys(
-        ("model_type", "model_attributes_type"), "is a group of settings, set one of its members"
+        ("model_type", "model_attributes_type"), "must be a group of settings; set one of its members"
     ),
     "string_type": "must be text",
     "path_type": "must be a path",
