@@ -51,13 +51,13 @@ def suggest(name: str, allowed: Iterable[str]) -> str:
     return nearest(name, names) or f"; known: {', '.join(names)}"
 
 
-def nearest(name: str, allowed: Iterable[str], quote: str = "'") -> str:
-    """Returns the end of an error message: the nearest allowed name, or nothing where none is near.
+def nearest(name: str, allowed: Iterable[str], quote: str = "'", cutoff: float = 0.6) -> str:
+    """Returns the end of an error message: the nearest allowed name, or nothing where none is near enough.
 
     >>> nearest("lmdd", ["ce", "lmd"]), nearest("zzz", ["ce", "lmd"])
     ("; did you mean 'lmd'?", '')
     """
-    near = difflib.get_close_matches(name, sorted(allowed), n=1)
+    near = difflib.get_close_matches(name, sorted(allowed), n=1, cutoff=cutoff)
     return f"; did you mean {quote}{near[0]}{quote}?" if near else ""
 
 

@@ -38,7 +38,12 @@ SLIPS: list[tuple[str, list[str]]] = [
     ("train DATA --out R --budget shrt", ["unknown budget 'shrt'; did you mean 'short'?"]),
     ("train DATA --out R --set stag1.epochs=3", ["setting 'stag1.epochs'; did you mean 'stage1.epochs'?"]),
     ("train DATA --out R --method ce --set stage1.epoch=3", ["did you mean 'stage1.epochs'?"]),
-    ("train DATA --out R --method ce --set m_step.l2=3", ["unknown setting 'm_step.l2'"]),
+    (
+        "train DATA --out R --method ce --set m_step.l2=3",
+        ["unknown setting 'm_step'; 'lmd methods ce' lists them"],
+    ),
+    ("train DATA --out R --method ce --set stage2.lr=3", ["setting 'stage2'; 'lmd methods ce' lists them"]),
+    ("train DATA --out R --method lmd --recipe RECIPE", ["is for method 'ce', not for 'lmd'"]),
     ("train DATA --out R --set zzz=3", ["unknown setting 'zzz'; 'lmd methods lmd' lists them"]),
     ("train DATA --out R --set stage1.epochs", ["--set needs name=value, found 'stage1.epochs'"]),
     ("train DATA --out R --set", ["train: --set needs a value, as in --set NAME=VALUE"]),

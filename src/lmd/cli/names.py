@@ -50,33 +50,19 @@ def within(low: int, high: int | None = None) -> Check:
     return check
 
 
-def check_method(name: str) -> None:
-    """Refuses a method that does not exist; a file of the user's own has to be there.
-
-    Raises:
-        SettingsError: no such method; the nearest name is offered.
-    """
-    if name.endswith(".py"):
-        if not Path(name).is_file():
-            raise SettingsError(f"no method file {name}")
-    elif name not in (known := names_in("methods")):
-        raise SettingsError(f"unknown method '{name}'{suggest(name, known)}")
-
-
 def check_choice(method: str | None, recipe: Path | None, overrides: Sequence[str]) -> None:
     """Refuses methods and settings that do not exist.
 
     Raises:
         SettingsError: one line that offers the nearest name.
     """
-    from lmd.api import METHOD
-    from lmd.settings import parse_override, read_recipe
+    from lmd import methods
+    from lmd.api import named_method
+    from lmd.settings import parse_override
 
     layers = [parse_override(text) for text in overrides]
-    tree = read_recipe(recipe) if recipe else {}
-    named = tree.pop("method", None)
-    name = method or (named if isinstance(named, str) else METHOD)
-    check_method(name)
+    name, tree = named_method(method, recipe)
+    methods.check_name(name)
     _check_settings(name, [tree, *layers])
 
 
@@ -91,5 +77,13 @@ def _check_settings(method: str, layers: Sequence[Mapping[str, Any]]) -> None:
     for name in (name for layer in layers for name, _ in leaf_values(layer)):
         of_earlier = any(f".{part}." in f".{name}." for part in old)
         if name not in known and not of_earlier:
-            hint = nearest(name, known) or f"; 'lmd methods {method}' lists them"
-            raise SettingsError(f"unknown setting '{name}'{hint}")
+            raise SettingsError(f"unknown setting {_what_is_unknown(name, known, method)}")
+
+
+def _what_is_unknown(name: str, known: set[str], method: str) -> str:
+    """The name with the one that was meant, or the part of it that the method has not."""
+    hint = nearest(name, known, cutoff=0.8)
+    parts = name.split(".")
+    groups = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+    first = next(group for group in groups if group not in known)
+    return f"'{name}'{hint}" if hint else f"'{first}'; 'lmd methods {method}' lists them"

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lmd.cli.app import Budget, PartialWeights, Set, Weights, app
-from lmd.cli.names import check_method, within
+from lmd.cli.names import within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER
 
@@ -80,8 +80,6 @@ def methods(
     ] = None,
 ) -> None:
     """Lists the methods with their status and paper; shows all about one that is named."""
-    if name is not None:
-        check_method(name)
     from lmd import methods as registry
 
     lines = registry.overview() if name is None else registry.describe(name)
