@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lmd.evaluation.predict import Model
     from lmd.evaluation.results import Evaluation
     from lmd.experiments.engine import Outcome
-    from lmd.settings import CommonSettings, Tree
+    from lmd.settings import CommonSettings
     from lmd.training.progress import Progress, Watcher
 
 # What is not given: the paper's schedule, and the defaults of LMD.
@@ -145,26 +145,10 @@ def choose(
         SettingsError: the recipe is for another method, or something is unknown or out of range.
     """
     from lmd import methods
+    from lmd.settings import named_method
 
-    name, tree = named_method(method, recipe)
+    name, tree = named_method(method, recipe, METHOD)
     return name, methods.settings_of(name, budget, tree, flags or {}, overrides)
-
-
-def named_method(method: str | None, recipe: Path | None = None) -> tuple[str, Tree]:
-    """Returns the method that is asked for, and the settings that the recipe has for it.
-
-    Raises:
-        SettingsError: the recipe is for another method, or cannot be read.
-    """
-    from lmd.settings import read_recipe
-
-    tree = read_recipe(recipe) if recipe else {}
-    written = tree.pop("method", None)
-    if written is not None and not isinstance(written, str):
-        raise SettingsError(f"recipe {recipe}: method = {written!r} must be the name of a method")
-    if None not in (method, written) and method != written:
-        raise SettingsError(f"recipe {recipe} is for method '{written}', not for '{method}'")
-    return next((name for name in (method, written) if name is not None), METHOD), tree
 
 
 def _saved_choice(out: Path) -> tuple[str, CommonSettings]:

@@ -117,6 +117,21 @@ def read_recipe(path: Path) -> Tree:
     return cast("Tree", tree)
 
 
+def named_method(method: str | None, recipe: Path | None, default: str) -> tuple[str, Tree]:
+    """Returns the method that is asked for, and the settings that the recipe has for it.
+
+    Raises:
+        SettingsError: the recipe is for another method, or cannot be read.
+    """
+    tree = read_recipe(recipe) if recipe else {}
+    written = tree.pop("method", None)
+    if written is not None and not isinstance(written, str):
+        raise SettingsError(f"recipe {recipe}: method = {written!r} must be the name of a method")
+    if None not in (method, written) and method != written:
+        raise SettingsError(f"recipe {recipe} is for method '{written}', not for '{method}'")
+    return next((name for name in (method, written) if name is not None), default), tree
+
+
 def parse_override(text: str) -> Tree:
     """Returns the nested tree of one `a.b=value` override; the value is read as YAML.
 

@@ -57,11 +57,11 @@ def check_choice(method: str | None, recipe: Path | None, overrides: Sequence[st
         SettingsError: one line that offers the nearest name.
     """
     from lmd import methods
-    from lmd.api import named_method
-    from lmd.settings import parse_override
+    from lmd.api import METHOD
+    from lmd.settings import named_method, parse_override
 
     layers = [parse_override(text) for text in overrides]
-    name, tree = named_method(method, recipe)
+    name, tree = named_method(method, recipe, METHOD)
     methods.check_name(name)
     _check_settings(name, [tree, *layers])
 
