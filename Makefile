@@ -39,7 +39,7 @@ $(STAMP): pyproject.toml constraints.txt
 	if [ -z "$$python" ]; then echo "lmd needs Python 3.11 or newer; none was found" >&2; exit 2; fi; \
 	echo "setting up $(VENV) with $$($$python --version) (torch is large: a few minutes)"; \
 	if command -v uv >/dev/null 2>&1; then \
-	  uv venv -q --allow-existing --python "$$(command -v $$python)" $(VENV) && \
+	  uv venv -q --seed --allow-existing --python "$$(command -v $$python)" $(VENV) && \
 	  uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
 	else \
 	  $$python -m venv $(VENV) && $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'; \

@@ -348,7 +348,7 @@ MISTAKES: dict[str, tuple[str, Callable[[Path, str], Any], str]] = {
     "a missing option": (
         "SettingsError",
         lambda out, data: lmd.prepare("folder", out=out),
-        "'root' is needed",
+        "source 'folder' needs the option 'root'",
     ),
     "no images": (
         "DataError",

@@ -293,12 +293,14 @@ def test_output_folders_in_use(lmd: Command, data: Path, images: Path, run: Path
 def test_unknown_sources_and_options(lmd: Command, tmp_path: Path) -> None:
     refused(lmd("prepare", "isic2091", "--out", tmp_path / "d"), "unknown source", "did you mean 'isic2019'")
     refused(
-        lmd("prepare", "phantom", "--out", tmp_path / "d", "--imges", 9), "'imges'", "did you mean 'images'"
+        lmd("prepare", "phantom", "--out", tmp_path / "d", "--imges", 9),
+        "phantom has no option --imges",
+        "did you mean --images?",
     )
-    refused(lmd("prepare", "phantom", "--out", tmp_path / "d", "--images", 3), "images", "3")
+    refused(lmd("prepare", "phantom", "--out", tmp_path / "d", "--images", 3), "--images 3", "at least 8")
     refused(lmd("prepare", "phantom", "--out", tmp_path / "d", "--fractions", "0.5,0.5,0.5"), "add up to 1")
-    refused(lmd("prepare", "folder", "--out", tmp_path / "d"), "root")
-    refused(lmd("prepare", "phantom", "stray", "--out", tmp_path / "d"), "stray")
+    refused(lmd("prepare", "folder", "--out", tmp_path / "d"), "prepare folder needs --root")
+    refused(lmd("prepare", "phantom", "stray", "--out", tmp_path / "d"), "unexpected argument 'stray'")
 
 
 def test_an_unknown_split_and_an_unfinished_run(lmd: Command, run: Path, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_an_override_of_a_group_keeps_its_other_values() -> None:
     ("override", "words"),
     [
         ("stage1.epoch=5", ["stage1.epoch", "stage1.epochs"]),
-        ("stage1.epochs=0", ["stage1.epochs", "0", "greater than or equal to 1"]),
+        ("stage1.epochs=0", ["stage1.epochs", "0", "must be at least 1"]),
         ("size=banana", ["size", "banana"]),
         ("stage1.kl=sideways", ["stage1.kl", "sideways", "teacher_student"]),
         ("e_step.distance=manhattan", ["e_step.distance", "manhattan", "precision"]),
@@ -102,6 +102,34 @@ def test_every_setting_is_described_in_one_line(name: str) -> None:
         return found
 
     assert undescribed(methods.load(name).Settings) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("size=banana", "setting size = 'banana': must be a whole number"),
+        ("size=1.5", "setting size = 1.5: must be a whole number"),
+        ("size=4000", "setting size = 4000: must be at most 2048"),
+        ("stage1.optimisation.lr=-1", "setting stage1.optimisation.lr = -1: must be more than 0"),
+        ("stage1.optimisation.lr=fast", "setting stage1.optimisation.lr = 'fast': must be a number"),
+        ("stage1.optimisation.momentum=1", "setting stage1.optimisation.momentum = 1: must be less than 1"),
+        ("pretrained=perhaps", "setting pretrained = 'perhaps': must be true or false"),
+        ("encoder=18", "setting encoder = 18: must be text"),
+        ("stage1=3", "setting stage1 = 3: must be a group of settings; set one of its members"),
+        ("select=lst", "setting select = 'lst': must be one of 'val_bacc' or 'last'; did you mean 'last'?"),
+        ("{size: 16, precision: bf16}", "--set needs name=value, found '{size: 16, precision: bf16}'"),
+    ],
+)
+def test_what_a_value_must_be_is_said_in_plain_words(override: str, message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        resolve(lmd_method.Settings, overrides=[override])
+    assert str(caught.value) == message
+
+
+def test_a_fault_of_several_settings_together_does_not_list_all_of_them() -> None:
+    with pytest.raises(SettingsError) as caught:
+        resolve(lmd_method.Settings, overrides=["size=16", "precision=bf16"])
+    assert str(caught.value) == "settings: bf16 needs images of at least 32 pixels, not 16"
 
 
 def test_settings_are_frozen() -> None:

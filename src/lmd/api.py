@@ -37,10 +37,10 @@ def prepare(source: str, out: Path | str, *, progress: Steps = quiet, **options:
         DataError: an image, a table or the output folder cannot be used; the message names it.
     """
     from lmd.data.dataset import sources
-    from lmd.settings import resolve
+    from lmd.fields import read_options
 
     module = sources.load(source)
-    return module.prepare(resolve(module.Options, options), Path(out), progress)
+    return module.prepare(read_options(module.Options, options, f"source '{source}'"), Path(out), progress)
 
 
 def read_dataset(folder: Path | str, *, check_files: bool = True) -> Dataset:
@@ -145,15 +145,9 @@ def choose(
         SettingsError: the recipe is for another method, or something is unknown or out of range.
     """
     from lmd import methods
-    from lmd.settings import read_recipe
+    from lmd.settings import named_method
 
-    tree = read_recipe(recipe) if recipe else {}
-    written = tree.pop("method", None)
-    if written is not None and not isinstance(written, str):
-        raise SettingsError(f"recipe {recipe}: method = {written!r} must be the name of a method")
-    if None not in (method, written) and method != written:
-        raise SettingsError(f"recipe {recipe} is for method '{written}', not for '{method}'")
-    name = next((name for name in (method, written) if name is not None), METHOD)
+    name, tree = named_method(method, recipe, METHOD)
     return name, methods.settings_of(name, budget, tree, flags or {}, overrides)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import shlex
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -46,5 +48,23 @@ def suggest(name: str, allowed: Iterable[str]) -> str:
     '; known: ce, lmd'
     """
     names = sorted(allowed)
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(names)}"
+    return nearest(name, names) or f"; known: {', '.join(names)}"
+
+
+def nearest(name: str, allowed: Iterable[str], quote: str = "'", cutoff: float = 0.6) -> str:
+    """Returns the end of an error message: the nearest allowed name, or nothing where none is near enough.
+
+    >>> nearest("lmdd", ["ce", "lmd"]), nearest("zzz", ["ce", "lmd"])
+    ("; did you mean 'lmd'?", '')
+    """
+    near = difflib.get_close_matches(name, sorted(allowed), n=1, cutoff=cutoff)
+    return f"; did you mean {quote}{near[0]}{quote}?" if near else ""
+
+
+def how_to_install(extra: str) -> str:
+    """Returns how to install an extra for this program; lmd is on no package index, the clone has it.
+
+    >>> how_to_install("dicom").endswith("-m pip install -e '.[dicom]'")
+    True
+    """
+    return f"in the folder of the clone run {shlex.quote(sys.executable)} -m pip install -e '.[{extra}]'"

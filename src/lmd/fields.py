@@ -2,21 +2,99 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeGuard, cast, get_args, get_origin
+from typing import Any, Literal, TypeGuard, TypeVar, cast, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from lmd.errors import SettingsError
+from lmd.errors import SettingsError, nearest, suggest
 
 
 def first_fault(error: ValidationError) -> str:
     """Returns what is wrong with a file, as its first fault: the name of the field and what was expected."""
     first = error.errors()[0]
     place = ".".join(map(str, first["loc"])) or "the file"
-    return f"{place}: {first['msg']}"
+    return f"{place}: {must_be(first)}"
+
+
+# What a value has to be, by the kind of fault that pydantic found; its own words are for programmers.
+_MUST_BE = {
+    **dict.fromkeys(
+        ("int_type", "int_parsing", "int_parsing_size", "int_from_float"), "must be a whole number"
+    ),
+    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
+    **dict.fromkeys(("tuple_type", "list_type"), "must be a list"),
+    **dict.fromkeys(("dict_type", "mapping_type"), "must give names their values"),
+    **dict.fromkeys(
+        ("model_type", "model_attributes_type"), "must be a group of settings; set one of its members"
+    ),
+    "string_type": "must be text",
+    "path_type": "must be a path",
+    "finite_number": "must be a finite number",
+    "greater_than_equal": "must be at least {ge:g}",
+    "greater_than": "must be more than {gt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "less_than": "must be less than {lt:g}",
+    "literal_error": "must be one of {expected}",
+    "value_error": "{error}",
+    "missing": "is missing",
+    "extra_forbidden": "is unknown",
+}
+
+
+def must_be(fault: Mapping[str, Any]) -> str:
+    """Returns what a value has to be, of one of the faults that pydantic lists."""
+    words = _MUST_BE.get(fault["type"], "").format_map(fault.get("ctx", {}))
+    if fault["type"] == "literal_error":
+        words += nearest(str(fault["input"]), re.findall("'([^']*)'", fault["ctx"]["expected"]))
+    return words or fault["msg"]
+
+
+M = TypeVar("M", bound=BaseModel)
+Spelling = Callable[[str, Any], str]
+
+
+def as_in_python(name: str, value: Any) -> str:
+    """Returns an option and its value as Python writes them."""
+    return f"{name} = {value!r}"
+
+
+def read_options(model: type[M], given: Mapping[str, Any], whose: str, spell: Spelling = as_in_python) -> M:
+    """Returns the options of a data source, from what was given by name.
+
+    Args:
+        model: the source's options.
+        given: names and values; texts are read as the command gives them.
+        whose: the source, as a message names it.
+        spell: how a message writes an option and its value.
+
+    Raises:
+        SettingsError: one line that names the option, its value and what is allowed.
+    """
+    for name, value in given.items():
+        if value == "" and name in model.model_fields:  # A path of "" would be the current folder.
+            raise SettingsError(f"{whose}: {spell(name, value)}: must not be empty")
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise SettingsError(_option_fault(model, given, error, whose, spell)) from error
+
+
+def _option_fault(
+    model: type[BaseModel], given: Mapping[str, Any], error: ValidationError, whose: str, spell: Spelling
+) -> str:
+    errors = error.errors()
+    first = next((found for found in errors if found["type"] == "extra_forbidden"), errors[0])
+    name = str(next(iter(first["loc"]), ""))
+    if first["type"] == "extra_forbidden":
+        return f"{whose} has no option '{name}'{suggest(name, model.model_fields)}"
+    if name and name not in given:
+        return f"{whose} needs the option '{name}' ({model.model_fields[name].description})"
+    return f"{whose}: {spell(name, given[name])}: {must_be(first)}" if name else f"{whose}: {must_be(first)}"
 
 
 def groups_of(model: type[BaseModel]) -> dict[str, type[BaseModel]]:

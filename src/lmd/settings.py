@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lmd.errors import SettingsError, suggest
-from lmd.fields import leaf_values, old_names_of, setting_names
+from lmd.fields import leaf_values, must_be, old_names_of, setting_names
 
 Tree = dict[str, Any]
 
@@ -117,6 +117,21 @@ def read_recipe(path: Path) -> Tree:
     return cast("Tree", tree)
 
 
+def named_method(method: str | None, recipe: Path | None, default: str) -> tuple[str, Tree]:
+    """Returns the method that is asked for, and the settings that the recipe has for it.
+
+    Raises:
+        SettingsError: the recipe is for another method, or cannot be read.
+    """
+    tree = read_recipe(recipe) if recipe else {}
+    written = tree.pop("method", None)
+    if written is not None and not isinstance(written, str):
+        raise SettingsError(f"recipe {recipe}: method = {written!r} must be the name of a method")
+    if None not in (method, written) and method != written:
+        raise SettingsError(f"recipe {recipe} is for method '{written}', not for '{method}'")
+    return next((name for name in (method, written) if name is not None), default), tree
+
+
 def parse_override(text: str) -> Tree:
     """Returns the nested tree of one `a.b=value` override; the value is read as YAML.
 
@@ -200,9 +215,10 @@ def _explain(model: type[Settings], error: ValidationError) -> str:
     errors = error.errors()
     # A misspelt name comes before what it leaves open.
     first = next((found for found in errors if found["type"] == "extra_forbidden"), errors[0])
-    name = ".".join(str(part) for part in first["loc"]) or "settings"
+    name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "missing":
         return f"setting '{name}' is needed"
     if first["type"] == "extra_forbidden":
         return f"unknown setting '{name}'{suggest(name, setting_names(model))}"
-    return f"setting {name} = {first['input']!r}: {first['msg']}"
+    # A fault of several settings together has no name, and its value is all of them.
+    return f"setting {name} = {first['input']!r}: {must_be(first)}" if name else f"settings: {must_be(first)}"

@@ -145,7 +145,7 @@ def test_the_evaluations_of_a_run_folder_are_found_by_split(tmp_path: Path) -> N
     ("text", "words"),
     [
         ("{", "damaged: the file: Invalid JSON"),
-        ('{"split": "test"}', "damaged: n: Field required"),
+        ('{"split": "test"}', "damaged: n: is missing"),
         (EARLIER.read_text().replace('"draws": 200', '"draws": "many"'), r"damaged: interval\.draws: "),
     ],
 )

@@ -87,7 +87,8 @@ def test_unknown_methods(lmd: Command, dataset: Dataset, tmp_path: Path) -> None
             f"'{wrong}'",
             f"did you mean '{right}'",
         )
-    for wrong in ("", "base", "_heads", "../ce", "lmd.methods.ce"):
+    refused(lmd("train", dataset.folder, "--method", "", "--out", out, *TINY), "--method needs a value")
+    for wrong in ("base", "_heads", "../ce", "lmd.methods.ce"):
         refused(lmd("train", dataset.folder, "--method", wrong, "--out", out, *TINY), "unknown method")
     assert not out.exists()
 

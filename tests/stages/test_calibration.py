@@ -319,10 +319,10 @@ def test_resumed_equals_uninterrupted(images: ImageSet, tmp_path: Path, solver: 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"m_step": {"virtual_per_class": 0}}, r"m_step\.virtual_per_class = 0.*greater than or equal to 1"),
+        ({"m_step": {"virtual_per_class": 0}}, r"m_step\.virtual_per_class = 0.*must be at least 1"),
         (
             {"m_step": {"virtual_per_class": -5}},
-            r"m_step\.virtual_per_class = -5.*greater than or equal to 1",
+            r"m_step\.virtual_per_class = -5.*must be at least 1",
         ),
         ({"m_step": {"solver": "newton"}}, r"m_step\.solver = 'newton'"),
         ({"without": "both"}, r"setting without = 'both'.*'none', 'rrl', 'icc', 'vfc' or 'fdc'"),

@@ -9,13 +9,18 @@ from typing import Annotated
 
 import typer
 
+from lmd.cli.names import BUDGETS, among, within
+from lmd.cli.verbs import Verbs
+from lmd.cli.words import NUMBER, needs
 from lmd.errors import LmdError
 from lmd.version import __version__
 
 app = typer.Typer(
     name="lmd",
+    cls=Verbs,
     help="Long-tailed medical diagnosis: classifiers that recognise rare classes. Research use only.",
-    no_args_is_help=True,
+    epilog="'lmd VERB --help' shows the options of a verb, 'lmd prepare SOURCE --help' those of a source.",
+    context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -24,16 +29,35 @@ app = typer.Typer(
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="a dataset folder made by 'lmd prepare'")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder made by 'lmd train'")]
 Seed = Annotated[
-    int | None, typer.Option(help="the seed of every random draw (default: the recipe's, or 42)")
+    int | None,
+    typer.Option(
+        metavar=NUMBER,
+        callback=within(0),
+        help="the seed of every random draw (default: the recipe's, or 42)",
+    ),
 ]
 Budget = Annotated[
-    str, typer.Option(help="the schedule: smoke (seconds), short (12 epochs at 64 pixels) or paper")
+    str,
+    typer.Option(
+        metavar=BUDGETS,
+        callback=among(BUDGETS),
+        help="the schedule: smoke takes seconds, short has 12 epochs at 64 pixels, paper 100 at 224",
+    ),
 ]
-Weights = Annotated[str | None, typer.Option(help="a safetensors file for the encoder")]
+Weights = Annotated[
+    str | None, typer.Option(metavar="FILE", help="a safetensors file for the encoder (default: a download)")
+]
 PartialWeights = Annotated[
     bool, typer.Option("--partial-weights", help="accept weights that lack some tensors")
 ]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a setting; repeatable")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="a setting that 'lmd methods NAME' lists; may be given again"
+    ),
+]
+
+_INTERRUPTED = 130
 
 
 def main() -> None:
@@ -41,7 +65,7 @@ def main() -> None:
     # Threads that wait must sleep: spinning ones slow two trainings on one machine twenty-fold (docs/log.md).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="lmd")  # typer may turn an interrupt into its exit code.
     except Exception as error:
         message = _message(error)
         if message is None:
@@ -49,8 +73,9 @@ def main() -> None:
         print(f"lmd: {' '.join(message.split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:
         print("lmd: interrupted; a training goes on with --resume", file=sys.stderr)
-        sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -60,7 +85,10 @@ def _message(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, OSError):
         return f"{error.filename or 'file system'}: {error.strerror or error}"
-    if hasattr(error, "format_message"):  # typer's usage errors, whose base class is private to it.
+    # typer's usage errors, whose classes are private to it: all but this one are told before typer parses.
+    if type(error).__name__ == "MissingParameter":
+        return needs(error)
+    if hasattr(error, "format_message"):
         return f"{error.format_message()} (see 'lmd --help')"  # type: ignore[attr-defined]
     return None
 

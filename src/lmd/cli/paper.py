@@ -8,18 +8,32 @@ from typing import Annotated
 import typer
 
 from lmd.cli.app import Budget, PartialWeights, Set, Weights, app
+from lmd.cli.names import within
+from lmd.cli.verbs import Verb
+from lmd.cli.words import NUMBER
 
 
-@app.command()
+@app.command(
+    cls=Verb,
+    short_help="Repeats a table or figure of the paper, beside its numbers",
+    epilog="lmd reproduce table3 --data 100=LT --out OUT --budget short",
+)
 def reproduce(
     name: Annotated[str, typer.Argument(metavar="NAME", help="table1 to table5, or fig3 to fig7")],
     data: Annotated[
-        list[str], typer.Option(help="a dataset folder; for table3 once for each r, as --data 100=DIR")
+        list[str],
+        typer.Option(metavar="DIR", help="a dataset folder; for table3 once for each r, as --data 100=DIR"),
     ],
-    out: Annotated[Path, typer.Option(help="the folder for runs, tables and figures; a second call goes on")],
-    seeds: Annotated[int, typer.Option(help="how many seeds, from 42")] = 3,
+    out: Annotated[
+        Path,
+        typer.Option(metavar="DIR", help="the folder for runs, tables and figures; a second call goes on"),
+    ],
+    seeds: Annotated[
+        int, typer.Option(metavar=NUMBER, callback=within(1), help="how many seeds, from 42")
+    ] = 3,
     methods: Annotated[
-        str | None, typer.Option(help="train these rows alone: names with commas between them")
+        str | None,
+        typer.Option(metavar="NAMES", help="train these rows alone: names with commas between them"),
     ] = None,
     budget: Budget = "paper",
     weights: Weights = None,
@@ -30,11 +44,13 @@ def reproduce(
     ] = False,
 ) -> None:
     """Runs a table or figure of the paper and sets its numbers beside ours, with intervals."""
-    from lmd.experiments.engine import plan, reproduce
-    from lmd.experiments.request import Request
-    from lmd.terminal import Watching
+    from lmd.experiments.request import Request, check
 
     request = Request(name, data, out, seeds, methods, budget, weights, partial_weights, settings or [])
+    check(request)  # Before torch is loaded.
+    from lmd.experiments.engine import plan, reproduce
+    from lmd.terminal import Watching
+
     if dry_run:
         typer.echo("\n".join(plan(request)))
         return
@@ -44,7 +60,7 @@ def reproduce(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=Verb, short_help="Shows the numbers of the paper's tables", epilog="lmd paper table3")
 def paper(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="table1 to table5, or fig3 to fig7")
@@ -57,7 +73,7 @@ def paper(
     typer.echo(shown(name, as_csv), nl=False)
 
 
-@app.command()
+@app.command(cls=Verb, short_help="Lists the methods; with a name, all about one", epilog="lmd methods lmd")
 def methods(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="show all about one method, or a path to a .py file")

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from lmd.data.asked import image_files
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.cache import open_cache
-from lmd.data.decode.files import list_images
 from lmd.data.decode.images import decode_small
 from lmd.data.feed.loader import image_set
 from lmd.data.feed.views import clean
@@ -58,7 +58,7 @@ class Model:
             frame: which frame of files that hold several, from 1.
 
         Raises:
-            DataError: an image cannot be read (without `skip_bad`), or none can.
+            DataError: an image cannot be read (without `skip_bad`), or none can, or a folder has none.
         """
         answers, _ = predict_files(self, image_files(images), skip_bad, frame)
         return answers.drop(columns=["label", "group"])
@@ -67,13 +67,6 @@ class Model:
     def at_rest(self) -> Network:
         """A copy of the trained network, for prediction: the same answers with less to compute."""
         return at_rest(self.network, self.runtime.precision)
-
-
-def image_files(images: Sequence[Path | str] | Path | str) -> list[Path]:
-    """Returns image files: those named, and all below the folders named."""
-    named = [images] if isinstance(images, Path | str) else images
-    paths = [Path(path) for path in named]
-    return [file for path in paths for file in (list_images(path) if path.is_dir() else [path])]
 
 
 def load_model(folder: RunFolder) -> Model:

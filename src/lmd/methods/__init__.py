@@ -10,16 +10,18 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, ModuleType
-from typing import Any, Protocol, cast
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from lmd.errors import LmdError, SettingsError, suggest
 from lmd.fields import setting_lines
 from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings, resolve
-from lmd.stages.base import Stage
 from lmd.text import in_columns
+
+if TYPE_CHECKING:  # A method's name is looked up without torch.
+    import numpy as np
+
+    from lmd.stages.base import Stage
 
 BUDGETS = ("smoke", "short", "paper")
 
@@ -48,26 +50,33 @@ def names() -> list[str]:
     return sorted(name.replace("_", "-") for name in files)
 
 
+def check_name(name: str) -> None:
+    """Refuses a method that is not there, without the seconds that importing one takes.
+
+    Raises:
+        SettingsError: no such method; the nearest name is offered.
+    """
+    if name.endswith(".py"):
+        _read_file(Path(name))
+    elif name not in names():
+        raise SettingsError(f"unknown method '{name}'{suggest(name, names())}")
+
+
 def load(name: str) -> Method:
     """Returns the module of a method, by name or by the path of a file that holds one.
 
     Raises:
         SettingsError: no such method; the nearest name is offered.
     """
+    check_name(name)
     if name.endswith(".py"):
         return _load_file(Path(name))
-    if name not in names():
-        raise SettingsError(f"unknown method '{name}'{suggest(name, names())}")
     return cast("Method", importlib.import_module(f"lmd.methods.{name.replace('-', '_')}"))
 
 
 def _load_file(path: Path) -> Method:
     """A method from a user's file; what is wrong with the file is one line, and not our traceback."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise SettingsError(f"no method file {path} ({error.strerror})") from error
-    name = f"lmd_method_{derive_seed(str(path.resolve()), content.hex()):x}"
+    name = f"lmd_method_{derive_seed(str(path.resolve()), _read_file(path).hex()):x}"
     if name in sys.modules:
         return cast("Method", sys.modules[name])
     spec = importlib.util.spec_from_file_location(name, path)
@@ -84,6 +93,13 @@ def _load_file(path: Path) -> Method:
             raise
         raise SettingsError(f"method file {_place(path, error)} fails: {_describe(error)}") from error
     return cast("Method", module)
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"no method file {path} ({error.strerror})") from error
 
 
 def _check_parts(module: ModuleType, path: Path) -> None:

@@ -118,7 +118,7 @@ def test_without_the_package_one_line_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "medmnist", None)
-    with pytest.raises(LmdError, match=r"pip install 'lmd\[medmnist\]'.*dermamnist_64\.npz with --root"):
+    with pytest.raises(LmdError, match=r"-m pip install -e '\.\[medmnist\]'.*dermamnist_64\.npz with --root"):
         prepare(tmp_path / "data", size="64")
 
 

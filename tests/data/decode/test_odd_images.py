@@ -255,7 +255,7 @@ def test_a_frame_can_be_chosen(
 
 
 @pytest.mark.parametrize(
-    ("frame", "message"), [(4, "has 3 frames; there is no frame 4"), (0, "greater than")]
+    ("frame", "message"), [(4, "has 3 frames; there is no frame 4"), (0, "--frame 0: must be at least 1")]
 )
 def test_a_frame_that_is_not_there_is_refused(
     root: Path,

@@ -18,13 +18,23 @@ class SplitOptions(Settings):
     """How images are divided: by image, or keeping groups (lesions, patients) together."""
 
     split: Literal["image", "group", "lesion", "patient", "paper"] = "group"
+    """what stays in one split: each image by itself, or all images of a group, lesion or patient"""
     fractions: tuple[float, float, float] = FRACTIONS
+    """shares of training, validation and test; they add up to 1"""
     seed: Annotated[int, Field(ge=0)] = 42
+    """seed of every random draw"""
 
     @field_validator("fractions", mode="before")
     @classmethod
     def _read_fractions(cls, value: Any) -> Any:
-        return tuple(value.split(",")) if isinstance(value, str) else value
+        parts = value.split(",") if isinstance(value, str) else value
+        try:
+            numbers = tuple(float(part) for part in parts)
+        except (TypeError, ValueError):
+            numbers = ()
+        if len(numbers) != 3:
+            raise ValueError("must be three numbers with commas between them, such as 0.7,0.1,0.2")
+        return numbers
 
     @field_validator("fractions")
     @classmethod
@@ -38,8 +48,11 @@ class RawOptions(SplitOptions):
     """Options of a source that reads image files; `frame` chooses one, from 1, of files that have several."""
 
     skip_bad: bool = False
+    """leave out images and rows that cannot be used, and list them in skipped.csv"""
     frame: Annotated[int, Field(ge=1)] | None = None
+    """which frame to use of files that hold several, counted from 1"""
     repeats: Annotated[int, Field(ge=1)] | None = None
+    """make so many dataset folders, OUT/repeat-0 and so on, each divided with the next seed"""
     exclude: Texts = ()
     """files and folders to leave out, as patterns such as "*_mask.png" or "thumbs"; repeatable"""
 
@@ -48,10 +61,13 @@ class FoldOptions(RawOptions):
     """Options of a source that reads image files and can be divided into folds."""
 
     folds: Annotated[int, Field(ge=2)] | None = None
+    """make so many dataset folders for cross-validation, OUT/fold-0 and so on"""
 
 
 class ListedOptions(Settings):
     """Options of a source whose images are listed in tables, and may not all be there."""
 
     allow_missing: bool = False
+    """go on with the images that are there"""
     list_only: bool = False
+    """write a folder that can be counted but not trained on: the images need not be there"""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lmd.data.decode.dicom_worker import decode_apart
-from lmd.errors import DataError
+from lmd.errors import DataError, how_to_install
 
 if TYPE_CHECKING:
     from pydicom import Dataset as Header
@@ -34,7 +34,7 @@ _TAGS = [
 ]  # fmt: skip
 _OF_A_FRAME = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
 _PLUGINS = ("pylibjpeg", "pillow", "pydicom")  # The first that can; gdcm where none of them can.
-_INSTALL = "pip install 'lmd[dicom]'"
+_INSTALL = how_to_install("dicom")
 
 
 def is_dicom(head: bytes) -> bool:

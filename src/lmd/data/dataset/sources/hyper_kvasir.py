@@ -23,7 +23,11 @@ from lmd.errors import DataError, SettingsError
 from lmd.parallel import Steps, quiet
 from lmd.settings import Tree
 
-TITLE = "Hyper-Kvasir endoscopy, 23 classes (--tables: the paper's split; --folds K or the official FILE)"
+TITLE = "Hyper-Kvasir endoscopy, 23 classes; also the paper's split"
+EXAMPLES = (
+    "lmd prepare hyper-kvasir --root labeled-images --out DATA",
+    "lmd prepare hyper-kvasir --root labeled-images --folds 5 --out DATA",
+)
 LABELS, TREE = "image-labels.csv", "labeled-images"
 COLUMNS = ["Video file", "Organ", "Finding", "Classification"]
 FOLD_COLUMNS = ["file-name", "class-name", "split-index"]
@@ -47,18 +51,24 @@ class Options(RawOptions, ListedOptions):
     """`root` is the official folder; `labels` its table of labels where that lies elsewhere."""
 
     root: Path | None = None
+    """folder of the official download; --list-only with --labels or --tables needs none"""
     labels: Path | None = None
+    """file image-labels.csv, where it lies outside of --root"""
     tables: Path | None = None
+    """folder of the paper's training.csv, validation.csv and testing.csv: the paper's split"""
     split: Literal["image"] = "image"
+    """each image stands by itself: the set knows no patients"""
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    """shares of training, validation and test; they add up to 1"""
     folds: int | Path | None = None
+    """number of folds for cross-validation, or the official file hyper-kvasir_5_fold_split.csv"""
 
     @field_validator("folds", mode="before")
     @classmethod
     def _read_folds(cls, value: Any) -> Any:
         number = int(value) if isinstance(value, str) and value.lstrip("-").isdigit() else value
         if isinstance(number, int) and number < 2:
-            raise ValueError("folds must be a number of at least 2, or the official file")
+            raise ValueError("must be a number of at least 2, or the official file")
         return number
 
 

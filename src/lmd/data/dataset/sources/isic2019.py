@@ -24,7 +24,11 @@ from lmd.errors import DataError, SettingsError
 from lmd.parallel import Steps, quiet
 from lmd.settings import Tree
 
-TITLE = "ISIC 2019 dermoscopy, 8 classes (--imbalance 100 --split paper: the paper's; --split lesion, image)"
+TITLE = "ISIC 2019 dermoscopy, 8 classes; also the paper's ISIC-2019-LT"
+EXAMPLES = (
+    "lmd prepare isic2019 --root ISIC_2019 --split lesion --out DATA",
+    "lmd prepare isic2019 --root ISIC_2019 --imbalance 100 --split paper --out DATA",
+)
 TRUTH, META, IMAGES = (
     "ISIC_2019_Training_GroundTruth.csv",
     "ISIC_2019_Training_Metadata.csv",
@@ -40,8 +44,11 @@ class Options(FoldOptions, ListedOptions):
     """`root` holds the official tables and the folder of images; `imbalance` makes ISIC-2019-LT of them."""
 
     root: Path
+    """folder of the challenge's download: both training tables and ISIC_2019_Training_Input"""
     split: Literal["image", "group", "lesion", "paper"] = "lesion"
+    """what stays in one split: each image by itself, or all images of a lesion; paper: as the authors did"""
     imbalance: Annotated[float, Field(ge=1.0)] | None = None
+    """make ISIC-2019-LT with this ratio of largest to smallest class; the paper has 100, 300 and 500"""
 
 
 def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:

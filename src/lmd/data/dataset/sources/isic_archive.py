@@ -19,7 +19,11 @@ from lmd.errors import DataError, SettingsError
 from lmd.parallel import Steps, quiet
 from lmd.settings import Tree
 
-TITLE = "ISIC Archive dermoscopy, 14 classes (--tables: the paper's split; --metadata: an export)"
+TITLE = "ISIC Archive dermoscopy, 14 classes; also the paper's split"
+EXAMPLES = (
+    "lmd prepare isic-archive --root IMAGES --tables TABLES --out DATA",
+    "lmd prepare isic-archive --root IMAGES --metadata metadata.csv --out DATA",
+)
 CLASSES = ["AK", "AMP", "AN", "BCC", "BKL", "DF", "LK", "LS", "MEL", "NV", "SCC", "SK", "SL", "VASC"]
 
 # The archive's names until 2023 (column "diagnosis"); the paper's set was drawn by them.
@@ -70,9 +74,13 @@ class Options(FoldOptions, ListedOptions):
     """`root` is the folder of images; `tables` or `metadata` says which there are and what they show."""
 
     root: Path | None = None
+    """folder of the images; --list-only needs none"""
     split: Literal["image", "group", "lesion", "patient"] = "group"
+    """what stays in one split, with --metadata: each image by itself, or all images of a patient or lesion"""
     tables: Path | None = None
+    """folder of the paper's training.csv, validation.csv and testing.csv; this or --metadata is needed"""
     metadata: Path | None = None
+    """file of metadata that the archive's command isic exported"""
 
 
 def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:

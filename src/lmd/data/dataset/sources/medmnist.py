@@ -21,11 +21,15 @@ from lmd.data.dataset.grouping import Grouping
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.dataset.output import refuse_used
 from lmd.data.dataset.tables import hashes
-from lmd.errors import DataError, SettingsError, suggest
+from lmd.errors import DataError, SettingsError, how_to_install, suggest
 from lmd.parallel import Steps, quiet
 from lmd.settings import Settings
 
-TITLE = "MedMNIST v2 (--name dermamnist --size 28|64|128|224; downloads it, or reads an .npz at --root)"
+TITLE = "MedMNIST v2: small images of one of 11 sets, ready to use"
+EXAMPLES = (
+    "lmd prepare medmnist --name dermamnist --size 64 --out DATA",
+    "lmd prepare medmnist --name dermamnist --root dermamnist.npz --out DATA",
+)
 SIZES = (28, 64, 128, 224)
 
 _ORGANS = [
@@ -63,7 +67,7 @@ _NON_COMMERCIAL = ("dermamnist",)
 
 def _known_size(value: int) -> int:
     if value not in SIZES:
-        raise ValueError(f"MedMNIST has the sizes {', '.join(map(str, SIZES))}")
+        raise ValueError(f"must be one of {', '.join(map(str, SIZES))}, the sizes of MedMNIST")
     return value
 
 
@@ -71,8 +75,11 @@ class Options(Settings):
     """`root` is an .npz file or the folder of one; without it the package downloads the set."""
 
     name: str
+    """name of the set, such as dermamnist or pathmnist"""
     size: Annotated[int, AfterValidator(_known_size)] = 28
+    """pixels of each side of an image: 28, 64, 128 or 224"""
     root: Path | None = None
+    """file .npz of the set, or the folder of it; without it the package medmnist downloads one"""
 
 
 class _Split(NamedTuple):
@@ -137,7 +144,7 @@ def _downloaded(options: Options) -> Path:
         medmnist = importlib.import_module("medmnist")  # An extra: type checkers need not find it.
     except ImportError as error:
         raise DataError(
-            "medmnist is not installed: pip install 'lmd[medmnist]', or name a downloaded "
+            f"medmnist is not installed: {how_to_install('medmnist')}, or name a downloaded "
             f"{_file_name(options)} with --root"
         ) from error
     kind = getattr(medmnist, medmnist.INFO[options.name]["python_class"])

@@ -8,7 +8,7 @@ classifier is perfect, and one that is trained without correction takes rare cla
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,11 @@ from lmd.data.dataset.output import refuse_used
 from lmd.parallel import Steps, quiet
 from lmd.runtime import derive_seed
 
-TITLE = "phantom lesions (drawn, not real patients), 8 classes, long-tailed"
+TITLE = "drawn lesions of no patient, 8 classes, to try lmd without data"
+EXAMPLES = (
+    "lmd prepare phantom --out DATA",
+    "lmd prepare phantom --images 300 --imbalance 50 --seed 1 --out DATA",
+)
 CLASSES = ["ash", "birch", "cedar", "elm", "fir", "hazel", "larch", "maple"]
 
 # Mean appearance of each class: radius, irregularity, darkness, redness, blueness, dots, ring, asymmetry.
@@ -45,16 +49,24 @@ _SPREAD = 0.11  # The standard deviation within a class, about half the distance
 class Options(SplitOptions):
     """`images` is the size of the largest class in training, `imbalance` its ratio to the smallest."""
 
-    images: Annotated[int, Field(ge=8)] = 900
-    imbalance: Annotated[float, Field(ge=1.0)] = 100.0
-    val_per_class: Annotated[int, Field(ge=1)] = 25
-    test_per_class: Annotated[int, Field(ge=1)] = 60
-    size: Annotated[int, Field(ge=16, le=512)] = 64
+    # Inherited, but phantoms are drawn split by split. The help does not list what is always refused.
+    REFUSED: ClassVar[tuple[str, ...]] = ("split", "fractions")
 
-    @field_validator("split", "fractions")
+    images: Annotated[int, Field(ge=8)] = 900
+    """training images of the largest class"""
+    imbalance: Annotated[float, Field(ge=1.0)] = 100.0
+    """ratio of the largest to the smallest class in training"""
+    val_per_class: Annotated[int, Field(ge=1)] = 25
+    """validation images of each class"""
+    test_per_class: Annotated[int, Field(ge=1)] = 60
+    """test images of each class"""
+    size: Annotated[int, Field(ge=16, le=512)] = 64
+    """pixels of each side of an image"""
+
+    @field_validator(*REFUSED)
     @classmethod
     def _refuse_splits(cls, value: Any) -> Any:
-        raise ValueError("phantoms come with their splits: choose images, val_per_class and test_per_class")
+        raise ValueError("phantoms come with their splits; images, val_per_class, test_per_class set them")
 
 
 def class_counts(options: Options) -> np.ndarray:
