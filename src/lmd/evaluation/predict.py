@@ -82,9 +82,10 @@ def load_model(folder: RunFolder) -> Model:
         CheckpointError: the run has no finished model, or its files do not fit together.
     """
     card = read_model_card(folder)
-    encoder = build_encoder(card.encoder)
+    made = card.preprocessing
+    encoder = build_encoder(card.encoder, size=made.size)
     classifier = build_classifier(card.classifier, num_features(encoder), len(card.classes), seed=0)
-    network = Network(encoder, classifier)
+    network = Network(encoder, classifier, (made.mean, made.std))
     network.load_state_dict(_read_weights(folder, network))
     runtime = Runtime(card.precision)
     return Model(network.to(runtime.device), card, runtime)
@@ -219,8 +220,7 @@ def _answered(
 @torch.inference_mode()
 def _logits(network: Network, images: _Images, model: Model) -> torch.Tensor:
     """The logits of images, in fp32."""
-    scale = model.card.preprocessing
-    pixels = clean(images.pixels.to(model.runtime.device), scale.mean, scale.std)
+    pixels = clean(images.pixels.to(model.runtime.device), *network.scale)
     with model.runtime.autocast():
         return network(pixels).logits.float()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from lmd import run
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import CheckpointError, DataError
+from lmd.models.encoder import check_encoder
 from lmd.run import RunFolder
 from lmd.settings import CommonSettings, Tree
 from lmd.training.loop import Trainer
@@ -40,7 +41,19 @@ def train(
     folder = _resumable(out, identity) if resume else run.create(out)
     if folder.model.is_file():
         return folder  # It had finished already.
+    _check_encoder(settings, fresh=first is None and not folder.checkpoint.is_file())
     return Trainer(dataset, settings, folder, identity, progress or Silent(), first).run()
+
+
+def _check_encoder(settings: CommonSettings, *, fresh: bool) -> None:
+    """Checks the encoder before images are decoded or a folder is made; one with weights needs no others."""
+    check_encoder(
+        settings.encoder,
+        size=settings.size,
+        pretrained=settings.pretrained and fresh,
+        weights=settings.weights if fresh else None,
+        partial_weights=settings.partial_weights,
+    )
 
 
 def _check_classes(dataset: Dataset) -> None:

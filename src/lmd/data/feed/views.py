@@ -21,7 +21,7 @@ from lmd.data.feed.draws import uniforms
 from lmd.errors import SettingsError
 
 Channels = tuple[float, float, float]
-# ImageNet's channel statistics, with which the encoders were trained.
+# ImageNet's channel statistics, with which most encoders were trained.
 MEAN: Channels = (0.485, 0.456, 0.406)
 STD: Channels = (0.229, 0.224, 0.225)
 
@@ -117,16 +117,26 @@ def clean(
 
 
 def weak(
-    images: UInt8[Tensor, "batch 3 height width"], index: Tensor, seed: int, epoch: int
+    images: UInt8[Tensor, "batch 3 height width"],
+    index: Tensor,
+    seed: int,
+    epoch: int,
+    mean: Channels = MEAN,
+    std: Channels = STD,
 ) -> Float[Tensor, "batch 3 height width"]:
     """The weak view: horizontal and vertical flips, each with probability 1/2."""
     draws = _Draws(index, images.device, seed, epoch, "weak")
     images = _flip(images, draws["flip_x"] < _FLIP, 3)
-    return clean(_flip(images, draws["flip_y"] < _FLIP, 2))
+    return clean(_flip(images, draws["flip_y"] < _FLIP, 2), mean, std)
 
 
 def strong(
-    images: UInt8[Tensor, "batch 3 height width"], index: Tensor, seed: int, epoch: int
+    images: UInt8[Tensor, "batch 3 height width"],
+    index: Tensor,
+    seed: int,
+    epoch: int,
+    mean: Channels = MEAN,
+    std: Channels = STD,
 ) -> Float[Tensor, "batch 3 height width"]:
     """The strong view: flips, blur, affine map, distortion, colour and grid dropout."""
     draws = _Draws(index, images.device, seed, epoch, "strong")
@@ -135,21 +145,29 @@ def strong(
     grid = sampling_grid(draws, size)
     result = F.grid_sample(result, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     result = _colour(result, draws).clamp_(0.0, 1.0)
-    return normalise(result * _dropout_mask(draws, size))
+    return normalise(result * _dropout_mask(draws, size), mean, std)
 
 
-def view(name: str, images: Tensor, index: Tensor, seed: int, epoch: int) -> Tensor:
-    """Returns the view of that name.
+def view(
+    name: str,
+    images: Tensor,
+    index: Tensor,
+    seed: int,
+    epoch: int,
+    mean: Channels = MEAN,
+    std: Channels = STD,
+) -> Tensor:
+    """Returns the view of that name, normalised for an encoder that was trained with `mean` and `std`.
 
     Raises:
         SettingsError: there is no such view.
     """
     if name == "clean":
-        return clean(images)
+        return clean(images, mean, std)
     if name == "weak":
-        return weak(images, index, seed, epoch)
+        return weak(images, index, seed, epoch, mean, std)
     if name == "strong":
-        return strong(images, index, seed, epoch)
+        return strong(images, index, seed, epoch, mean, std)
     raise SettingsError(f"unknown view '{name}'; known: clean, strong, weak")
 
 
