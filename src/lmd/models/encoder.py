@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 # Looked through for a size that an encoder can take, where it cannot take the one that was asked for.
-_USUAL_SIZES = (64, 96, 128, 160, 192, 224, 240, 256, 288, 320, 384, 448, 512)
+_USUAL_SIZES = (32, 56, 64, 70, 96, 112, 128, 160, 192, 224, 240, 256, 288, 320, 384, 448, 512)
 
 
 def build_encoder(
@@ -70,9 +70,8 @@ def check_encoder(
     """
     fault = _fault(name, size)
     if fault is not None:
-        raise SettingsError(
-            f"encoder '{name}' cannot take images of {size} pixels ({fault}){_way_out(name, size)}"
-        )
+        way_out = _way_out(name, size, fault)
+        raise SettingsError(f"encoder '{name}' cannot take images of {size} pixels{way_out}")
     given = obtain(name, pretrained, weights)
     if given is not None:
         fit(outline(name, size), name, given, partial=partial_weights)
@@ -84,6 +83,8 @@ def _fault(name: str, size: int) -> str | None:
 
     try:
         encoder = outline(name, size)
+        if _border(encoder, size):
+            return f"its patches would leave out a border of {_border(encoder, size)} pixels"
         device = next(encoder.parameters()).device
         images = torch.zeros(2, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
         with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -97,14 +98,24 @@ def _fault(name: str, size: int) -> str | None:
     return None if found == wanted else f"it gives {found} in place of features {wanted}"
 
 
-def _way_out(name: str, size: int) -> str:
+def _border(encoder: nn.Module, size: int) -> int:
+    """How many pixels of each side of an image are in no patch of a network that cuts images into patches."""
+    from timm.layers import PatchEmbed
+
+    patches: Any = getattr(encoder, "patch_embed", None)
+    if not isinstance(patches, PatchEmbed) or patches.dynamic_img_pad:
+        return 0
+    return size % int(max(cast("Any", patches).patch_size))
+
+
+def _way_out(name: str, size: int, fault: str) -> str:
     """The end of a refusal: the nearest size that the encoder can take."""
     native = native_size(name)
     near = sorted({*_USUAL_SIZES, *([native] if native else [])}, key=lambda other: abs(other - size))
     good = next((other for other in near if other != size and _fault(name, other) is None), None)
     if good is None:
-        return "; choose another encoder, such as --set encoder=resnet18"
-    return f"; it can take {good}: --set size={good}"
+        return f" ({fault}); choose another, such as --set encoder=resnet18"
+    return f"; it can take {good} pixels: --set size={good}"
 
 
 def num_features(encoder: nn.Module) -> int:

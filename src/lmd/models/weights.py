@@ -119,8 +119,8 @@ def _refuse_others(found: Tensors, expected: Tensors, classifier: set[str], name
     if surplus:
         of, among = len(_counted(found)), len(_counted(expected))
         raise CheckpointError(
-            f"{title} are of another architecture than '{name}': {len(surplus)} of their {of} tensors are not "
-            f"among its {among}, the first is {surplus[0]}"
+            f"{title} are of another architecture than '{name}': {len(surplus)} of their {of} tensors are "
+            f"not among its {among}, the first is {surplus[0]}"
         )
 
 

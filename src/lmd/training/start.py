@@ -41,17 +41,22 @@ def train(
     folder = _resumable(out, identity) if resume else run.create(out)
     if folder.model.is_file():
         return folder  # It had finished already.
-    _check_encoder(settings, fresh=first is None and not folder.checkpoint.is_file())
+    if first is None and not folder.checkpoint.is_file():
+        check_fresh(settings)
     return Trainer(dataset, settings, folder, identity, progress or Silent(), first).run()
 
 
-def _check_encoder(settings: CommonSettings, *, fresh: bool) -> None:
-    """Checks the encoder before images are decoded or a folder is made; one with weights needs no others."""
+def check_fresh(settings: CommonSettings) -> None:
+    """Checks the encoder that a new run begins with, before images are decoded or a folder is made.
+
+    Raises:
+        SettingsError, CheckpointError: one line on what is wrong with its name, its size or its weights.
+    """
     check_encoder(
         settings.encoder,
         size=settings.size,
-        pretrained=settings.pretrained and fresh,
-        weights=settings.weights if fresh else None,
+        pretrained=settings.pretrained,
+        weights=settings.weights,
         partial_weights=settings.partial_weights,
     )
 
