@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lmd.data.decode.images import decode_small
-from lmd.data.feed.views import clean
+from lmd.data.feed.scale import clean
 from lmd.errors import CheckpointError, SettingsError
 from lmd.models import packages
 from lmd.models.encoder import build_encoder, check_encoder

@@ -14,7 +14,8 @@ from torch import Tensor
 from lmd import methods
 from lmd.data.dataset.manifest import read_dataset
 from lmd.data.decode.images import decode_small
-from lmd.data.feed.views import MEAN, STD, view
+from lmd.data.feed.scale import MEAN, STD
+from lmd.data.feed.views import view
 from lmd.evaluation.predict import load_model
 from lmd.model_card import ModelCard
 from lmd.models import hub
@@ -160,7 +161,7 @@ def test_views_are_normalised_by_what_they_are_given(name: str) -> None:
     pixels = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8)
     index = torch.arange(6)
     usual = view(name, pixels, index, 1, 0)
-    other = view(name, pixels, index, 1, 0, (0.5, 0.4, 0.3), (0.2, 0.25, 0.5))
+    other = view(name, pixels, index, 1, 0, ((0.5, 0.4, 0.3), (0.2, 0.25, 0.5)))
     # Both are affine in the same pixels in [0, 1].
     pixel = usual * torch.tensor(STD).view(1, 3, 1, 1) + torch.tensor(MEAN).view(1, 3, 1, 1)
     expected = (pixel - torch.tensor([0.5, 0.4, 0.3]).view(1, 3, 1, 1)) / torch.tensor([0.2, 0.25, 0.5]).view(

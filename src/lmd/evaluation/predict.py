@@ -19,7 +19,7 @@ from lmd.data.decode.cache import open_cache
 from lmd.data.decode.files import list_images
 from lmd.data.decode.images import decode_small
 from lmd.data.feed.loader import image_set
-from lmd.data.feed.views import clean
+from lmd.data.feed.scale import clean
 from lmd.errors import CheckpointError, DataError
 from lmd.files import atomic_write
 from lmd.model_card import ModelCard, Preprocessing

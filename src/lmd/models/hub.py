@@ -93,12 +93,16 @@ def _within(seconds: float, call: Callable[[], object]) -> None:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Keeps the hub's client from writing: what went wrong is said in one line."""
+    """Keeps the hub's client from writing, as one line says what went wrong, and from telling who asks."""
+    from huggingface_hub import constants
     from huggingface_hub.utils import logging
 
-    before = logging.get_verbosity()
+    known: Any = constants
+    before = logging.get_verbosity(), known.HF_HUB_DISABLE_TELEMETRY
     logging.set_verbosity(logging.CRITICAL)
+    known.HF_HUB_DISABLE_TELEMETRY = True
     try:
         yield
     finally:
-        logging.set_verbosity(before)
+        logging.set_verbosity(before[0])
+        known.HF_HUB_DISABLE_TELEMETRY = before[1]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lmd.data.feed.loader import ImageSet, batches
-from lmd.data.feed.views import Channels, clean
+from lmd.data.feed.scale import Scale, clean
 from lmd.models.network import Network, Output, mode, recalibrate_batch_norm
 from lmd.runtime import Runtime
 
@@ -32,7 +32,7 @@ def clean_batches(
     rows: np.ndarray,
     size: int,
     runtime: Runtime,
-    scale: tuple[Channels, Channels],
+    scale: Scale,
 ) -> Iterator[Tensor]:
     """Yields the unaugmented images of the given rows, normalised by mean and standard deviation."""
     for batch in batches(images, rows, size, runtime.device):

@@ -6,7 +6,7 @@ import inspect
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
-from lmd.data.feed.views import MEAN, STD, Channels
+from lmd.data.feed.scale import IMAGENET, Channels, Scale
 from lmd.errors import SettingsError, suggest
 
 if TYPE_CHECKING:
@@ -50,14 +50,14 @@ def configuration(name: str) -> Any:
     return get_pretrained_cfg(name)
 
 
-def normalisation(name: str) -> tuple[Channels, Channels]:
+def normalisation(name: str) -> Scale:
     """Returns the channel means and standard deviations with which timm says the encoder was trained.
 
     They are a property of the name, also where no weights of timm's are used. ImageNet's where timm has none.
     """
     known = configuration(name)
     if known is None or len(known.mean) != 3:
-        return MEAN, STD
+        return IMAGENET
     return _channels(known.mean), _channels(known.std)
 
 

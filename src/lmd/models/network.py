@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # torch has no public name for what they share.
 
-from lmd.data.feed.views import MEAN, STD, Channels
+from lmd.data.feed.scale import IMAGENET, Scale
 
 
 class Output(NamedTuple):
@@ -23,9 +23,7 @@ class Output(NamedTuple):
 class Network(nn.Module):
     """The network f . g: an encoder g followed by a classifier f."""
 
-    def __init__(
-        self, encoder: nn.Module, classifier: nn.Module, scale: tuple[Channels, Channels] = (MEAN, STD)
-    ) -> None:
+    def __init__(self, encoder: nn.Module, classifier: nn.Module, scale: Scale = IMAGENET) -> None:
         """Joins the two parts; `scale`: mean and standard deviation by which its images are normalised."""
         super().__init__()
         self.scale = scale

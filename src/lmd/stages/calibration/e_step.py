@@ -76,7 +76,7 @@ class EStep:
 
     def _train_step(self, batch: Batch, iteration: int, metric: ClassMetric | None) -> dict[str, Tensor]:
         scale, seed = self.context.network.scale, self.common.seed
-        images = view(self.settings.view, batch.images, batch.index, seed, iteration, *scale)
+        images = view(self.settings.view, batch.images, batch.index, seed, iteration, scale)
         with self.context.runtime.autocast():
             output = self.context.network(images)
         terms = self.loss(Output(output.features.float(), output.logits.float()), batch.labels, metric)
