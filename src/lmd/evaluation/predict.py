@@ -220,7 +220,8 @@ def _answered(
 @torch.inference_mode()
 def _logits(network: Network, images: _Images, model: Model) -> torch.Tensor:
     """The logits of images, in fp32."""
-    pixels = clean(images.pixels.to(model.runtime.device), *network.scale)
+    scale = model.card.preprocessing
+    pixels = clean(images.pixels.to(model.runtime.device), scale.mean, scale.std)
     with model.runtime.autocast():
         return network(pixels).logits.float()
 
