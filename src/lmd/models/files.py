@@ -50,6 +50,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def _refuse_other_kinds(path: Path) -> None:
     if path.is_dir():
         raise CheckpointError(f"weights {path} are a folder: name the .safetensors file in it")
+    if not path.is_file():
+        raise CheckpointError(f"no weights file {path}")
     suffix = path.suffix.lower()
     if suffix in _MAY_RUN_CODE:
         raise CheckpointError(
@@ -58,8 +60,6 @@ def _refuse_other_kinds(path: Path) -> None:
         )
     if suffix in _OTHERS:
         raise CheckpointError(f"weights {path}: lmd reads .safetensors, not {suffix}; {CONVERT}")
-    if not path.is_file():
-        raise CheckpointError(f"no weights file {path}")
 
 
 def _what_it_is(path: Path, error: Exception) -> str:

@@ -14,7 +14,9 @@ from lmd.models.names import architecture, configuration
 
 # How long the hub has to answer; the download itself may take as long as it needs.
 SECONDS = 2.0
-_WAYS_OUT = "give a file with --weights FILE, or train from scratch with --set pretrained=false"
+_WAYS_OUT = (
+    "give a file with --weights FILE, or train from scratch with --set pretrained=false (docs/weights.md)"
+)
 
 
 def download(name: str) -> Path:
