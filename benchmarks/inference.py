@@ -17,7 +17,7 @@ from benchmarks.plain import as_timm_computes
 from lmd.data.dataset.sources.phantom import CLASSES, draw
 from lmd.data.decode.files import list_images
 from lmd.data.decode.images import decode_small
-from lmd.data.feed.views import MEAN, STD, clean
+from lmd.data.feed.scale import MEAN, STD, clean
 from lmd.evaluation.predict import Model, predict_files
 from lmd.model_card import ModelCard, Preprocessing
 from lmd.models.classifier import build_classifier

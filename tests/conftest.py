@@ -18,7 +18,7 @@ from jaxtyping import install_import_hook
 from tests.command import Command
 
 # Before any of these modules is imported: jaxtyping's annotations then check every call.
-VIEWS = ["lmd.data.feed.views", "lmd.data.feed.blur"]
+VIEWS = ["lmd.data.feed.scale", "lmd.data.feed.views", "lmd.data.feed.blur"]
 install_import_hook(["lmd.losses", "lmd.models", *VIEWS], "beartype.beartype")
 
 # The same examples each time, and no deadline: the first call of torch is slow on a busy machine.

@@ -20,7 +20,6 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
-import timm
 import torch
 from PIL import Image
 from pydicom.dataset import Dataset as Dicom
@@ -37,6 +36,7 @@ from lmd.data.feed import OrderSampler, class_shares
 from lmd.data.feed.sampling import Sampling
 from lmd.evaluation import measure
 from lmd.evaluation.results import Estimate
+from lmd.models import encoder, sources
 from lmd.training.progress import Silent
 from tests import toy
 from tests.command import Command
@@ -122,14 +122,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     Tests have no network: in place of ImageNet's weights, an encoder keeps those that were drawn.
     """
-    folder, create = tmp_path_factory.mktemp("snippets"), timm.create_model
+    folder, obtain = tmp_path_factory.mktemp("snippets"), sources.obtain
 
-    def without_download(*arguments: Any, pretrained: bool = False, **options: Any) -> Any:
-        return create(*arguments, pretrained=False, **options)
+    def without_download(name: str, pretrained: bool, weights: str | None) -> Any:
+        return obtain(name, False, weights)
 
     make_images(folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(timm, "create_model", without_download)
+        patch.setattr(encoder, "obtain", without_download)
         yield folder
 
 

@@ -190,7 +190,8 @@ def unsafe(code: str) -> list[str]:
             call = ast.unparse(node.func)
             found += [call] if given.get("weights_only", "True") != "True" else []
             found += [call] if given.get("allow_pickle", "False") != "False" else []
-            found += [call] if call in ("torch.load", "yaml.load", "eval", "exec") else []
+            found += [call] if call in ("yaml.load", "eval", "exec") else []
+            found += [call] if call == "torch.load" and given.get("weights_only") != "True" else []
     return found
 
 

@@ -15,6 +15,7 @@ from lmd.errors import CheckpointError, DataError, SettingsError
 from lmd.fields import first_fault
 from lmd.files import atomic_path, atomic_write, load_tree, save_tree
 from lmd.model_card import ModelCard
+from lmd.models.packages import weights_path
 from lmd.settings import CommonSettings, Tree
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def identity(
         "method_sha256": _sha256(Path(method), "method") if method.endswith(".py") else None,
         "data": str(data.resolve()),
         "manifest_sha256": manifest_sha256,
-        "weights_sha256": None if settings.weights is None else _sha256(Path(settings.weights)),
+        "weights_sha256": None if settings.weights is None else _sha256(weights_path(settings.weights)),
         "from_sha256": None if start is None else _sha256(start.stage1),
         "settings": settings.model_dump(mode="json"),
     }

@@ -59,11 +59,11 @@ class CommonSettings(Settings):
     """What every method shares, so that a comparison is never one of protocol."""
 
     encoder: str = "resnet18"
-    """network that makes features of images: any timm name (LMD paper: ResNet-18)"""
+    """network that makes features of images: any timm name, with or without tag (LMD paper: ResNet-18)"""
     pretrained: bool = True
     """start from downloaded ImageNet weights (LMD paper)"""
     weights: str | None = None
-    """safetensors file with the encoder's weights, in place of a download (ours: none)"""
+    """safetensors file or package:NAME with the encoder's weights, in place of a download (ours: none)"""
     partial_weights: bool = False
     """accept a file of weights that lacks some tensors (ours: no)"""
     size: Annotated[int, Field(ge=8, le=2048)] = 224

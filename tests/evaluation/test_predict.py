@@ -16,7 +16,7 @@ from lmd import parallel
 from lmd.data.decode.cache import open_cache
 from lmd.data.decode.images import decode, resize
 from lmd.data.feed.loader import image_set
-from lmd.data.feed.views import MEAN, STD, clean
+from lmd.data.feed.scale import MEAN, STD, clean
 from lmd.errors import DataError
 from lmd.evaluation import predict
 from lmd.evaluation.predict import Model, predict_files, predict_split

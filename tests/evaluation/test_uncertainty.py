@@ -13,7 +13,7 @@ import torch
 from sklearn.metrics import balanced_accuracy_score
 
 from lmd.data.dataset.manifest import Dataset, write_dataset
-from lmd.data.feed.views import MEAN, STD
+from lmd.data.feed.scale import MEAN, STD
 from lmd.errors import DataError
 from lmd.evaluation.cases import Cases, cases_of, compare, measure, read_cases
 from lmd.evaluation.judge import evaluate_run

@@ -19,7 +19,7 @@ from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.cache import open_cache
 from lmd.data.decode.images import decode_small
 from lmd.data.feed.loader import image_set
-from lmd.data.feed.views import clean
+from lmd.data.feed.scale import clean
 from lmd.errors import CheckpointError, DataError
 from lmd.evaluation.classes import refuse_other_classes
 from lmd.files import atomic_write
@@ -76,9 +76,10 @@ def load_model(folder: RunFolder) -> Model:
         CheckpointError: the run has no finished model, or its files do not fit together.
     """
     card = read_model_card(folder)
-    encoder = build_encoder(card.encoder)
+    made = card.preprocessing
+    encoder = build_encoder(card.encoder, size=made.size)
     classifier = build_classifier(card.classifier, num_features(encoder), len(card.classes), seed=0)
-    network = Network(encoder, classifier)
+    network = Network(encoder, classifier, (made.mean, made.std))
     network.load_state_dict(_read_weights(folder, network))
     runtime = Runtime(card.precision)
     return Model(network.to(runtime.device), card, runtime)

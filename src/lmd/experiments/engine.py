@@ -18,7 +18,7 @@ from lmd.experiments.runs import Run, all_runs, check_begun, start_of
 from lmd.reporting.experiment import write_experiment
 from lmd.settings import Tree
 from lmd.training.progress import SilentWatcher, Watcher
-from lmd.training.start import train
+from lmd.training.start import check_fresh, train
 
 Say = Callable[[str], None]
 
@@ -44,6 +44,7 @@ def reproduce(request: Request, say: Say = lambda line: None, watcher: Watcher |
     state.check(job)
     runs = all_runs(job)
     check_begun(runs)
+    _check_encoders(job, runs)
     state.claim(job)
     failures = _train_all(job, runs, say, watcher or SilentWatcher())
     content = collect(job, runs, failures)
@@ -81,6 +82,15 @@ def _standing(run: Run, runs: list[Run]) -> str:
 def _wanted(job: Job, runs: list[Run]) -> list[Run]:
     """The runs to train: those of the rows that were asked for."""
     return [run for run in runs if run.row in job.chosen]
+
+
+def _check_encoders(job: Job, runs: list[Run]) -> None:
+    """Checks, before anything is written, each encoder that a run is to begin with."""
+    fresh = [run for run in _wanted(job, runs) if not run.begun and start_of(run, runs) is None]
+    names = ("encoder", "size", "pretrained", "weights", "partial_weights")
+    different = {tuple(getattr(run.settings, name) for name in names): run.settings for run in fresh}
+    for settings in different.values():
+        check_fresh(settings)
 
 
 def _tested(run: Run) -> bool:

@@ -44,7 +44,7 @@ def test_features(run: Run) -> np.ndarray:
     model = load_model(run.folder)
     made = model.card.preprocessing
     images = image_set(run.dataset, "test", open_cache(run.dataset, made.size, made.crop))
-    found = encode(model.network, images, model.runtime, mean=made.mean, std=made.std)
+    found = encode(model.network, images, model.runtime)
     return found.features.cpu().numpy()
 
 

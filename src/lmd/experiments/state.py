@@ -10,6 +10,7 @@ from lmd.errors import CheckpointError, SettingsError
 from lmd.experiments.request import Job
 from lmd.experiments.runs import RUNS, sha256_of
 from lmd.files import atomic_write
+from lmd.models.packages import weights_path
 from lmd.settings import Tree
 
 STATE = "experiment.json"
@@ -59,7 +60,7 @@ def check(job: Job) -> None:
 
 def _wanted(job: Job) -> Tree:
     request = job.request
-    weights = None if request.weights is None else Path(request.weights)
+    weights = None if request.weights is None else weights_path(request.weights)
     if weights is not None and not weights.is_file():
         raise CheckpointError(f"no weights file {weights}")
     return {

@@ -104,7 +104,7 @@ class Contrastive(Supervised):
         """Returns two independent draws of the same view."""
         seeds = {"first": self.common.seed, "second": derive_seed(self.common.seed, "second view")}
         return {
-            name: view(self.stage.view, batch.images, batch.index, seed, epoch)
+            name: view(self.stage.view, batch.images, batch.index, seed, epoch, self.network.scale)
             for name, seed in seeds.items()
         }
 

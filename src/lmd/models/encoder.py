@@ -1,110 +1,131 @@
-"""Encoders: any timm name, with weights from a download, a file or none."""
+"""Encoders: any timm name at any size that it can take, with weights from elsewhere or drawn."""
 
 from __future__ import annotations
 
-import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from lmd.errors import CheckpointError, SettingsError, suggest
+from lmd.errors import SettingsError
+from lmd.models.names import create, native_size, outline
+from lmd.models.sources import obtain
+from lmd.models.weights import fit, load_weights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_log = logging.getLogger(__name__)
+# Their gradients on channels-last images destroy the process's memory at 224 pixels (CPU, torch 2.15).
+_NOT_CHANNELS_LAST = ("timm.models.fastvit",)
+
+# Looked through for a size that an encoder can take, where it cannot take the one that was asked for.
+_USUAL_SIZES = (32, 56, 64, 70, 96, 112, 128, 160, 192, 224, 240, 256, 288, 320, 384, 448, 512)
 
 
 def build_encoder(
-    name: str, *, pretrained: bool = False, weights: str | None = None, partial_weights: bool = False
+    name: str,
+    *,
+    size: int | None = None,
+    pretrained: bool = False,
+    weights: str | None = None,
+    partial_weights: bool = False,
 ) -> nn.Module:
-    """Returns an encoder g: images [B, 3, H, W] -> features [B, C], C = `num_features(encoder)`.
+    """Returns an encoder g: images [B, 3, S, S] -> features [B, C], C = `num_features(encoder)`.
 
-    It computes what timm's computes, on a CPU faster where its maps become small (`make_dense`).
+    It computes what timm's computes, on a CPU faster where its maps become small (`make_dense`). Whether it
+    can take images of that size, `check_encoder` says.
 
     Args:
-        name: a name that timm knows, such as "resnet18".
-        pretrained: download timm's weights; ignored where `weights` names a file.
-        weights: a safetensors file with the tensors of such an encoder; a classifier in it is left out.
-        partial_weights: accept a file that lacks tensors; they keep their initial values and are listed.
+        name: a name that timm knows, such as "resnet18"; a tag chooses the download: "resnet18.a1_in1k".
+        size: the side S of the images in pixels (None: what timm's configuration says).
+        pretrained: download timm's weights; ignored where `weights` names some.
+        weights: a safetensors file with the tensors of such an encoder, or "package:NAME"; a classifier in it
+            is left out.
+        partial_weights: accept weights that lack tensors; they keep their initial values and are listed.
 
     Raises:
         SettingsError: timm does not know the name.
         CheckpointError: the weights cannot be had, or do not fit.
     """
-    import timm
-
     from lmd.models.dense import make_dense
 
-    if name not in timm.list_models():
-        raise SettingsError(f"unknown encoder '{name}'{_suggest_encoder(name)}")
-    try:
-        encoder = timm.create_model(name, pretrained=pretrained and weights is None, num_classes=0)
-    except Exception as error:  # The hub client raises many kinds; each means "no weights".
-        raise CheckpointError(
-            f"cannot download the weights of '{name}' ({type(error).__name__}); "
-            "give a file with --weights FILE, or train from scratch with --set pretrained=false"
-        ) from error
-    if weights is not None:
-        load_weights(encoder, Path(weights), partial=partial_weights)
+    given = obtain(name, pretrained, weights)
+    encoder = create(name, size)
+    if given is not None:
+        load_weights(encoder, name, given, partial=partial_weights)
     make_dense(encoder)
+    if type(encoder).__module__ in _NOT_CHANNELS_LAST:
+        encoder.register_forward_pre_hook(_channels_first)
     return encoder
 
 
-def _suggest_encoder(name: str) -> str:
-    import timm
-
-    near = suggest(name, timm.list_models())
-    return near if "did you mean" in near else "; any timm name will do, such as 'resnet18'"
+def _channels_first(encoder: nn.Module, images: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Hands images on in the usual order in memory."""
+    return tuple(part.contiguous() for part in images)
 
 
-def load_weights(encoder: nn.Module, path: Path, *, partial: bool) -> list[str]:
-    """Loads a safetensors file into an encoder and returns the names the file lacks.
+def check_encoder(
+    name: str,
+    *,
+    size: int,
+    pretrained: bool = False,
+    weights: str | None = None,
+    partial_weights: bool = False,
+) -> None:
+    """Checks all that `build_encoder` would need, and that the encoder can take images of that size.
+
+    Nothing is drawn and nothing computed, so that it takes a moment for any encoder; a download ends up in
+    the hub's cache.
 
     Raises:
-        CheckpointError: no such file, another format, another shape, or missing tensors without `partial`.
+        SettingsError: there is no such encoder, or it cannot take that size.
+        CheckpointError: the weights cannot be had, or do not fit.
     """
-    found = _read_tensors(path)
-    expected = encoder.state_dict()
-    wrong = [name for name in expected if name in found and found[name].shape != expected[name].shape]
-    if wrong:
-        shapes = f"{tuple(found[wrong[0]].shape)}, the encoder needs {tuple(expected[wrong[0]].shape)}"
-        raise CheckpointError(f"weights {path} do not fit: {wrong[0]} has shape {shapes}")
-    # BatchNorm's step counter is no weight: old files lack it and nothing depends on it.
-    missing = [name for name in expected if name not in found and not name.endswith("num_batches_tracked")]
-    if len(missing) == sum(not name.endswith("num_batches_tracked") for name in expected):
-        raise CheckpointError(
-            f"weights {path} hold nothing of this encoder (first name: {next(iter(found), '-')})"
-        )
-    if missing and not partial:
-        raise CheckpointError(
-            f"weights {path} lack {len(missing)} tensors ({_shorten(missing)}); accept with --partial-weights"
-        )
-    encoder.load_state_dict({name: found.get(name, value) for name, value in expected.items()})
-    if missing:
-        _log.warning(
-            "%s lacks %d tensors, left at their initial values: %s",
-            path.name,
-            len(missing),
-            _shorten(missing),
-        )
-    return missing
+    fault = _fault(name, size)
+    if fault is not None:
+        way_out = _way_out(name, size, fault)
+        raise SettingsError(f"encoder '{name}' cannot take images of {size} pixels{way_out}")
+    given = obtain(name, pretrained, weights)
+    if given is not None:
+        fit(outline(name, size), name, given, partial=partial_weights)
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def _fault(name: str, size: int) -> str | None:
+    """What goes wrong with images of a size; None where features [B, C] come out."""
+    import torch
 
-    if not path.is_file():
-        raise CheckpointError(f"no weights file {path}")
     try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"weights {path} are not a safetensors file: {error}") from error
+        encoder = outline(name, size)
+        if _border(encoder, size):
+            return f"its patches would leave out a border of {_border(encoder, size)} pixels"
+        device = next(encoder.parameters()).device
+        images = torch.zeros(2, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            features = encoder(images)
+    except SettingsError:
+        raise
+    except Exception as error:  # Whatever a network raises whose layers do not fit its maps.
+        return " ".join(str(error).split())[:120] or "its layers do not fit such images"
+    wanted = (2, num_features(encoder))
+    found = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
+    return None if found == wanted else f"it gives {found} in place of features {wanted}"
 
 
-def _shorten(names: list[str]) -> str:
-    blocks = list(dict.fromkeys(name.split(".")[0] for name in names))
-    return f"in {', '.join(blocks)}"
+def _border(encoder: nn.Module, size: int) -> int:
+    """How many pixels of each side of an image are in no patch of a network that cuts images into patches."""
+    from timm.layers import PatchEmbed
+
+    patches: Any = getattr(encoder, "patch_embed", None)
+    if not isinstance(patches, PatchEmbed) or patches.dynamic_img_pad:
+        return 0
+    return size % int(max(cast("Any", patches).patch_size))
+
+
+def _way_out(name: str, size: int, fault: str) -> str:
+    """The end of a refusal: the nearest size that the encoder can take."""
+    native = native_size(name)
+    near = sorted({*_USUAL_SIZES, *([native] if native else [])}, key=lambda other: abs(other - size))
+    good = next((other for other in near if other != size and _fault(name, other) is None), None)
+    if good is None:
+        return f" ({fault}); choose another, such as --set encoder=resnet18"
+    return f"; it can take {good} pixels: --set size={good}"
 
 
 def num_features(encoder: nn.Module) -> int:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lmd.data.feed.loader import ImageSet, batches
-from lmd.data.feed.views import MEAN, STD, Channels, clean
+from lmd.data.feed.scale import Scale, clean
 from lmd.models.network import Network, Output, mode, recalibrate_batch_norm
 from lmd.runtime import Runtime
 
@@ -32,12 +32,11 @@ def clean_batches(
     rows: np.ndarray,
     size: int,
     runtime: Runtime,
-    mean: Channels = MEAN,
-    std: Channels = STD,
+    scale: Scale,
 ) -> Iterator[Tensor]:
-    """Yields the normalised, unaugmented images of the given rows."""
+    """Yields the unaugmented images of the given rows, normalised by mean and standard deviation."""
     for batch in batches(images, rows, size, runtime.device):
-        yield clean(batch.images, mean, std)
+        yield clean(batch.images, *scale)
 
 
 @torch.inference_mode()
@@ -46,15 +45,13 @@ def encode(
     images: ImageSet,
     runtime: Runtime,
     rows: np.ndarray | None = None,
-    mean: Channels = MEAN,
-    std: Channels = STD,
 ) -> Output:
     """Returns features [N, C] and logits [N, K] of the rows (default: all), in fp32, BatchNorm at rest."""
     chosen = np.arange(len(images.labels)) if rows is None else rows
     features: list[Tensor] = []
     logits: list[Tensor] = []
     with mode(network, training=False):
-        for batch in clean_batches(images, chosen, BATCH, runtime, mean, std):
+        for batch in clean_batches(images, chosen, BATCH, runtime, network.scale):
             with runtime.autocast():
                 output = network(batch)
             features.append(output.features.float())
@@ -68,5 +65,6 @@ def recalibrate(network: Network, images: ImageSet, runtime: Runtime, order: np.
     A last batch that is not full is left out (unless it is the only one), because each batch counts alike.
     """
     usable = len(order) // batch * batch or len(order)
+    clean = clean_batches(images, order[:usable], batch, runtime, network.scale)
     with runtime.autocast():
-        recalibrate_batch_norm(network.encoder, clean_batches(images, order[:usable], batch, runtime))
+        recalibrate_batch_norm(network.encoder, clean)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # torch has no public name for what they share.
 
+from lmd.data.feed.scale import IMAGENET, Scale
+
 
 class Output(NamedTuple):
     """What a network says of a batch: features z [B, C] and logits s [B, K]."""
@@ -21,9 +23,10 @@ class Output(NamedTuple):
 class Network(nn.Module):
     """The network f . g: an encoder g followed by a classifier f."""
 
-    def __init__(self, encoder: nn.Module, classifier: nn.Module) -> None:
-        """Joins the two parts."""
+    def __init__(self, encoder: nn.Module, classifier: nn.Module, scale: Scale = IMAGENET) -> None:
+        """Joins the two parts; `scale`: mean and standard deviation by which its images are normalised."""
         super().__init__()
+        self.scale = scale
         self.encoder = encoder
         self.classifier = classifier
 

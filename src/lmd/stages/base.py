@@ -178,8 +178,8 @@ class Supervised:
 
     def views(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
         """Returns the views of a batch by name."""
-        seed = self.common.seed
-        return {name: view(name, batch.images, batch.index, seed, epoch) for name in self.view_names}
+        seed, scale = self.common.seed, self.network.scale
+        return {name: view(name, batch.images, batch.index, seed, epoch, scale) for name in self.view_names}
 
     def deliver(self) -> Network:
         """Returns the network as it is now."""

@@ -14,7 +14,6 @@ from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.cache import open_cache
 from lmd.data.feed.loader import ImageSet, image_set, resident
 from lmd.data.feed.sampling import instance_order
-from lmd.data.feed.views import MEAN, STD
 from lmd.errors import SettingsError
 from lmd.evaluation.seen import seen_in_training, write_seen
 from lmd.files import atomic_write
@@ -22,6 +21,7 @@ from lmd.model_card import ModelCard, Preprocessing, TrainedOn
 from lmd.models.classifier import build_classifier, classifier_kind
 from lmd.models.encoder import build_encoder, num_features
 from lmd.models.inference import recalibrate
+from lmd.models.names import normalisation
 from lmd.models.network import Network
 from lmd.run import RunFolder
 from lmd.runtime import Runtime, derive_seed, environment
@@ -201,7 +201,7 @@ class Trainer:
         return self.folder
 
     def _card(self) -> ModelCard:
-        info, settings = self.dataset.info, self.settings
+        info, settings, (mean, std) = self.dataset.info, self.settings, self.network.scale
         seconds = sum(record["seconds"] for record in self.state.history)
         return ModelCard(
             method=self.identity["method"],
@@ -210,7 +210,7 @@ class Trainer:
             classes=self.dataset.classes,
             bands=info.bands,
             bands_rule=info.bands_rule,
-            preprocessing=Preprocessing(size=settings.size, crop=settings.crop, mean=MEAN, std=STD),
+            preprocessing=Preprocessing(size=settings.size, crop=settings.crop, mean=mean, std=std),
             precision=self.runtime.precision,
             training_counts=self.train.counts.tolist(),
             dataset=TrainedOn(**info.model_dump(include=set(TrainedOn.model_fields))),
@@ -225,6 +225,7 @@ def _new_network(settings: CommonSettings, num_classes: int, *, fresh: bool) -> 
     torch.manual_seed(derive_seed(settings.seed, "encoder"))
     encoder = build_encoder(
         settings.encoder,
+        size=settings.size,
         pretrained=settings.pretrained and fresh,
         weights=settings.weights if fresh else None,
         partial_weights=settings.partial_weights,
@@ -232,7 +233,7 @@ def _new_network(settings: CommonSettings, num_classes: int, *, fresh: bool) -> 
     classifier = build_classifier(
         "linear", num_features(encoder), num_classes, derive_seed(settings.seed, "classifier")
     )
-    return Network(encoder, classifier)
+    return Network(encoder, classifier, normalisation(settings.encoder))
 
 
 def _make_deterministic() -> None:

