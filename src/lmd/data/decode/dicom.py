@@ -15,31 +15,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lmd.data.decode.dicom_marks import is_bare
+from lmd.data.decode.dicom_marks import is_dicom as is_dicom
 from lmd.data.decode.dicom_worker import decode_apart
+from lmd.data.decode.palette import COLOURS, painted
 from lmd.errors import DataError
 
 if TYPE_CHECKING:
     from pydicom import Dataset as Header
     from pydicom.uid import UID
 
-_COLOURS = ("Red", "Green", "Blue")
 _TAGS = [
     "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation",
-    "BitsStored", "PixelRepresentation", "PixelPaddingValue",
+    "BitsAllocated", "BitsStored", "PixelRepresentation", "PixelPaddingValue",
     "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence",
     "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
-    *(f"{colour}PaletteColorLookupTable{part}" for colour in _COLOURS for part in ("Descriptor", "Data")),
-    *(f"Segmented{colour}PaletteColorLookupTableData" for colour in _COLOURS),
+    *(f"{colour}PaletteColorLookupTable{part}" for colour in COLOURS for part in ("Descriptor", "Data")),
+    *(f"Segmented{colour}PaletteColorLookupTableData" for colour in COLOURS),
 ]  # fmt: skip
 _OF_A_FRAME = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
 _PLUGINS = ("pylibjpeg", "pillow", "pydicom")  # The first that can; gdcm where none of them can.
 _INSTALL = "pip install 'lmd[dicom]'"
-
-
-def is_dicom(head: bytes) -> bool:
-    """Whether a file that begins so is DICOM."""
-    return head[128:132] == b"DICM"
 
 
 def choose_frame(count: int, name: str, frame: int | None) -> int:
@@ -72,8 +69,9 @@ def read(path: Path, name: str, frame: int | None, max_pixels: int) -> np.ndarra
         if width * height > max_pixels:
             raise DataError(f"image {name} is too large: {width} x {height} pixels")
         position = choose_frame(int(header.get("NumberOfFrames") or 1), name, frame)
+        _refuse_cut(path, name, header)
         _add_frame(header, position)
-        return _shown(_stored(path, position, header.file_meta.TransferSyntaxUID), header)
+        return _shown(_stored(path, position, header), header)
     except DataError:
         raise
     except Exception as error:  # Its text may quote the file, and so a patient: only its kind is told.
@@ -99,21 +97,52 @@ def _set_up() -> None:
 
 
 def _header(path: Path, name: str) -> Header:
-    """The tags of `_TAGS`, once it is sure that the pixels can be decoded."""
+    """The tags of `_TAGS`, once it is sure that the pixels can be decoded; the compression is among them."""
     from pydicom import dcmread, uid
     from pydicom.filereader import read_file_meta_info
     from pydicom.pixels import get_decoder
 
-    syntax = uid.UID(read_file_meta_info(path).get("TransferSyntaxUID", uid.ImplicitVRLittleEndian))
-    if syntax == uid.DeflatedExplicitVRLittleEndian:  # pydicom inflates it whole, bombs too.
+    with path.open("rb") as file:
+        head = file.read(2048)
+    bare = is_bare(head)
+    given = None if bare else read_file_meta_info(path).get("TransferSyntaxUID", uid.ImplicitVRLittleEndian)
+    if given == uid.DeflatedExplicitVRLittleEndian or (
+        bare and str(uid.DeflatedExplicitVRLittleEndian).encode() in head
+    ):
+        # pydicom inflates it whole, bombs too.
         raise DataError(f"image {name} is a deflated DICOM file; save it uncompressed or as JPEG 2000")
+    header = dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS), force=bare)
+    syntax = uid.UID(header.file_meta.get("TransferSyntaxUID") or given or _encoding(header))
+    header.file_meta.TransferSyntaxUID = syntax
     try:
         ready = get_decoder(syntax).is_available
     except NotImplementedError as error:
         raise DataError(f"image {name} is compressed in a way that is not supported ({syntax})") from error
     if not ready:
         raise DataError(f"image {name} is compressed and needs more to be installed: {_INSTALL}")
-    return dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+    return header
+
+
+def _encoding(header: Header) -> UID:
+    """How a file is written that does not say it."""
+    from pydicom import uid
+
+    implicit, little = header.original_encoding
+    if implicit:
+        return uid.ImplicitVRLittleEndian
+    return uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+
+
+def _refuse_cut(path: Path, name: str, header: Header) -> None:
+    """Refuses a file without compression that has fewer bytes than its pixels need."""
+    if header.file_meta.TransferSyntaxUID.is_encapsulated:
+        return
+    halved = header.get("PhotometricInterpretation") == "YBR_FULL_422"
+    samples = 2 if halved else int(header.get("SamplesPerPixel") or 1)
+    pixels = header.Rows * header.Columns * int(header.get("NumberOfFrames") or 1)
+    needed, size = pixels * samples * int(header.get("BitsAllocated") or 8) // 8, path.stat().st_size
+    if size < needed:
+        raise DataError(f"image {name} ends early: {size:,} of more than {needed:,} bytes are there")
 
 
 def _add_frame(header: Header, position: int) -> None:
@@ -126,35 +155,32 @@ def _add_frame(header: Header, position: int) -> None:
                 header.update(item)
 
 
-def _stored(path: Path, position: int, syntax: UID) -> np.ndarray:
+def _stored(path: Path, position: int, header: Header) -> np.ndarray:
     """The pixels of a frame as they are stored, YBR colour as RGB."""
+    from pydicom import dcmread
     from pydicom.pixels import get_decoder, pixel_array
 
+    syntax = header.file_meta.TransferSyntaxUID
     plugins = get_decoder(syntax).available_plugins
     if plugins == ("gdcm",):
         return decode_apart(path, position)
     plugin = next((name for name in _PLUGINS if name in plugins), "")
+    if len(header.file_meta) == 1:  # The file says nothing of it: pydicom is told what was found.
+        whole = dcmread(path, force=True)
+        whole.file_meta.TransferSyntaxUID = syntax
+        return pixel_array(whole, index=position, decoding_plugin=plugin)
     return pixel_array(path, index=position, decoding_plugin=plugin)
 
 
 def _shown(stored: np.ndarray, header: Header) -> np.ndarray:
     if header.PhotometricInterpretation == "PALETTE COLOR":
-        return _painted(stored, header)
+        return painted(stored, header)
     if stored.ndim == 3:
         return np.ascontiguousarray(stored[..., :3] >> max(header.BitsStored - 8, 0)).astype(np.uint8)
     grey = _windowed(stored, header)
     if header.PhotometricInterpretation == "MONOCHROME1":  # Its lowest value is white.
         grey = 1 - grey
     return np.repeat((grey * 255 + 0.5).astype(np.uint8)[..., None], 3, axis=2)
-
-
-def _painted(stored: np.ndarray, header: Header) -> np.ndarray:
-    """The colours that the file's palette gives to its pixels."""
-    from pydicom.pixels import apply_color_lut
-
-    colours = apply_color_lut(stored, header)[..., :3]
-    deep = colours.dtype.itemsize > 1 and header.RedPaletteColorLookupTableDescriptor[2] > 8
-    return (colours >> 8 if deep else colours).astype(np.uint8)
 
 
 def _windowed(stored: np.ndarray, header: Header) -> np.ndarray:
