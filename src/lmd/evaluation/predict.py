@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from lmd.data.dataset.manifest import Dataset
-from lmd.data.decode.cache import open_cache
+from lmd.data.decode.cache import open_cache, read_as
 from lmd.data.decode.files import list_images
 from lmd.data.decode.images import decode_small
 from lmd.data.feed.loader import image_set
@@ -118,7 +118,7 @@ def predict_split(model: Model, dataset: Dataset, split: str, progress: Steps = 
     if table.empty:
         raise DataError(f"split '{split}' of {dataset.folder} has no images")
     preprocessing = model.card.preprocessing
-    pixels = open_cache(dataset, preprocessing.size, preprocessing.crop)
+    pixels = open_cache(read_as(dataset, preprocessing.bits), preprocessing.size, preprocessing.crop)
     images = image_set(dataset, split, pixels)
     names = table[["id", "label", "group"]].reset_index(drop=True)
     # A group may be a patient. Run folders hold a number in its place, which is all that the bootstrap needs.
@@ -179,7 +179,7 @@ def _read(preprocessing: Preprocessing, frame: int | None, skip_bad: bool, paths
     bad: dict[str, str] = {}
     for path in paths:
         try:
-            pixels.append(decode_small(path, size, crop, frame)[None])
+            pixels.append(decode_small(path, size, crop, frame, preprocessing.bits)[None])
             used.append(str(path))
         except DataError as error:
             if not skip_bad:

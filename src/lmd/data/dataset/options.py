@@ -35,6 +35,8 @@ class RawOptions(SplitOptions):
 
     skip_bad: bool = False
     frame: Annotated[int, Field(ge=1)] | None = None
+    bits: Annotated[int, Field(ge=8, le=16)] | None = None
+    """how many bits the 16-bit images use: 12 stretches 0-4095 to all 256 grey levels (default: 16)"""
     repeats: Annotated[int, Field(ge=1)] | None = None
 
 

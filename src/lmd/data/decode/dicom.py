@@ -75,7 +75,8 @@ def read(path: Path, name: str, frame: int | None, max_pixels: int) -> np.ndarra
     except DataError:
         raise
     except Exception as error:  # Its text may quote the file, and so a patient: only its kind is told.
-        raise DataError(f"image {name} cannot be read: damaged DICOM ({type(error).__name__})") from None
+        kind = type(error).__name__
+        raise DataError(f"image {name} cannot be read: damaged or unusual DICOM ({kind})") from None
 
 
 def _require(name: str) -> None:
@@ -162,14 +163,18 @@ def _stored(path: Path, position: int, header: Header) -> np.ndarray:
 
     syntax = header.file_meta.TransferSyntaxUID
     plugins = get_decoder(syntax).available_plugins
-    if plugins == ("gdcm",):
-        return decode_apart(path, position)
-    plugin = next((name for name in _PLUGINS if name in plugins), "")
+    source: Path | Header = path
     if len(header.file_meta) == 1:  # The file says nothing of it: pydicom is told what was found.
-        whole = dcmread(path, force=True)
-        whole.file_meta.TransferSyntaxUID = syntax
-        return pixel_array(whole, index=position, decoding_plugin=plugin)
-    return pixel_array(path, index=position, decoding_plugin=plugin)
+        source = dcmread(path, force=True)
+        source.file_meta.TransferSyntaxUID = syntax
+    plugin = next((name for name in _PLUGINS if name in plugins), "")
+    try:
+        if plugins != ("gdcm",):
+            return pixel_array(source, index=position, decoding_plugin=plugin)
+    except Exception:  # gdcm reads some kinds that the others do not.
+        if "gdcm" not in plugins:
+            raise
+    return decode_apart(path, position)
 
 
 def _shown(stored: np.ndarray, header: Header) -> np.ndarray:
@@ -194,7 +199,7 @@ def _windowed(stored: np.ndarray, header: Header) -> np.ndarray:
     if header.get("VOILUTSequence"):
         bits = header.VOILUTSequence[0].LUTDescriptor[2]
         return apply_voi(values, header) / (2.0**bits - 1)
-    window = _window(header)
+    window = _window(header, stored.dtype.kind == "f")
     if window is not None:
         return _through_window(values.astype(np.float64), *window)
     if header.BitsStored <= 8 and header.PixelRepresentation == 0 and np.array_equal(values, stored):
@@ -204,12 +209,16 @@ def _windowed(stored: np.ndarray, header: Header) -> np.ndarray:
     return ((values - low) / max(float(high) - float(low), 1e-12)).clip(0, 1)
 
 
-def _window(header: Header) -> tuple[float, float, str] | None:
-    """The centre, width and form of the file's (first) window; None where there is none that can be used."""
+def _window(header: Header, real: bool) -> tuple[float, float, str] | None:
+    """The centre, width and form of the file's (first) window; None where there is none that can be used.
+
+    The linear window begins half a whole number lower. Real numbers have no such steps.
+    """
     centre, width = _first(header.get("WindowCenter")), _first(header.get("WindowWidth"))
     if centre is None or width is None:
         return None
     form = str(header.get("VOILUTFunction") or "LINEAR").upper()
+    form = "LINEAR_EXACT" if real and form == "LINEAR" else form
     least = 1.0 if form == "LINEAR" else 0.0
     return (float(centre), float(width), form) if float(width) >= least and float(width) > 0 else None
 

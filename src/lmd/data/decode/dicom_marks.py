@@ -8,7 +8,6 @@ from typing import Literal
 _SHORT_FORMS = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
 _LONG_FORMS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _FIRST_GROUPS = (0x0002, 0x0008)  # With which files without a preamble begin.
-_LAST_GROUP = 0x0020  # Of the tags that are looked at; pixels come much later.
 
 
 def is_dicom(head: bytes) -> bool:
@@ -29,11 +28,11 @@ def is_bare(head: bytes) -> bool:
 
 
 def _count(head: bytes, order: Literal["little", "big"], *, explicit: bool) -> int:
-    """How many sound tags a file begins with; 0 where one that is within `head` is not sound."""
+    """How many sound tags a file begins with, in rising order."""
     last, count = (0, -1), 0
     for tag, sound in _tags(head, order, explicit=explicit):
-        if not sound or tag <= last or tag[0] > _LAST_GROUP or (count == 0 and tag[0] not in _FIRST_GROUPS):
-            return 0
+        if not sound or tag <= last or (count == 0 and tag[0] not in _FIRST_GROUPS):
+            break
         last, count = tag, count + 1
     return count
 

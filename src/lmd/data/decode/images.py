@@ -53,7 +53,9 @@ def decode_small(
     return _read(path, Ask(2 * size, frame, bits), small).transpose(2, 0, 1)
 
 
-def look(path: Path, least: int, frame: int | None = None, bits: int | None = None) -> tuple[np.ndarray, int]:
+def examine(
+    path: Path, least: int, frame: int | None = None, bits: int | None = None
+) -> tuple[np.ndarray, int]:
     """Returns what `decode` does, and the largest value of a grey image with 16 bits; 0 of others.
 
     Raises:

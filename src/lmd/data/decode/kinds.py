@@ -88,6 +88,17 @@ _KINDS = (
 )
 
 
+_READ = (
+    (b"\x89PNG", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"GIF8", "GIF"),
+    (b"BM", "BMP"),
+    (b"RIFF", "WebP"),
+    (b"\0\0\0\x0cjP", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+)
+
+
 def what_else(head: bytes) -> str:
     """Returns what is to be said of a file that is no image, as the end of a sentence."""
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
@@ -100,6 +111,9 @@ def what_else(head: bytes) -> str:
     for place, mark, words in _KINDS:
         if head[place:].startswith(mark):
             return words
+    for mark, form in _READ:
+        if head.startswith(mark):
+            return f"cannot be read: it begins as a {form} file and is damaged"
     return _OTHER.format("text") if _is_text(head) else "is not an image in a known format"
 
 

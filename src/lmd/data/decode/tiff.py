@@ -18,7 +18,16 @@ _OTHERS = {
     33003: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34887: "LERC", 34892: "lossy JPEG",
     34934: "JPEG XR", 22610: "JPEG XR", 50002: "JPEG XL", 52546: "JPEG XL", 32809: "ThunderScan",
 }  # fmt: skip
-_COLOURS = {0: 1, 1: 1, 2: 3, PALETTE: 1, 5: 4, YCBCR: 3, LAB: 3}  # Samples of a pixel, by photometric.
+_COLOURS = {
+    -1: 1,
+    0: 1,
+    1: 1,
+    2: 3,
+    PALETTE: 1,
+    5: 4,
+    YCBCR: 3,
+    LAB: 3,
+}  # Samples of a pixel, by photometric.
 _PREMULTIPLIED, _TRANSPARENCY = 1, 2
 _DNG = 50706
 
@@ -38,9 +47,11 @@ def check(page: Page, count: int) -> None:
     """
     if page.values(_DNG) or page.photometric in (32803, 34892):
         raise ValueError("it is a camera's raw file; save it as a 16-bit TIFF or PNG")
+    if page.photometric == -1 and page.compression not in _BY_PILLOW:
+        raise ValueError("it is a TIFF that does not say whether 0 is black or white; save it again")
     if page.kind not in (UNSIGNED, SIGNED, REAL) or page.photometric not in _COLOURS:
         raise ValueError(f"it is {page.words}, which is not read; save it as grey or RGB")
-    if page.value(32997, 1) > 1 or _imagej_stack(page) > count:
+    if page.value(32997, 1) > 1 or max(_imagej_stack(page), len(page.values(33629))) > count:
         raise ValueError("it is a TIFF of a volume; save its slices as files of their own")
     if page.compression not in (*LOSSLESS, *_BY_PILLOW):
         name = _OTHERS.get(page.compression, f"number {page.compression}")

@@ -16,9 +16,21 @@ UNSIGNED, SIGNED, REAL = 1, 2, 3  # SampleFormat
 _MOST_PAGES = 100_000
 Order = Literal["<", ">"]
 _BYTES: dict[Order, Literal["little", "big"]] = {"<": "little", ">": "big"}
-_NUMBERS = {1: "u1", 2: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 18: "u8"}
-# The tags that are read where they have many values: bits, strips, palette, tiles, kinds of samples.
-_LONG = {258, 270, 273, 279, 320, 324, 325, 338, 339, 530}
+_NUMBERS = {
+    1: "u1",
+    2: "u1",
+    3: "u2",
+    4: "u4",
+    6: "i1",
+    8: "i2",
+    9: "i4",
+    13: "u4",
+    16: "u8",
+    18: "u8",
+    5: "u8",
+}
+# The tags that are read where they have many values: bits, strips, palette, tiles, kinds, MetaMorph's planes.
+_LONG = {258, 270, 273, 279, 320, 324, 325, 338, 339, 530, 33629}
 
 
 def is_tiff(head: bytes) -> bool:
@@ -60,12 +72,12 @@ class Page:
     @cached_property
     def photometric(self) -> int:
         """What the samples mean: 0 grey, white first, 1 grey, 2 RGB, 3 palette, 5 CMYK, 6 YCbCr, 8 CIELab."""
-        return self.value(262, 0)
+        return self.value(262, -1)
 
     @cached_property
     def samples(self) -> int:
         """Samples of a pixel, transparency included."""
-        return self.value(277, 1)
+        return self.value(277, 3 if self.compression == 6 and self.photometric in (2, YCBCR) else 1)
 
     @cached_property
     def bits(self) -> int:
