@@ -76,7 +76,7 @@ def read(path: Path, name: str, frame: int | None, max_pixels: int) -> np.ndarra
         raise
     except Exception as error:  # Its text may quote the file, and so a patient: only its kind is told.
         kind = type(error).__name__
-        raise DataError(f"image {name} cannot be read: damaged or unusual DICOM ({kind})") from None
+        raise DataError(f"image {name} cannot be read: damaged DICOM ({kind})") from None
 
 
 def _require(name: str) -> None:

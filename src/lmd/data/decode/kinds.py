@@ -43,7 +43,6 @@ _KINDS = (
     _picture(b"ftypcrx ", "a camera's raw file", 4),
     _picture(b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL picture"),
     _picture(b"\xff\x0a", "a JPEG XL picture"),
-    _picture(b"\xff\xd8\xff\xf7", "a JPEG-LS picture"),
     _picture(b"II\xbc\x01", "a JPEG XR picture"),
     _picture(b"8BPS", "a Photoshop file"),
     _picture(b"gimp xcf", "a GIMP file"),
@@ -111,6 +110,8 @@ def what_else(head: bytes) -> str:
     for place, mark, words in _KINDS:
         if head[place:].startswith(mark):
             return words
+    if head.startswith(b"\xff\xd8\xff") and b"\xff\xf7\0" in head:
+        return _PICTURE.format("a JPEG-LS picture")
     for mark, form in _READ:
         if head.startswith(mark):
             return f"cannot be read: it begins as a {form} file and is damaged"

@@ -106,15 +106,19 @@ def _read_tiff(file: BinaryIO, name: str, ask: Ask, use: Callable[[Picture], Any
     page = found[dicom.choose_frame(len(found), name, ask.frame)]
     _check_size(page.width, page.height, name)
     tiff.check(page, len(found))
+    tiff.check_parts(file, page)
     if not tiff.suits_pillow(page):
         with _in_turn(page.width * page.height):
             image, top = tiff.shown(file, page, ask.bits)
             return use(Picture(_turned(image, page.value(274, 1)), top))
     file.seek(0)
-    with Image.open(file, formats=("TIFF",)) as image:
-        if page.number:
-            image.seek(page.number)
-        return _shown(image, name, ask, use, b"")
+    try:
+        with Image.open(file, formats=("TIFF",)) as image:
+            if page.number:
+                image.seek(page.number)
+            return _shown(image, name, ask, use, b"")
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"it is {page.words} that is damaged or not supported ({error})") from error
 
 
 def _seek(image: Image.Image, name: str, frame: int | None) -> None:
@@ -143,6 +147,8 @@ def _to_rgb(image: Image.Image, bits: int | None, head: bytes) -> Picture:
     """RGB from any mode: 16-bit grey is scaled to 8 bits, transparency is laid on black."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         return _of_grey(image, bits, head)
+    if image.format == "PNG" and head[24] < 8 and isinstance(image.info.get("transparency"), int):
+        return _of_few_levels(image, head[24])
     if bits is not None and _depth(image, head) == DEEP:
         raise ValueError(
             "its colours have 16 bits, of which --bits cannot stretch the lower ones; save it as TIFF"
@@ -166,6 +172,13 @@ def _of_grey(image: Image.Image, bits: int | None, head: bytes) -> Picture:
     if isinstance(clear, int):
         grey[values == clear] = 0
     return Picture(Image.fromarray(grey).convert("RGB"), int(values.max()) if deep else 0)
+
+
+def _of_few_levels(image: Image.Image, depth: int) -> Picture:
+    """RGB from a grey PNG of fewer than 8 bits with a transparent level, which Pillow does not scale."""
+    clear = image.info.pop("transparency") * 255 // (2**depth - 1)
+    grey = np.asarray(image.convert("L"))
+    return Picture(Image.fromarray(np.where(grey == clear, 0, grey).astype(np.uint8)).convert("RGB"))
 
 
 def _depth(image: Image.Image, head: bytes) -> int:

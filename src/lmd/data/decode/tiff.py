@@ -10,7 +10,7 @@ from PIL import Image
 
 from lmd.data.decode.levels import DEEP, colours_in_eight_bits, scaled, squeezed, stretched
 from lmd.data.decode.tiff_pages import LAB, PALETTE, REAL, SIGNED, UNSIGNED, YCBCR, Page
-from lmd.data.decode.tiff_strips import LOSSLESS, samples
+from lmd.data.decode.tiff_strips import LOSSLESS, samples, whole
 
 # What Pillow's libtiff unpacks, and nothing else does: fax, old and new JPEG, WebP.
 _BY_PILLOW = (2, 3, 4, 6, 7, 32771, 50001)
@@ -45,6 +45,8 @@ def check(page: Page, count: int) -> None:
     Raises:
         ValueError: says what the page is, and what helps.
     """
+    if page.width * page.height == 0:
+        raise ValueError("it is a damaged TIFF: it has no pixels")
     if page.values(_DNG) or page.photometric in (32803, 34892):
         raise ValueError("it is a camera's raw file; save it as a 16-bit TIFF or PNG")
     if page.photometric == -1 and page.compression not in _BY_PILLOW:
@@ -64,6 +66,16 @@ def check(page: Page, count: int) -> None:
         )
 
 
+def check_parts(file: BinaryIO, page: Page) -> None:
+    """Refuses a page whose strips or tiles are not all there: Pillow would leave them black.
+
+    Raises:
+        ValueError: says what is missing.
+    """
+    if page.compression in LOSSLESS:
+        whole(file, page)
+
+
 def _imagej_stack(page: Page) -> int:
     """The pictures that ImageJ has put behind a single page, where it says so."""
     found = re.match(rb"ImageJ=[^\0]*?\nimages=(\d{1,9})\n", bytes(page.values(270)))
@@ -74,6 +86,8 @@ def suits_pillow(page: Page) -> bool:
     """Whether Pillow reads a page right: 8 bits or fewer, colours side by side, or what it alone unpacks."""
     if page.compression in _BY_PILLOW:
         return True
+    if page.large and page.order == ">":  # Pillow loses its way in the tags of some.
+        return False
     small = page.bits == 8 or (page.bits in (1, 2, 4) and page.samples == 1)
     if page.kind != UNSIGNED or page.planar or not small or page.extra[:1] == (_PREMULTIPLIED,):
         return False

@@ -40,11 +40,12 @@ def is_tiff(head: bytes) -> bool:
 
 @dataclass(frozen=True)
 class Page:
-    """A page of a TIFF file: its number in the file, its tags, and the order of its bytes ("<" or ">")."""
+    """A page of a TIFF file: its number, its tags, the order of its bytes, whether it is BigTIFF."""
 
     number: int
     tags: dict[int, tuple[int, ...]]
     order: Order
+    large: bool
 
     def values(self, tag: int, default: tuple[int, ...] = ()) -> tuple[int, ...]:
         """Returns the values of a tag."""
@@ -150,9 +151,9 @@ def pages(file: BinaryIO) -> list[Page]:
         tags, place = layout.tags(file, place)
         if not tags:
             break
-        found.append(Page(len(found), tags, layout.order))
+        found.append(Page(len(found), tags, layout.order, layout.large))
     if not found:
-        raise ValueError("it is a TIFF that ends before its first page is described")
+        raise ValueError("it ends early: what describes its first page is missing")
     return [page for page in found if not page.value(254, 0) & 0b101] or found[:1]  # 1 a preview, 4 a mask.
 
 

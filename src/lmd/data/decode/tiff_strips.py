@@ -39,8 +39,7 @@ def samples(file: BinaryIO, page: Page) -> np.ndarray:
     kind = _type(page)
     if page.height * page.width * page.samples * kind.itemsize > _MOST_BYTES:
         raise ValueError(f"it is {page.words} of too many bytes")
-    parts = list(_parts(page))
-    _check(file, page, parts)
+    parts = whole(file, page)
     picture = np.zeros((page.height, page.width, page.samples), kind.newbyteorder("="))
     for part in parts:
         values = _values(_bytes(file, page, part), page, part)
@@ -83,8 +82,13 @@ def _parts(page: Page) -> Iterator[_Part]:
         yield _Part(start, length, plane, top, left, rows if tiled else min(rows, page.height - top), columns)
 
 
-def _check(file: BinaryIO, page: Page, parts: list[_Part]) -> None:
-    """Refuses a file that ends early or leaves parts out, before there is an array for it."""
+def whole(file: BinaryIO, page: Page) -> list[_Part]:
+    """Returns the strips or tiles of a page, which are all there.
+
+    Raises:
+        ValueError: the file ends early or leaves parts out.
+    """
+    parts = list(_parts(page))
     end = file.seek(0, io.SEEK_END)
     needed = max(part.start + part.length for part in parts)
     if needed > end:
@@ -93,6 +97,7 @@ def _check(file: BinaryIO, page: Page, parts: list[_Part]) -> None:
         raise ValueError("it is a TIFF that leaves out some of its strips or tiles")
     if page.compression == _NONE and any(part.length < _size(page, part) for part in parts):
         raise ValueError("it is a damaged TIFF: a strip or tile is shorter than its rows")
+    return parts
 
 
 def _row_bytes(page: Page, columns: int) -> int:
