@@ -3,10 +3,10 @@
     python -m benchmarks.decoders FOLDER... --out FILE.json     # needs the extra `dev`
 
 The reference is pydicom with its functions for palettes, modality and windows for DICOM, tifffile for TIFF,
-imagecodecs for JPEG, PNG, JPEG 2000, WebP, BMP, GIF and AVIF, and Pillow for the rest. A file is equal where
-both pictures correlate over 0.99, or where both are of one colour. Of several frames the first is compared.
-Where the reference fails and lmd decodes, Pillow or imageio is asked; a file that nobody else reads counts as
-"alone". Files that neither reads and that are not named as images are left out.
+imagecodecs for JPEG, PNG, JPEG 2000, WebP, BMP and AVIF, and Pillow for the rest and where these fail. A file
+is equal where both pictures correlate over 0.99, or where both are of one colour. Of several frames the first
+is compared. A file that lmd alone reads counts as "alone". Files that nobody reads and that are not named as
+images are left out.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def agreement(found: np.ndarray, reference: np.ndarray) -> tuple[str, str]:
 
 
 def _reference(path: Path) -> np.ndarray | None:
-    for reader in (_by_pydicom, _by_tifffile, _by_imagecodecs, _by_pillow, _by_imageio):
+    for reader in (_by_pydicom, _by_tifffile, _by_imagecodecs, _by_pillow):
         try:
             found = in_time(reader, path)
         except Exception:
@@ -236,13 +236,6 @@ def _by_pillow(path: Path) -> np.ndarray | None:
             return values.astype(np.uint16) if image.mode.startswith("I") and values.min() >= 0 else values
         upright = turned(np.asarray(image.convert("RGBA")), image.getexif().get(274, 1)).astype(np.float64)
     return upright[..., :3] * (upright[..., 3:] / 255)
-
-
-def _by_imageio(path: Path) -> np.ndarray | None:
-    import imageio.v3
-
-    values = imageio.v3.imread(path, index=0)
-    return values if values.ndim in (2, 3) else None
 
 
 if __name__ == "__main__":

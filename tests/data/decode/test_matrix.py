@@ -1,6 +1,6 @@
 """Files of every kind, written by other libraries, against independent decoders: equal, or refused in one line.
 
-tifffile, imagecodecs, imageio and pydicom write and read them. What a value has to become is computed here
+tifffile, imagecodecs and pydicom write and read them. What a value has to become is computed here
 from the samples that were written, by the rules of docs/images.md; no code of lmd takes part in it.
 """
 
