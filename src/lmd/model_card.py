@@ -14,6 +14,8 @@ class Preprocessing(Settings):
     crop: str
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    bits: int | None = None
+    """how many bits the 16-bit images of the training used, where `lmd prepare --bits` said so"""
 
 
 class TrainedOn(Settings):

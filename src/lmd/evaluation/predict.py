@@ -16,7 +16,7 @@ import torch
 
 from lmd.data.asked import image_files
 from lmd.data.dataset.manifest import Dataset
-from lmd.data.decode.cache import open_cache
+from lmd.data.decode.cache import open_cache, read_as
 from lmd.data.decode.images import decode_small
 from lmd.data.feed.loader import image_set
 from lmd.data.feed.scale import clean
@@ -108,7 +108,8 @@ def pixels_for(model: Model, dataset: Dataset, split: str) -> np.ndarray:
     refuse_other_classes(dataset, model.classes)
     if dataset.split(split).empty:
         raise DataError(f"split '{split}' of {dataset.folder} has no images")
-    return open_cache(dataset, model.card.preprocessing.size, model.card.preprocessing.crop)
+    made = model.card.preprocessing
+    return open_cache(read_as(dataset, made.bits), made.size, made.crop)
 
 
 def predict_split(
@@ -179,7 +180,7 @@ def _read(preprocessing: Preprocessing, frame: int | None, skip_bad: bool, paths
     bad: dict[str, str] = {}
     for path in paths:
         try:
-            pixels.append(decode_small(path, size, crop, frame)[None])
+            pixels.append(decode_small(path, size, crop, frame, preprocessing.bits)[None])
             used.append(str(path))
         except DataError as error:
             if not skip_bad:

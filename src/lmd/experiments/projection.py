@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lmd.data.decode.cache import open_cache
+from lmd.data.decode.cache import open_cache, read_as
 from lmd.data.feed.loader import image_set
 from lmd.evaluation.predict import load_model
 from lmd.evaluation.uncertainty import case_weights
@@ -43,7 +43,7 @@ def test_features(run: Run) -> np.ndarray:
     """Returns the features [N, C] of the test images, in the table's order, from a finished run."""
     model = load_model(run.folder)
     made = model.card.preprocessing
-    images = image_set(run.dataset, "test", open_cache(run.dataset, made.size, made.crop))
+    images = image_set(run.dataset, "test", open_cache(read_as(run.dataset, made.bits), made.size, made.crop))
     found = encode(model.network, images, model.runtime)
     return found.features.cpu().numpy()
 

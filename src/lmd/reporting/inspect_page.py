@@ -99,14 +99,14 @@ def _pictured(dataset: Dataset, pairs: list[NearPair]) -> list[Tree]:
 
 
 def _thumbnails(dataset: Dataset, files: list[str], side: int) -> list[str]:
-    frame = dataset.info.recipe.get("frame")
-    return in_threads(lambda file: thumbnail(dataset.root / file, side, frame), files)
+    frame, bits = dataset.info.recipe.get("frame"), dataset.info.recipe.get("bits")
+    return in_threads(lambda file: thumbnail(dataset.root / file, side, frame, bits), files)
 
 
-def thumbnail(path: Path, side: int, frame: int | None = None) -> str:
+def thumbnail(path: Path, side: int, frame: int | None = None, bits: int | None = None) -> str:
     """Returns a small JPEG without tags as a data URI; empty where the file cannot be read any more."""
     try:
-        picture = Image.fromarray(decode(path, least=side, frame=frame))
+        picture = Image.fromarray(decode(path, least=side, frame=frame, bits=bits))
     except DataError:
         return ""
     picture.thumbnail((side, side))

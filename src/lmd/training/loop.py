@@ -210,7 +210,9 @@ class Trainer:
             classes=self.dataset.classes,
             bands=info.bands,
             bands_rule=info.bands_rule,
-            preprocessing=Preprocessing(size=settings.size, crop=settings.crop, mean=mean, std=std),
+            preprocessing=Preprocessing(
+                size=settings.size, crop=settings.crop, mean=mean, std=std, bits=info.recipe.get("bits")
+            ),
             precision=self.runtime.precision,
             training_counts=self.train.counts.tolist(),
             dataset=TrainedOn(**info.model_dump(include=set(TrainedOn.model_fields))),

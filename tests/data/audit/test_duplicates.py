@@ -148,12 +148,12 @@ def test_a_second_look_decodes_what_is_new_alone(tmp_path: Path, monkeypatch: py
     first = look_at(dataset)
     decoded: list[Path] = []
 
-    def counting(path: Path, **options: int | None) -> np.ndarray:
+    def counting(path: Path, *options: int | None) -> tuple[np.ndarray, int]:
         decoded.append(path)
-        return looks_decode(path, **options)
+        return looks_examine(path, *options)
 
-    looks_decode = looks.decode
-    monkeypatch.setattr(looks, "decode", counting)
+    looks_examine = looks.examine
+    monkeypatch.setattr(looks, "examine", counting)
     np.testing.assert_array_equal(look_at(dataset).records, first.records)
     assert decoded == []
     time.sleep(0.01)

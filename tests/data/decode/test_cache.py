@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,9 +52,9 @@ def target_of(dataset: Dataset) -> Path:
 def count_decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
 
-    def counted(path: Path, size: int, crop: str, frame: int | None) -> np.ndarray:
+    def counted(path: Path, *options: Any) -> np.ndarray:
         names.append(path.name)
-        return decode_small(path, size, crop, frame)
+        return decode_small(path, *options)
 
     monkeypatch.setattr(cache, "decode_small", counted)
     return names
@@ -108,6 +109,7 @@ def test_the_chosen_frame_is_the_one_in_the_cache(dataset: Dataset) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from typing import Any
 from lmd.data.decode import cache
 from lmd.data.dataset.manifest import read_dataset
 
@@ -272,11 +274,11 @@ def test_the_room_of_a_cache_is_claimed_before_it_is_filled(
     """A full disk shows before an hour of decoding, not after it."""
     missing: list[int] = []
 
-    def look(path: Path, size: int, crop: str, frame: int | None) -> np.ndarray:
+    def look(path: Path, *options: Any) -> np.ndarray:
         (partial,) = (dataset.folder / "cache").glob("*.part")
         status = partial.stat()
         missing.append(87 * 3 * 64 * 64 - min(512 * status.st_blocks, status.st_size))
-        return decode_small(path, size, crop, frame)
+        return decode_small(path, *options)
 
     monkeypatch.setattr(cache, "decode_small", look)
     open_cache(dataset, 64)
@@ -327,6 +329,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(dataset: Dataset) -> None:
 TOGETHER = """
 import sys, time
 from pathlib import Path
+from typing import Any
 from lmd.data.decode import cache
 from lmd.data.dataset.manifest import read_dataset
 

@@ -6,12 +6,13 @@ import logging
 import time
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from lmd.data.decode import images
+from lmd.data.decode import pictures as reader
 from lmd.data.decode.files import list_images, printable
 from lmd.data.decode.images import decode, resize, verify
 from lmd.errors import DataError
@@ -170,7 +171,7 @@ def test_the_preview_of_a_scanner_is_no_second_picture(tmp_path: Path) -> None:
 
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path / "big.png", Image.new("RGB", (6, 4)))
-    monkeypatch.setattr(images, "MAX_PIXELS", 20)
+    monkeypatch.setattr(reader, "MAX_PIXELS", 20)
     monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("decoded"))
     with pytest.raises(DataError, match=r"big\.png is too large: 6 x 4"):
         decode(path)
@@ -185,23 +186,23 @@ def test_the_guard_of_pillow_stands(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(DataError, match=r"bomb\.png is too large \(at most 300,000,000 pixels\)"):
         decode(path)
-    assert Image.MAX_IMAGE_PIXELS == images.MAX_PIXELS
+    assert Image.MAX_IMAGE_PIXELS == reader.MAX_PIXELS
 
 
 def test_large_images_are_decoded_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [saved(tmp_path / f"{number}.png", Image.new("RGB", (6, 4))) for number in range(4)]
-    monkeypatch.setattr(images, "_LARGE_PIXELS", 20)
+    monkeypatch.setattr(reader, "_LARGE_PIXELS", 20)
     monkeypatch.setattr("lmd.parallel.num_cores", lambda: 4)
-    real, now, most = images._to_rgb, [0], [0]
+    real, now, most = reader._to_rgb, [0], [0]
 
-    def slow(image: Image.Image) -> Image.Image:
+    def slow(*given: Any) -> reader.Picture:
         now[0] += 1
         most[0] = max(most[0], now[0])
         time.sleep(0.02)
         now[0] -= 1
-        return real(image)
+        return real(*given)
 
-    monkeypatch.setattr(images, "_to_rgb", slow)
+    monkeypatch.setattr(reader, "_to_rgb", slow)
     assert verify(paths) == {}
     assert most == [1]
 

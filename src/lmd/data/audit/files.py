@@ -30,6 +30,7 @@ def file_facts(dataset: Dataset, looks: Looks) -> FileFacts:
         sizes=_tally(f"{w} x {h}" for w, h in sizes),
         shorter_side=_spread(np.minimum(width, height)),
         aspect=_spread(width / np.maximum(height, 1)),
+        largest_of_16_bits=_largest(records["top"]) if dataset.info.recipe.get("bits") is None else None,
     )
 
 
@@ -48,6 +49,10 @@ def _written(path: Path) -> int | None:
         return path.stat().st_mtime_ns
     except OSError:
         return None
+
+
+def _largest(tops: np.ndarray) -> int | None:
+    return int(tops.max(initial=0)) or None
 
 
 def _tally(values: Iterable[object]) -> dict[str, int]:

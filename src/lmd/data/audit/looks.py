@@ -12,12 +12,13 @@ from PIL import Image
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.cache import file_hashes
 from lmd.data.decode.files import open_file
-from lmd.data.decode.images import decode
+from lmd.data.decode.images import examine
+from lmd.data.decode.pictures import formats
 from lmd.errors import DataError
 from lmd.files import atomic_path
 from lmd.parallel import Steps, in_threads, quiet
 
-_VERSION = 1  # Part of the file's name: raise it when a record changes.
+_VERSION = 2  # Part of the file's name: raise it when a record changes.
 _SIDE = 64  # Of the grey picture that is hashed.
 _PIXELS = 32  # Of the grey picture that is kept, with which the hashes are checked.
 _HASH_SIDE = 16  # The lowest frequencies of the cosine transform, in both directions: 256 bits.
@@ -29,6 +30,7 @@ _LOOK = np.dtype([
     ("mode", "U16"),
     ("width", np.int32),
     ("height", np.int32),
+    ("top", np.int32),  # The largest value of a grey image with 16 bits; 0 of others.
     ("hashes", np.uint8, (NUM_TURNS, BITS // 8)),
     ("pixels", np.uint8, (_PIXELS, _PIXELS)),
 ])  # fmt: skip
@@ -79,16 +81,18 @@ def _only(dataset: Dataset, rows: list[int]) -> Dataset:
 
 def _fill(records: np.ndarray, hashes: dict[int, str], dataset: Dataset, progress: Steps) -> dict[int, str]:
     """Fills the records of the files with these hashes; returns the rows that cannot be decoded."""
-    kept_file = dataset.folder / "cache" / f"looks-{_VERSION}.npy"
+    recipe = dataset.info.recipe
+    chosen = {name: recipe[name] for name in ("frame", "bits") if recipe.get(name) is not None}
+    words = "".join(f"-{name}{value}" for name, value in chosen.items())
+    kept_file = dataset.folder / "cache" / f"looks-{_VERSION}{words}.npy"
     kept = _read_kept(kept_file)
     known = {str(name): number for number, name in enumerate(kept["sha256"])}
-    frame = dataset.info.recipe.get("frame")
     files = dataset.table["file"].tolist()
     new = [row for row, name in hashes.items() if name not in known]
     for row, name in hashes.items():
         if name in known:
             records[row] = kept[known[name]]
-    seen = in_threads(lambda row: _look(dataset.root / files[row], hashes[row], frame), new, progress)
+    seen = in_threads(lambda row: _look(dataset.root / files[row], hashes[row], **chosen), new, progress)
     broken = {row: look for row, look in zip(new, seen, strict=True) if isinstance(look, str)}
     for row, look in zip(new, seen, strict=True):
         if row not in broken:
@@ -112,26 +116,26 @@ def _keep(path: Path, records: np.ndarray) -> None:
         np.save(file, records[records["sha256"] != ""], allow_pickle=False)
 
 
-def _look(path: Path, sha256: str, frame: int | None) -> Any:
+def _look(path: Path, sha256: str, frame: int | None = None, bits: int | None = None) -> Any:
     """The record of a file, or why it cannot be read."""
     try:
-        image = decode(path, least=_SIDE, frame=frame)
+        image, top = examine(path, _SIDE, frame, bits)
     except DataError as error:
         return str(error)
     kind, mode, width, height = _header(path, image)
     hashes, pixels = signature(image)
-    return (sha256, kind, mode, width, height, hashes, pixels)
+    return (sha256, kind, mode, width, height, top, hashes, pixels)
 
 
 def _header(path: Path, image: np.ndarray) -> tuple[str, str, int, int]:
-    """Format, colour mode and upright size; of DICOM, which Pillow cannot open, what the image shows."""
+    """Format, colour mode and upright size; of a file that Pillow cannot open, what the image shows."""
     height, width = image.shape[:2]
     try:
-        with Image.open(path) as head:
+        with Image.open(path, formats=formats(path)) as head:
             sides = sorted(head.size)
             width, height = sides if height > width else sides[::-1]
             return head.format or "", head.mode, width, height
-    except OSError:  # DICOM
+    except Exception:  # DICOM, and some kinds of TIFF.
         return path.suffix[1:].upper() or "unknown", "", width, height
 
 

@@ -74,6 +74,8 @@ class FileFacts(Found):
     """least, median and greatest, in pixels"""
     aspect: list[float] | None
     """least, median and greatest width / height"""
+    largest_of_16_bits: int | None = None
+    """largest value of the grey images with 16 bits; None where there are none or `--bits` was given"""
 
 
 class Identical(Found):

@@ -9,6 +9,7 @@ from lmd.data.audit.wrong import first_names
 from lmd.data.dataset.checks import SPLITS
 from lmd.data.dataset.grouping import PATIENTS_UNKNOWN
 from lmd.data.dataset.manifest import Dataset
+from lmd.data.decode.levels import few_bits
 from lmd.text import in_columns
 
 _SHOWN = 5  # Lines that are shown of a long list.
@@ -139,10 +140,12 @@ def _kind_lines(files: FileFacts) -> list[str]:
         return []
     low, middle, high = files.shorter_side
     least, median, most = files.aspect
+    dark = few_bits(files.largest_of_16_bits or 0)
     return [
         f"formats: {_counts(files.formats)}; colour modes: {_counts(files.modes)}",
         f"sizes: {_counts(files.sizes)}; shorter side {low:g} to {high:g}, median {middle:g}; "
         f"width / height {least:.2f} to {most:.2f}, median {median:.2f}",
+        *([] if dark is None else [dark]),
     ]
 
 

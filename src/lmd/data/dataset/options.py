@@ -51,6 +51,8 @@ class RawOptions(SplitOptions):
     """leave out images and rows that cannot be used, and list them in skipped.csv"""
     frame: Annotated[int, Field(ge=1)] | None = None
     """which frame to use of files that hold several, counted from 1"""
+    bits: Annotated[int, Field(ge=8, le=16)] | None = None
+    """how many bits the 16-bit images use: 12 stretches 0-4095 to all 256 grey levels (default: 16)"""
     repeats: Annotated[int, Field(ge=1)] | None = None
     """make so many dataset folders, OUT/repeat-0 and so on, each divided with the next seed"""
     exclude: Texts = ()

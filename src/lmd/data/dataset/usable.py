@@ -31,7 +31,7 @@ def without_bad_images(
         DataError: an image cannot be read and the option `skip_bad` was not given.
     """
     paths = [root / file for file in table["file"]]
-    reasons = verify(paths, progress, options.frame)
+    reasons = verify(paths, progress, options.frame, options.bits)
     if reasons and not options.skip_bad:
         first = next(iter(reasons.values()))
         raise DataError(f"{first} ({len(reasons)} such images; leave them out with --skip-bad)")

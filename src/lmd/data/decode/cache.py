@@ -12,10 +12,10 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lmd.data.dataset.manifest import Dataset
 
 _VERSION = 2  # Part of the cache's key: raise it when decoding, resizing or the chunks change.
+_LATER = {(".tif", ".tiff", ".dcm", ".dicom"): 3}  # Data sets with such files: their decoding alone changed.
 _CHUNK_ROWS, _CHUNK_BYTES = 256, 2**26  # The most of a chunk; a killed build loses one chunk.
 _HASHED_AT_ONCE = 8192
 
@@ -37,7 +38,8 @@ _HASHED_AT_ONCE = 8192
 def open_cache(dataset: Dataset, size: int, crop: str = "none", progress: Steps | None = None) -> np.ndarray:
     """Returns the decoded images, uint8 [N, 3, size, size] in table order, memory-mapped and read-only.
 
-    They are decoded once, under DATA/cache, keyed by the files' hashes, the size, the crop and the frame.
+    They are decoded once, under DATA/cache, keyed by the files' hashes, the size, the crop, the frame and
+    the bits that the recipe names.
     A changed image gives another key. An unfinished or damaged cache is not used.
 
     Raises:
@@ -45,13 +47,15 @@ def open_cache(dataset: Dataset, size: int, crop: str = "none", progress: Steps 
     """
     progress = progress or quiet
     hashes = file_hashes(dataset, progress)
-    frame = dataset.info.recipe.get("frame")
-    text = json.dumps([_VERSION, size, crop, frame, list(zip(dataset.table["file"], hashes, strict=True))])
+    frame, bits = dataset.info.recipe.get("frame"), dataset.info.recipe.get("bits")
+    files = list(zip(dataset.table["file"], hashes, strict=True))
+    parts = [_version(dataset.table["file"]), size, crop, frame, files, *([] if bits is None else [bits])]
+    text = json.dumps(parts)
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
     array = _Array(dataset.folder / "cache" / f"{size}-{crop}-{key}.npy", (len(hashes), 3, size, size))
 
     def pixels(path: Path) -> np.ndarray:
-        return decode_small(path, size, crop, frame)
+        return decode_small(path, size, crop, frame, bits)
 
     for _ in range(2):
         cache = _read(array)
@@ -62,6 +66,22 @@ def open_cache(dataset: Dataset, size: int, crop: str = "none", progress: Steps 
     if cache is None:
         raise DataError(f"cannot keep {array.target}: the disk does not give back what was written")
     return cache
+
+
+def _version(files: Iterable[str]) -> int:
+    """The version of the decoding that these files go through."""
+    endings = {PurePath(file).suffix.lower() for file in files}
+    return max((version for names, version in _LATER.items() if endings & set(names)), default=_VERSION)
+
+
+def read_as(dataset: Dataset, bits: int | None) -> Dataset:
+    """Returns a data set whose 16-bit images are taken to use so many bits, whatever its recipe says.
+
+    A model's images are to be read as those that it was trained on.
+    """
+    rest = {name: value for name, value in dataset.info.recipe.items() if name != "bits"}
+    recipe = rest if bits is None else {**rest, "bits": bits}
+    return replace(dataset, info=dataset.info.model_copy(update={"recipe": recipe}))
 
 
 @dataclass(frozen=True)

@@ -15,31 +15,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lmd.data.decode.dicom_marks import is_bare
+from lmd.data.decode.dicom_marks import is_dicom as is_dicom
 from lmd.data.decode.dicom_worker import decode_apart
+from lmd.data.decode.palette import COLOURS, painted
 from lmd.errors import DataError, how_to_install
 
 if TYPE_CHECKING:
     from pydicom import Dataset as Header
     from pydicom.uid import UID
 
-_COLOURS = ("Red", "Green", "Blue")
 _TAGS = [
     "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation",
-    "BitsStored", "PixelRepresentation", "PixelPaddingValue",
+    "BitsAllocated", "BitsStored", "PixelRepresentation", "PixelPaddingValue",
     "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence",
     "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
-    *(f"{colour}PaletteColorLookupTable{part}" for colour in _COLOURS for part in ("Descriptor", "Data")),
-    *(f"Segmented{colour}PaletteColorLookupTableData" for colour in _COLOURS),
+    *(f"{colour}PaletteColorLookupTable{part}" for colour in COLOURS for part in ("Descriptor", "Data")),
+    *(f"Segmented{colour}PaletteColorLookupTableData" for colour in COLOURS),
 ]  # fmt: skip
 _OF_A_FRAME = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
 _PLUGINS = ("pylibjpeg", "pillow", "pydicom")  # The first that can; gdcm where none of them can.
 _INSTALL = how_to_install("dicom")
-
-
-def is_dicom(head: bytes) -> bool:
-    """Whether a file that begins so is DICOM."""
-    return head[128:132] == b"DICM"
 
 
 def choose_frame(count: int, name: str, frame: int | None) -> int:
@@ -72,12 +69,14 @@ def read(path: Path, name: str, frame: int | None, max_pixels: int) -> np.ndarra
         if width * height > max_pixels:
             raise DataError(f"image {name} is too large: {width} x {height} pixels")
         position = choose_frame(int(header.get("NumberOfFrames") or 1), name, frame)
+        _refuse_cut(path, name, header)
         _add_frame(header, position)
-        return _shown(_stored(path, position, header.file_meta.TransferSyntaxUID), header)
+        return _shown(_stored(path, position, header), header)
     except DataError:
         raise
     except Exception as error:  # Its text may quote the file, and so a patient: only its kind is told.
-        raise DataError(f"image {name} cannot be read: damaged DICOM ({type(error).__name__})") from None
+        kind = type(error).__name__
+        raise DataError(f"image {name} cannot be read: damaged DICOM ({kind})") from None
 
 
 def _require(name: str) -> None:
@@ -99,21 +98,52 @@ def _set_up() -> None:
 
 
 def _header(path: Path, name: str) -> Header:
-    """The tags of `_TAGS`, once it is sure that the pixels can be decoded."""
+    """The tags of `_TAGS`, once it is sure that the pixels can be decoded; the compression is among them."""
     from pydicom import dcmread, uid
     from pydicom.filereader import read_file_meta_info
     from pydicom.pixels import get_decoder
 
-    syntax = uid.UID(read_file_meta_info(path).get("TransferSyntaxUID", uid.ImplicitVRLittleEndian))
-    if syntax == uid.DeflatedExplicitVRLittleEndian:  # pydicom inflates it whole, bombs too.
+    with path.open("rb") as file:
+        head = file.read(2048)
+    bare = is_bare(head)
+    given = None if bare else read_file_meta_info(path).get("TransferSyntaxUID", uid.ImplicitVRLittleEndian)
+    if given == uid.DeflatedExplicitVRLittleEndian or (
+        bare and str(uid.DeflatedExplicitVRLittleEndian).encode() in head
+    ):
+        # pydicom inflates it whole, bombs too.
         raise DataError(f"image {name} is a deflated DICOM file; save it uncompressed or as JPEG 2000")
+    header = dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS), force=bare)
+    syntax = uid.UID(header.file_meta.get("TransferSyntaxUID") or given or _encoding(header))
+    header.file_meta.TransferSyntaxUID = syntax
     try:
         ready = get_decoder(syntax).is_available
     except NotImplementedError as error:
         raise DataError(f"image {name} is compressed in a way that is not supported ({syntax})") from error
     if not ready:
         raise DataError(f"image {name} is compressed and needs more to be installed: {_INSTALL}")
-    return dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+    return header
+
+
+def _encoding(header: Header) -> UID:
+    """How a file is written that does not say it."""
+    from pydicom import uid
+
+    implicit, little = header.original_encoding
+    if implicit:
+        return uid.ImplicitVRLittleEndian
+    return uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+
+
+def _refuse_cut(path: Path, name: str, header: Header) -> None:
+    """Refuses a file without compression that has fewer bytes than its pixels need."""
+    if header.file_meta.TransferSyntaxUID.is_encapsulated:
+        return
+    halved = header.get("PhotometricInterpretation") == "YBR_FULL_422"
+    samples = 2 if halved else int(header.get("SamplesPerPixel") or 1)
+    pixels = header.Rows * header.Columns * int(header.get("NumberOfFrames") or 1)
+    needed, size = pixels * samples * int(header.get("BitsAllocated") or 8) // 8, path.stat().st_size
+    if size < needed:
+        raise DataError(f"image {name} ends early: {size:,} of more than {needed:,} bytes are there")
 
 
 def _add_frame(header: Header, position: int) -> None:
@@ -126,35 +156,36 @@ def _add_frame(header: Header, position: int) -> None:
                 header.update(item)
 
 
-def _stored(path: Path, position: int, syntax: UID) -> np.ndarray:
+def _stored(path: Path, position: int, header: Header) -> np.ndarray:
     """The pixels of a frame as they are stored, YBR colour as RGB."""
+    from pydicom import dcmread
     from pydicom.pixels import get_decoder, pixel_array
 
+    syntax = header.file_meta.TransferSyntaxUID
     plugins = get_decoder(syntax).available_plugins
-    if plugins == ("gdcm",):
-        return decode_apart(path, position)
+    source: Path | Header = path
+    if len(header.file_meta) == 1:  # The file says nothing of it: pydicom is told what was found.
+        source = dcmread(path, force=True)
+        source.file_meta.TransferSyntaxUID = syntax
     plugin = next((name for name in _PLUGINS if name in plugins), "")
-    return pixel_array(path, index=position, decoding_plugin=plugin)
+    try:
+        if plugins != ("gdcm",):
+            return pixel_array(source, index=position, decoding_plugin=plugin)
+    except Exception:  # gdcm reads some kinds that the others do not.
+        if "gdcm" not in plugins:
+            raise
+    return decode_apart(path, position)
 
 
 def _shown(stored: np.ndarray, header: Header) -> np.ndarray:
     if header.PhotometricInterpretation == "PALETTE COLOR":
-        return _painted(stored, header)
+        return painted(stored, header)
     if stored.ndim == 3:
         return np.ascontiguousarray(stored[..., :3] >> max(header.BitsStored - 8, 0)).astype(np.uint8)
     grey = _windowed(stored, header)
     if header.PhotometricInterpretation == "MONOCHROME1":  # Its lowest value is white.
         grey = 1 - grey
     return np.repeat((grey * 255 + 0.5).astype(np.uint8)[..., None], 3, axis=2)
-
-
-def _painted(stored: np.ndarray, header: Header) -> np.ndarray:
-    """The colours that the file's palette gives to its pixels."""
-    from pydicom.pixels import apply_color_lut
-
-    colours = apply_color_lut(stored, header)[..., :3]
-    deep = colours.dtype.itemsize > 1 and header.RedPaletteColorLookupTableDescriptor[2] > 8
-    return (colours >> 8 if deep else colours).astype(np.uint8)
 
 
 def _windowed(stored: np.ndarray, header: Header) -> np.ndarray:
@@ -168,7 +199,7 @@ def _windowed(stored: np.ndarray, header: Header) -> np.ndarray:
     if header.get("VOILUTSequence"):
         bits = header.VOILUTSequence[0].LUTDescriptor[2]
         return apply_voi(values, header) / (2.0**bits - 1)
-    window = _window(header)
+    window = _window(header, stored.dtype.kind == "f")
     if window is not None:
         return _through_window(values.astype(np.float64), *window)
     if header.BitsStored <= 8 and header.PixelRepresentation == 0 and np.array_equal(values, stored):
@@ -178,12 +209,16 @@ def _windowed(stored: np.ndarray, header: Header) -> np.ndarray:
     return ((values - low) / max(float(high) - float(low), 1e-12)).clip(0, 1)
 
 
-def _window(header: Header) -> tuple[float, float, str] | None:
-    """The centre, width and form of the file's (first) window; None where there is none that can be used."""
+def _window(header: Header, real: bool) -> tuple[float, float, str] | None:
+    """The centre, width and form of the file's (first) window; None where there is none that can be used.
+
+    The linear window begins half a whole number lower. Real numbers have no such steps.
+    """
     centre, width = _first(header.get("WindowCenter")), _first(header.get("WindowWidth"))
     if centre is None or width is None:
         return None
     form = str(header.get("VOILUTFunction") or "LINEAR").upper()
+    form = "LINEAR_EXACT" if real and form == "LINEAR" else form
     least = 1.0 if form == "LINEAR" else 0.0
     return (float(centre), float(width), form) if float(width) >= least and float(width) > 0 else None
 

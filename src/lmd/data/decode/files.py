@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
 
-from lmd.data.decode.dicom import is_dicom
+from lmd.data.decode.dicom_marks import is_dicom
 from lmd.errors import DataError
 
 # Every ending under which the formats that `images` reads are found; docs/images.md lists them.

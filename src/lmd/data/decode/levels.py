@@ -1,0 +1,78 @@
+"""Values of any depth become 8 bits. The rules, and why they are alike for all images: docs/images.md."""
+
+from __future__ import annotations
+
+import numpy as np
+
+DEEP = 16  # Bits of the files that may use fewer: --bits is for them.
+_SCALED = ((np.arange(65536) * 255 + 32767) // 65535).astype(np.uint8)  # 16 bits -> 8, rounded.
+
+
+def scaled(values: np.ndarray, bits: int) -> np.ndarray:
+    """Returns unsigned values in 8 bits: 0 to the largest of `bits` bits becomes 0-255, rounded.
+
+    >>> scaled(np.array([0, 8, 4095], np.uint16), 12).tolist()
+    [0, 0, 255]
+    """
+    if bits == DEEP:
+        return _SCALED[values]
+    if bits == 8:
+        return values.astype(np.uint8)
+    top = 2**bits - 1
+    return ((values.astype(np.uint32) * 255 + top // 2) // top).astype(np.uint8)
+
+
+def stretched(values: np.ndarray, bits: int | None) -> np.ndarray:
+    """Returns 16-bit values in 8 bits; `bits` says how many of the 16 are used.
+
+    Raises:
+        ValueError: a value needs more bits than that.
+    """
+    if bits is None:
+        return scaled(values, DEEP)
+    top = int(values.max(initial=0))
+    if top >= 2**bits:
+        raise ValueError(
+            f"it has the value {top:,}, and --bits {bits} allows {2**bits - 1:,} at most; "
+            f"say --bits {top.bit_length()} or leave --bits out"
+        )
+    return scaled(values, bits)
+
+
+def squeezed(values: np.ndarray) -> np.ndarray:
+    """Returns signed, 32-bit, 64-bit and real values in 8 bits.
+
+    The first of the ranges 0-1 (real numbers only), 0-255 and 0-65535 that holds all values becomes 0-255;
+    else their own range.
+
+    Raises:
+        ValueError: there are pixels that are not numbers.
+    """
+    if not np.isfinite(values).all():
+        raise ValueError("it has pixels that are not numbers")
+    low, high = float(values.min()), float(values.max())
+    tops = (1.0, 255.0, 65535.0) if values.dtype.kind == "f" else (255.0, 65535.0)
+    if low >= 0:
+        low, high = 0.0, next((top for top in tops if high <= top), high)
+    if values.dtype.itemsize != 4 or values.dtype.kind != "f":
+        values = values.astype(np.float64)  # Differences may leave the range of the type.
+    return ((values - low) * (255.0 / max(high - low, 1e-12)) + 0.5).astype(np.uint8)
+
+
+def colours_in_eight_bits(table: np.ndarray) -> np.ndarray:
+    """Returns a palette of 16-bit colours in 8 bits.
+
+    Some programs write 8-bit colours into 16-bit tables. Where no entry is above 255, they are taken as such.
+    """
+    return (table if int(table.max(initial=0)) < 256 else table >> 8).astype(np.uint8)
+
+
+def few_bits(top: int) -> str | None:
+    """Returns what is to be said of 16-bit images whose largest value needs fewer bits; None of others."""
+    bits = max(8, top.bit_length())
+    if not top or bits == DEEP:
+        return None
+    return (
+        f"the 16-bit images use {bits} bits only (largest value {top:,}): they come out dark; "
+        f"--bits {bits} stretches them"
+    )

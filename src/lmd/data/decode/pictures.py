@@ -1,0 +1,192 @@
+"""An open file becomes a picture in RGB: by Pillow, or by tiff.py where Pillow would be wrong."""
+
+from __future__ import annotations
+
+import re
+import threading
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from PIL import Image, features
+
+from lmd.data.decode import dicom, tiff, tiff_pages
+from lmd.data.decode.levels import DEEP, squeezed, stretched
+from lmd.errors import DataError
+
+MAX_PIXELS = 300_000_000  # A whole-slide tile fits; a decompression bomb does not.
+_LARGE_PIXELS = 40_000_000  # Larger images are decoded one at a time: many at once would fill the memory.
+_LARGE = threading.Lock()
+# Other formats are refused, whatever a file's name: some of Pillow's readers start other programs.
+_MARKED = ["JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "PPM"]
+_MARKED += ["AVIF"] if "avif" in features.modules and features.check("avif") else []
+# These have no mark in the file, so that the name must say it.
+_NAMED = {".tga": "TGA", ".icb": "TGA", ".vda": "TGA", ".vst": "TGA", ".dib": "DIB"}
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# Pillow raises an error above twice this, and warns above this; `read_picture` raises our error there.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+warnings.filterwarnings("ignore", module=r"PIL\.")  # About damaged metadata, not about pixels.
+
+
+class Ask(NamedTuple):
+    """What is wanted of a file."""
+
+    least: int | None = None
+    """a JPEG may be decoded at a fraction of its size, no side smaller than that"""
+    frame: int | None = None
+    """which frame or page of several, from 1"""
+    bits: int | None = None
+    """how many bits the 16-bit images use; None: all"""
+
+
+class Picture(NamedTuple):
+    """A picture in RGB."""
+
+    image: Image.Image
+    top: int = 0
+    """the largest value of a grey one that is stored with 16 bits"""
+
+
+def formats(path: Path) -> list[str]:
+    """Returns the formats that a file may have, as Pillow names them; its content says which it is."""
+    named = _NAMED.get(path.suffix.lower())
+    return _MARKED if named is None else [*_MARKED, named]
+
+
+def read_picture(
+    file: BinaryIO, head: bytes, path: Path, name: str, ask: Ask, use: Callable[[Picture], Any]
+) -> Any:
+    """Returns what `use` makes of the picture in a file that begins with `head` and is called `name`.
+
+    Raises:
+        DataError: the picture is too large, or a frame must be chosen.
+        Exception: whatever Pillow raises for files that are damaged or not known.
+    """
+    if tiff_pages.is_tiff(head):
+        return _read_tiff(file, name, ask, use)
+    with Image.open(file, formats=formats(path)) as image:
+        _seek(image, name, ask.frame)
+        return _shown(image, name, ask, use, head)
+
+
+def _shown(image: Image.Image, name: str, ask: Ask, use: Callable[[Picture], Any], head: bytes) -> Any:
+    _check_size(image.width, image.height, name)
+    if ask.least is not None:
+        image.draft("RGB", (ask.least, ask.least))
+    with _in_turn(image.width * image.height):
+        image.load()
+        return use(_to_rgb(_upright(image), ask.bits, head))
+
+
+def _check_size(width: int, height: int, name: str) -> None:
+    if width * height > MAX_PIXELS:
+        raise DataError(
+            f"image {name} is too large: {width} x {height} pixels, and {MAX_PIXELS:,} is the most; cut it"
+        )
+
+
+def _in_turn(pixels: int) -> AbstractContextManager[Any]:
+    return _LARGE if pixels > _LARGE_PIXELS else nullcontext()
+
+
+def _read_tiff(file: BinaryIO, name: str, ask: Ask, use: Callable[[Picture], Any]) -> Any:
+    found = tiff_pages.pages(file)
+    page = found[dicom.choose_frame(len(found), name, ask.frame)]
+    _check_size(page.width, page.height, name)
+    tiff.check(page, len(found))
+    tiff.check_parts(file, page)
+    if not tiff.suits_pillow(page):
+        with _in_turn(page.width * page.height):
+            image, top = tiff.shown(file, page, ask.bits)
+            return use(Picture(_turned(image, page.value(274, 1)), top))
+    file.seek(0)
+    try:
+        with Image.open(file, formats=("TIFF",)) as image:
+            if page.number:
+                image.seek(page.number)
+            return _shown(image, name, ask, use, b"")
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"it is {page.words} that is damaged or not supported ({error})") from error
+
+
+def _seek(image: Image.Image, name: str, frame: int | None) -> None:
+    """Goes to the chosen frame; the previews of cameras do not count."""
+    count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    position = dicom.choose_frame(count, name, frame)
+    if count > 1:
+        image.seek(position)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF tag says; a tag that cannot be read says nothing."""
+    try:
+        tag = image.getexif().get(0x0112, 1)
+    except Exception:
+        return image
+    return _turned(image, tag)
+
+
+def _turned(image: Image.Image, tag: Any) -> Image.Image:
+    turn = _TURNS.get(tag)
+    return image if turn is None else image.transpose(turn)
+
+
+def _to_rgb(image: Image.Image, bits: int | None, head: bytes) -> Picture:
+    """RGB from any mode: 16-bit grey is scaled to 8 bits, transparency is laid on black."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+        return _of_grey(image, bits, head)
+    if image.format == "PNG" and head[24] < 8 and isinstance(image.info.get("transparency"), int):
+        return _of_few_levels(image, head[24])
+    if bits is not None and _depth(image, head) == DEEP:
+        raise ValueError(
+            "its colours have 16 bits, of which --bits cannot stretch the lower ones; save it as TIFF"
+        )
+    if image.mode in ("I", "F"):
+        return Picture(Image.fromarray(squeezed(np.asarray(image))).convert("RGB"))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Picture(
+            Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image).convert("RGB")
+        )
+    return Picture(image.convert("RGB"))
+
+
+def _of_grey(image: Image.Image, bits: int | None, head: bytes) -> Picture:
+    """RGB from 16-bit grey. Of a file that says how many bits it uses, Pillow has stretched them."""
+    values = np.asarray(image).astype(np.uint16, copy=False)
+    deep = _depth(image, head) == DEEP
+    grey = stretched(values, bits if deep else None)
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):
+        grey[values == clear] = 0
+    return Picture(Image.fromarray(grey).convert("RGB"), int(values.max()) if deep else 0)
+
+
+def _of_few_levels(image: Image.Image, depth: int) -> Picture:
+    """RGB from a grey PNG of fewer than 8 bits with a transparent level, which Pillow does not scale."""
+    clear = image.info.pop("transparency") * 255 // (2**depth - 1)
+    grey = np.asarray(image.convert("L"))
+    return Picture(Image.fromarray(np.where(grey == clear, 0, grey).astype(np.uint8)).convert("RGB"))
+
+
+def _depth(image: Image.Image, head: bytes) -> int:
+    """The bits of a sample, as the file says them."""
+    if image.format == "PNG":
+        return head[24]
+    if image.format == "PPM":
+        found = re.match(rb"P[2356](?:\s+|#[^\n]*\n)*\d+(?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+(\d+)", head)
+        return int(found[1]).bit_length() if found and int(found[1]) in (255, 65535) else 8
+    place = head.find(b"\xff\x4f\xff\x51")  # Where the codestream of JPEG 2000 begins.
+    return (head[place + 42] & 0x7F) + 1 if 0 <= place < len(head) - 42 else DEEP

@@ -1,0 +1,197 @@
+"""16-bit images that use fewer bits: told by `prepare` and `inspect`, stretched with --bits, everywhere alike."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from lmd import api
+from lmd.data.dataset.manifest import Dataset, read_dataset
+from lmd.data.decode.cache import file_hashes, open_cache, read_as
+from lmd.data.decode.images import decode, decode_small, verify
+from lmd.errors import DataError
+from lmd.evaluation.predict import Model, predict_files, predict_split
+from lmd.model_card import Preprocessing
+from tests import toy
+from tests.command import Command, refused
+from tests.evaluation.test_predict import model_of
+
+SAID = (
+    "the 16-bit images use 12 bits only (largest value 4,000): they come out dark; --bits 12 stretches them"
+)
+
+
+def twelve_bits(root: Path, top: int = 4000, count: int = 6) -> Path:
+    """Three classes of 12-bit pictures in 16-bit PNG."""
+    for label, name in enumerate("abc"):
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            values = np.random.default_rng(10 * label + number).integers(0, top, (24, 20)).astype(np.uint16)
+            values[0, 0] = top
+            Image.fromarray(values).save(root / name / f"{number}.png")
+    return root
+
+
+def stretched(path: Path, bits: int) -> np.ndarray:
+    """What has to be shown: 0 to the largest value of so many bits as 0 to 255, rounded."""
+    values = np.asarray(Image.open(path)).astype(np.float64)
+    return np.floor(values / (2**bits - 1) * 255 + 0.5)
+
+
+def test_prepare_and_inspect_tell_it(lmd: Command, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = twelve_bits(tmp_path / "raw")
+    assert lmd("prepare", "folder", "--root", root, "--out", tmp_path / "data")[0] == 0
+    assert caplog.messages == [SAID]
+    code, out, _ = lmd("inspect", tmp_path / "data", "--no-page", "--json", tmp_path / "found.json")
+    assert code == 0
+    assert SAID in out.splitlines()
+    assert json.loads((tmp_path / "found.json").read_text())["files"]["largest_of_16_bits"] == 4000
+
+
+def test_it_is_not_told_where_it_is_not_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, lmd: Command
+) -> None:
+    """One image of 16 bits is enough; 8 bits, and files that name their bits, do not count."""
+    paths = sorted(twelve_bits(tmp_path / "raw").rglob("*.png"))
+    Image.fromarray(np.full((5, 5), 40_000, np.uint16)).save(tmp_path / "full.png")
+    Image.fromarray(np.full((5, 5), 7, np.uint8)).save(tmp_path / "eight.png")
+    (tmp_path / "named.pgm").write_bytes(b"P5 2 1 4095\n" + bytes((15, 0, 1, 0)))
+    for files in ([*paths, tmp_path / "full.png"], [tmp_path / "eight.png"], [tmp_path / "named.pgm"]):
+        assert verify(files) == {}
+    assert verify(paths, bits=12) == {}
+    assert caplog.messages == []
+    assert verify([*paths, tmp_path / "eight.png"]) == {}
+    assert caplog.messages == [SAID]
+
+
+@pytest.mark.parametrize("bits", [12, 13, 16])
+def test_bits_stretch_the_images(tmp_path: Path, bits: int) -> None:
+    path = twelve_bits(tmp_path / "raw", count=1) / "a" / "0.png"
+    wanted = stretched(path, bits)
+    np.testing.assert_array_equal(decode(path, bits=bits)[..., 0], wanted)
+    values = np.asarray(Image.open(path))
+    for name, options in (("grey.tif", {}), ("white.tif", {"photometric": "miniswhite"})):
+        tifffile.imwrite(tmp_path / name, values, **options)
+    np.testing.assert_array_equal(decode(tmp_path / "grey.tif", bits=bits)[..., 0], wanted)
+    np.testing.assert_array_equal(decode(tmp_path / "white.tif", bits=bits)[..., 0], 255 - wanted)
+    tifffile.imwrite(tmp_path / "rgb.tif", np.repeat(values[..., None], 3, axis=2), photometric="rgb")
+    np.testing.assert_array_equal(decode(tmp_path / "rgb.tif", bits=bits)[..., 1], wanted)
+
+
+def test_bits_are_for_sixteen_bit_images_alone(tmp_path: Path) -> None:
+    Image.fromarray(np.full((5, 5, 3), 77, np.uint8)).save(tmp_path / "rgb.png")
+    (tmp_path / "named.pgm").write_bytes(b"P5 2 1 4095\n" + bytes((15, 255, 0, 0)))
+    assert decode(tmp_path / "rgb.png", bits=12).max() == 77
+    assert decode(tmp_path / "named.pgm", bits=8)[0, :, 0].tolist() == [255, 0]
+
+
+def test_values_beyond_the_bits_are_refused(lmd: Command, tmp_path: Path) -> None:
+    root = twelve_bits(tmp_path / "raw")
+    result = lmd("prepare", "folder", "--root", root, "--out", tmp_path / "data", "--bits", 11)
+    refused(result, "0.png", "it has the value 4,000, and --bits 11 allows 2,047 at most", "say --bits 12")
+    for wrong in (7, 17):
+        result = lmd("prepare", "folder", "--root", root, "--out", tmp_path / "data", "--bits", wrong)
+        refused(result, "bits", f"'{wrong}'")
+    assert not (tmp_path / "data").exists()
+
+
+def test_sixteen_bit_colours_of_a_png_cannot_be_stretched(tmp_path: Path) -> None:
+    from tests.data.decode.test_matrix import RGB, whole
+    from tests.data.decode.test_matrix_formats import packed, png
+
+    (tmp_path / "x.png").write_bytes(png(packed(whole(RGB, 16), 16), 16, 2))
+    with pytest.raises(DataError, match="its colours have 16 bits, of which --bits cannot stretch"):
+        decode(tmp_path / "x.png", bits=12)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Dataset, Dataset]:
+    """The same images, prepared without and with --bits 12."""
+    root = twelve_bits(tmp_path / "raw")
+    plain = api.prepare("folder", tmp_path / "plain", root=root)
+    return plain, api.prepare("folder", tmp_path / "bits", root=root, bits=12)
+
+
+def test_the_recipe_and_the_cache_keep_it(folders: tuple[Dataset, Dataset]) -> None:
+    plain, wide = folders
+    assert "bits" not in plain.info.recipe
+    assert wide.info.recipe["bits"] == 12
+    for dataset, bits in ((plain, None), (wide, 12)):
+        wanted = [decode_small(path, 8, bits=bits) for path in dataset.paths()]
+        np.testing.assert_array_equal(open_cache(dataset, 8), np.stack(wanted))
+    assert open_cache(wide, 8).mean() > 10 * open_cache(plain, 8).mean()
+
+
+def test_without_it_the_key_is_what_it_was(folders: tuple[Dataset, Dataset], tmp_path: Path) -> None:
+    """A cache of version 2 is found again; one of TIFF, whose decoding changed, is made anew."""
+    dataset, _ = folders
+    open_cache(dataset, 8)
+    files = list(zip(dataset.table["file"], file_hashes(dataset), strict=True))
+    key = hashlib.sha256(json.dumps([2, 8, "none", None, files]).encode()).hexdigest()[:16]
+    assert (dataset.folder / "cache" / f"8-none-{key}.npy").exists()
+    for path in dataset.paths():
+        tifffile.imwrite(path.with_suffix(".tif"), np.asarray(Image.open(path)))
+        path.unlink()
+    other = api.prepare("folder", tmp_path / "tiff", root=tmp_path / "raw")
+    open_cache(other, 8)
+    files = list(zip(other.table["file"], file_hashes(other), strict=True))
+    key = hashlib.sha256(json.dumps([3, 8, "none", None, files]).encode()).hexdigest()[:16]
+    assert (other.folder / "cache" / f"8-none-{key}.npy").exists()
+
+
+def test_a_look_with_other_bits_is_another_look(folders: tuple[Dataset, Dataset]) -> None:
+    plain, wide = folders
+    first = api.inspect(plain).files
+    assert first is not None
+    assert first.largest_of_16_bits == 4000
+    second = api.inspect(wide).files
+    assert second is not None
+    assert second.largest_of_16_bits is None
+    assert [path.name for path in (plain.folder / "cache").glob("looks*")] == ["looks-2.npy"]
+    assert [path.name for path in (wide.folder / "cache").glob("looks*")] == ["looks-2-bits12.npy"]
+
+
+def with_bits(bits: int | None) -> Model:
+    model = model_of()
+    preprocessing = Preprocessing(**{**model.card.preprocessing.model_dump(), "bits": bits})
+    return Model(model.network, model.card.model_copy(update={"preprocessing": preprocessing}), model.runtime)
+
+
+def test_a_model_reads_files_as_it_was_trained(tmp_path: Path) -> None:
+    """A 12-bit file and the same picture with 8 bits get the same answer from a model of 12 bits."""
+    deep = twelve_bits(tmp_path / "raw", count=1) / "a" / "0.png"
+    Image.fromarray(stretched(deep, 12).astype(np.uint8)).save(tmp_path / "eight.png")
+    for bits, same in ((12, True), (None, False)):
+        answers, _ = predict_files(with_bits(bits), [deep, tmp_path / "eight.png"])
+        probabilities = answers[[f"p_{name}" for name in toy.CLASSES]].to_numpy()
+        assert np.allclose(probabilities[0], probabilities[1], atol=1e-6) == same
+
+
+def test_a_data_set_is_evaluated_as_the_model_was_trained(folders: tuple[Dataset, Dataset]) -> None:
+    """Whatever the recipe of the data set says."""
+    plain, wide = folders
+    card_classes = {"classes": plain.classes}
+    answers = []
+    for bits in (None, 12):
+        model = with_bits(bits)
+        model = Model(model.network, model.card.model_copy(update=card_classes), model.runtime)
+        rows = [predict_split(model, dataset, "test") for dataset in (plain, wide)]
+        assert rows[0].equals(rows[1])
+        answers.append(rows[0])
+    assert not answers[0].equals(answers[1])
+    assert read_as(wide, None).info.recipe == {key: wide.info.recipe[key] for key in plain.info.recipe}
+
+
+def test_a_run_writes_it_into_model_json(folders: tuple[Dataset, Dataset], tmp_path: Path) -> None:
+    settings = {**toy.recipe("ce"), "encoder": "test_resnet"}
+    for dataset, bits in zip(folders, (None, 12), strict=True):
+        run = tmp_path / f"run-{bits}"
+        folder = api.train(read_dataset(dataset.folder), out=run, method="ce", settings=settings)
+        card = json.loads(folder.model.read_text())
+        assert card["preprocessing"]["bits"] == bits
