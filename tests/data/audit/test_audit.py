@@ -253,6 +253,7 @@ def test_the_json_has_the_keys_of_version_0_1(dataset: Dataset, tmp_path: Path) 
     assert told["smallest_test_class"] == told["worth"][0] == pytest.approx(rare)
     assert list(told["files"]) == [
         "read", "missing", "broken", "changed", "formats", "modes", "sizes", "shorter_side", "aspect",
+        "largest_of_16_bits",  # Since version 0.3.
     ]  # fmt: skip
     assert [bad["file"] for bad in told["files"]["broken"]] == ["image050.png"]
     assert told["identical"] == [{"ids": ["image000", "image040"], "splits": ["train"]}]

@@ -40,10 +40,11 @@ def as_big_endian(dataset: Dataset) -> Dataset:
 
 
 @pytest.mark.parametrize("big", [False, True])
-@pytest.mark.parametrize("scale", [1, 257], ids=["8 bits in 16", "16 bits"])
-def test_sixteen_bit_palettes(tmp_path: Path, scale: int, big: bool) -> None:
+@pytest.mark.parametrize("upper", [False, True], ids=["8 bits in 16", "16 bits"])
+def test_sixteen_bit_palettes(tmp_path: Path, upper: bool, big: bool) -> None:
     """Entries that are all below 256 are 8 bits, whatever the descriptor says: a viewer shows no black picture."""
-    entries = [(colour.astype("<u2") * scale).tobytes() for colour in TABLE]
+    wide = TABLE.astype("<u2")
+    entries = [colour.tobytes() for colour in (wide << 8 | 255 - wide if upper else wide)]
     dataset = with_palette(entries, [256, 0, 16])
     path = written(tmp_path / "x.dcm", as_big_endian(dataset) if big else dataset)
     np.testing.assert_array_equal(decode(path), PAINTED)

@@ -83,6 +83,18 @@ def test_palette_pngs(tmp_path: Path, bits: int, transparent: bool) -> None:
     check(path, table[values] * (alpha[values] / 255.0 if transparent else np.ones(values.shape))[..., None])
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_pngs_with_one_clear_colour(tmp_path: Path, bits: int) -> None:
+    """Pillow tells it by its number."""
+    table = np.random.default_rng(bits).integers(1, 256, (2**bits, 3)).astype(np.uint8)
+    values = whole(GREY, bits)
+    path = tmp_path / "x.png"
+    path.write_bytes(
+        png(packed(values, bits), bits, 3, chunk(b"PLTE", table.tobytes()), chunk(b"tRNS", b"\xff\0"))
+    )
+    check(path, np.where((values == 1)[..., None], 0, table[values]).astype(float), within=0)
+
+
 # PNM and PFM.
 
 

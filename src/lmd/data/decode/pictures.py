@@ -147,7 +147,8 @@ def _to_rgb(image: Image.Image, bits: int | None, head: bytes) -> Picture:
     """RGB from any mode: 16-bit grey is scaled to 8 bits, transparency is laid on black."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         return _of_grey(image, bits, head)
-    if image.format == "PNG" and head[24] < 8 and isinstance(image.info.get("transparency"), int):
+    clear = image.info.get("transparency")
+    if image.format == "PNG" and image.mode == "L" and head[24] < 8 and isinstance(clear, int):
         return _of_few_levels(image, head[24])
     if bits is not None and _depth(image, head) == DEEP:
         raise ValueError(
