@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from lmd.data.dataset.manifest import Dataset, read_dataset
-from lmd.data.decode.cache import open_cache
+from lmd.data.dataset.spelling import id_key
+from lmd.data.decode.cache import open_cache, read_as
 from lmd.errors import DataError, LmdError
 from lmd.evaluation.results import Overlap
 from lmd.evaluation.seen import Hashes, SeenImages, hashes_of, read_seen, seen_in_training
@@ -84,7 +85,8 @@ def _hashed(dataset: Dataset, card: ModelCard, pixels: np.ndarray | None) -> See
     """The hashes of a training set; None where its images are gone."""
     try:
         if pixels is None:
-            pixels = open_cache(dataset, card.preprocessing.size, card.preprocessing.crop)
+            made = card.preprocessing
+            pixels = open_cache(read_as(dataset, made.bits), made.size, made.crop)
         return seen_in_training(dataset, pixels)
     except LmdError:
         return None
@@ -118,8 +120,8 @@ def _groups_of_training(trained: Dataset) -> set[str]:
 
 
 def _named_groups(rows: pd.DataFrame) -> set[str]:
-    """The groups; an image that is a group by itself, under its own id, names nobody."""
-    return set(rows["group"][rows["group"] != rows["id"]])
+    """The groups, however they are written; an image that is a group by itself names nobody."""
+    return set(map(id_key, rows["group"][rows["group"] != rows["id"]]))
 
 
 def _note(images: int | None, validation: int | None, of: int, groups: int | None) -> str:
