@@ -27,7 +27,7 @@ from lmd.parallel import Steps, quiet
 TITLE = "one folder for each class, also within train, val and test"
 EXAMPLES = (
     "lmd prepare folder --root IMAGES --out DATA",
-    "lmd prepare folder --root IMAGES --group-folders --out DATA    # IMAGES/<class>/<patient>/",
+    "lmd prepare folder --root IMAGES --group-folders --out DATA",
 )
 _MASKS = ("_mask", "_segmentation", "_seg", "_gt", "_annotation")
 

@@ -30,7 +30,7 @@ from lmd.settings import Tree
 TITLE = "a table (CSV, Excel, Parquet) of images and their labels"
 EXAMPLES = (
     "lmd prepare table --table cases.csv --root IMAGES --out DATA",
-    "lmd prepare table --table cases.csv --root IMAGES --group-column patient_id --out DATA",
+    "lmd prepare table --table a.csv --root DIR --group-column person --out DATA",
 )
 _log = logging.getLogger(__name__)
 
