@@ -45,7 +45,11 @@ Budget = Annotated[
     ),
 ]
 Weights = Annotated[
-    str | None, typer.Option(metavar="FILE", help="a safetensors file for the encoder (default: a download)")
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="the encoder's: a safetensors file, or package:efficientnet-lite0 (default: a download)",
+    ),
 ]
 PartialWeights = Annotated[
     bool, typer.Option("--partial-weights", help="accept weights that lack some tensors")
