@@ -12,10 +12,10 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -29,8 +29,7 @@ from lmd.parallel import Steps, in_threads, quiet
 if TYPE_CHECKING:
     from lmd.data.dataset.manifest import Dataset
 
-_VERSION = 2  # Part of the cache's key: raise it when decoding, resizing or the chunks change.
-_LATER = {(".tif", ".tiff", ".dcm", ".dicom"): 3}  # Data sets with such files: their decoding alone changed.
+_VERSION = 3  # Part of the cache's key: raise it when decoding, resizing or the chunks change.
 _CHUNK_ROWS, _CHUNK_BYTES = 256, 2**26  # The most of a chunk; a killed build loses one chunk.
 _HASHED_AT_ONCE = 8192
 
@@ -49,8 +48,7 @@ def open_cache(dataset: Dataset, size: int, crop: str = "none", progress: Steps 
     hashes = file_hashes(dataset, progress)
     frame, bits = dataset.info.recipe.get("frame"), dataset.info.recipe.get("bits")
     files = list(zip(dataset.table["file"], hashes, strict=True))
-    parts = [_version(dataset.table["file"]), size, crop, frame, files, *([] if bits is None else [bits])]
-    text = json.dumps(parts)
+    text = json.dumps([_VERSION, size, crop, frame, bits, files])
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
     array = _Array(dataset.folder / "cache" / f"{size}-{crop}-{key}.npy", (len(hashes), 3, size, size))
 
@@ -66,12 +64,6 @@ def open_cache(dataset: Dataset, size: int, crop: str = "none", progress: Steps 
     if cache is None:
         raise DataError(f"cannot keep {array.target}: the disk does not give back what was written")
     return cache
-
-
-def _version(files: Iterable[str]) -> int:
-    """The version of the decoding that these files go through."""
-    endings = {PurePath(file).suffix.lower() for file in files}
-    return max((version for names, version in _LATER.items() if endings & set(names)), default=_VERSION)
 
 
 def read_as(dataset: Dataset, bits: int | None) -> Dataset:
