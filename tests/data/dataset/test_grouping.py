@@ -27,7 +27,8 @@ PATIENTS = (
     "patientid", "Patient No.", "PatNr", "pat_id", "PatID", "subject_id", "Subject", "SubjectID", "USUBJID", "SUBJID",
     "participant_id", "person id", "MRN", "mrn", "medical_record_number", "hospital number", "PID", "pt_id",
     "anon_patient_id", "hashed_mrn", "id_paciente", "Patienten-ID", "患者ID", "Patient #", "ID_PATIENT", "unique_patient_id",
-    "patient_name", "individual_id", "donor_id", "Patient Identifier", "record_id",
+    "patient_name", "individual_id", "donor_id", "Patient Identifier", "record_id", "Hospital Patient ID",
+    "Patient ID (site)", "Site Subject ID", "UHID", "empi",
 )  # fmt: skip
 
 
@@ -119,6 +120,67 @@ def test_a_column_of_persons_that_is_not_used_fails_inspect(messy: Messy, lmd: C
     assert lmd("inspect", messy.path / "quiet", "--no-page", "--strict")[0] == 0
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "RID",
+        "eid",
+        "hadm_id",
+        "submitter_id",
+        "cases.0.submitter_id",
+        "barcode",
+        "Chart No",
+        "Reg No",
+        "user_id",
+        "child_id",
+        "anon_pid",
+        "No. Dossier",
+        "病历号",
+    ],
+)
+def test_ids_of_unknown_names_are_suspected(messy: Messy, name: str) -> None:
+    dataset = messy.table(cases(**{name: persons()}))
+    assert f"column '{name}' looks like persons or lesions and was not used" in messy.told()
+    assert fingerprint(dataset).wrong
+
+
+@pytest.mark.parametrize(
+    "values", [[f"X{row // 4:03d}" for row in range(24)], [str(40511 + row // 4) for row in range(24)]]
+)
+def test_values_that_look_like_ids_are_suspected_under_any_name(messy: Messy, values: list[str]) -> None:
+    messy.table(cases(IPP=values))
+    assert "column 'IPP' looks like persons or lesions and was not used" in messy.told()
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("age", [str(40 + row % 7) for row in range(24)]), ("year", [str(2015 + row % 6) for row in range(24)]),
+        ("date", [f"2026-01-{row % 9 + 1:02d}" for row in range(24)]), ("code", [f"C43.{row % 7}" for row in range(24)]),
+        ("slice_no", [str(row % 8) for row in range(24)]), ("camera", ["canon", "nikon"] * 12),
+    ],
+)  # fmt: skip
+def test_other_columns_are_not_suspected(messy: Messy, name: str, values: list[str]) -> None:
+    dataset = messy.table(cases(patient_id=persons(), **{name: values}))
+    assert fingerprint(dataset).wrong == []
+    assert "looks like persons" not in messy.told()
+
+
+def test_what_crosses_between_and_lies_within_the_patient_is_no_contradiction(messy: Messy) -> None:
+    """A lesion that is seen in two studies of its patient."""
+    studies = [f"S{row // 2}" for row in range(24)]
+    lesions = [f"L{row // 4}-{row % 2}" for row in range(24)]
+    dataset = messy.table(cases(patient_id=persons(), study_id=studies, lesion_id=lesions))
+    assert dataset.table["group"].tolist() == persons()
+
+
+def test_unknown_patients_are_not_nothing_wrong(messy: Messy, lmd: Command) -> None:
+    messy.table(cases(patient_id=[""] * 20 + ["P1"] * 4))
+    _, out, _ = lmd("inspect", messy.out, "--no-page")
+    assert "patients are not known" in out
+    assert "nothing is wrong" not in out
+
+
 def test_nested_levels_take_the_coarsest(messy: Messy) -> None:
     lesions = [f"L{row // 2}" for row in range(24)]
     studies = [f"S{row // 4}" for row in range(24)]
@@ -198,6 +260,8 @@ def test_known_patients_let_inspect_say_that_nothing_is_wrong(messy: Messy) -> N
 ONE_PERSON = [
     ("p1", "P1"), ("3", "3.0"), ("3", "03"), ("P3", "P3.0"), ("P03", "P3"), ("P 3", "P3"), ("P-3", "P_3"), ("P3", "P3\u200b"),
     ("P\u00a03", "P 3"), ("Ａ1", "A1"), ("é1", "e\u03011"), ("ann  smith", "Ann Smith"), ("p3", "p-3"), ("0012", "12.00"),
+    ("'00123", "123"), ('="123"', "123"), ("12,345", "12345"), ("O'Brien", "O’Brien"), ("Smith, A", "Smith,A"), ("P1", "Р1"),
+    ("P.1", "P-1"), ("P/1", "P1"), ("#12", "12"), ("(3)", "3"), ("P1.", "P1"), ("ID: 5", "ID 5"),
 ]  # fmt: skip
 
 
@@ -218,14 +282,44 @@ def test_ids_of_one_person_written_differently_are_refused_or_merged_or_kept(
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("1-2", "12"), ("P1", "P11"), ("1.2.840.1", "1.2.840.10"), ("10", "1"), ("A1B", "A1C"), ("P100", "P1")],
+    [
+        ("1-2", "12"),
+        ("P1", "P11"),
+        ("1.2.840.1", "1.2.840.10"),
+        ("10", "1"),
+        ("A1B", "A1C"),
+        ("P100", "P1"),
+        ("1.1", "1.10"),
+        ("0e12", "0e77"),
+    ],
 )
 def test_ids_of_two_persons_stay_two(one: str, other: str) -> None:
     assert id_key(one) != id_key(other)
 
 
 @pytest.mark.parametrize(
-    "word", ["unknown", "NA", "nan", "-", "", "N/A", "None", "?", "Unknown ", "null", "missing", "\u200b"]
+    "word",
+    [
+        "unknown",
+        "NA",
+        "nan",
+        "-",
+        "",
+        "N/A",
+        "None",
+        "?",
+        "Unknown ",
+        "null",
+        "missing",
+        "\u200b",
+        "k.A.",
+        "#NV",
+        "不詳",
+        "-1",
+        "XXXX",
+        "unknown_1",
+        "Anonymous^Patient",
+    ],
 )
 def test_a_placeholder_is_no_person(messy: Messy, word: str) -> None:
     ids = [word] * 16 + ["P1"] * 4 + ["P2"] * 4
@@ -245,8 +339,29 @@ def test_a_column_without_any_known_id_is_said_and_not_used(messy: Messy) -> Non
 
 
 def test_a_group_of_more_than_half_of_all_images_is_said(messy: Messy) -> None:
-    messy.table(cases(study=["HAM10000"] * 16 + ["BCN"] * 4 + ["MSK"] * 4))
-    assert "more than half of the images are of one study: where 'study' is no id" in messy.told()
+    messy.table(cases(patient_id=["P1"] * 16 + ["P2"] * 4 + ["P3"] * 4))
+    assert "more than half of the images are of one patient: where 'patient_id' is no id" in messy.told()
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("study", ["HAM", "BCN", "MSK", "HAM"] * 6), ("lesion", ["0", "1"] * 12), ("case", ["case", "control"] * 12),
+        ("animal", ["dog", "cat", "cow"] * 8), ("group", ["A", "B"] * 12), ("video", ["yes", "no"] * 12),
+    ],
+)  # fmt: skip
+def test_a_cohort_a_flag_or_an_arm_is_no_id(messy: Messy, name: str, values: list[str]) -> None:
+    dataset = messy.table(cases(patient_id=persons(), **{name: values}))
+    assert dataset.table["group"].nunique() == 6
+    assert f"column '{name}' has few values that do not look like ids, and was not used" in messy.told()
+
+
+@pytest.mark.parametrize("name", ["study", "lesion", "case", "accession", "slide", "video", "group"])
+def test_ids_under_a_short_name_are_ids(messy: Messy, name: str) -> None:
+    assert (
+        messy.table(cases(**{name: [f"A{row // 4 + 100}" for row in range(24)]})).table["group"].nunique()
+        == 6
+    )
 
 
 def test_another_name_of_the_class_is_no_person(messy: Messy) -> None:

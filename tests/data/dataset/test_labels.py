@@ -53,7 +53,8 @@ def test_other_usual_names_are_found(messy: Messy, name: str) -> None:
 TWINS = [
     ("1", "1.0"), ("1", "01"), ("0", "0.0"), ("1,0", "1"), ("nevus", "Nevus"), ("nevus", "nevus\u200b"),
     ("basal cell", "basal  cell"), ("basal cell", "basal\u00a0cell"), ("basal cell", "basal_cell"), ("naévus", "nae\u0301vus"),
-    ("nevus", "ｎevus"), ("ne\u00advus", "nevus"), ("basal\u2009cell", "basal cell"), ("1e0", "1"), ("T-1", "t 1"),
+    ("nevus", "ｎevus"), ("ne\u00advus", "nevus"), ("basal\u2009cell", "basal cell"), ("1e0", "1"), ("T-1", "t 1"), ("Grade 1", "Grade1"), ("nevus.", "nevus"), ("Barrett's", "Barrett’s"), ("AK", "АК"),
+    ('="1"', "1"), ("1,000", "1000"), ("a&b", "a &amp; b"), ("TRUE", "1"), ("yes", "Y"), ("BI-RADS 4", "BIRADS 4"),
 ]  # fmt: skip
 
 
@@ -66,7 +67,7 @@ def test_labels_that_a_reader_takes_for_one_are_refused_with_rows(messy: Messy, 
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("1", "10"), ("a b", "ab"), ("T1", "T2"), ("1.5", "1"), ("C++", "C"), ("I", "II")]
+    ("one", "other"), [("1", "10"), ("1 0", "10"), ("T1", "T2"), ("1.5", "1"), ("C++", "C"), ("I", "II")]
 )
 def test_labels_that_differ_stay_two(one: str, other: str) -> None:
     assert label_key(one) != label_key(other)
@@ -147,13 +148,57 @@ def test_several_marks_in_a_row_are_refused(messy: Messy) -> None:
 
 def test_a_row_without_a_mark_has_no_label(messy: Messy) -> None:
     columns = marks(A="00" + "10" * 11, B="01" + "01" * 11)
-    with pytest.raises(DataError, match="has no label in row 2"):
+    with pytest.raises(
+        DataError, match=r"marks no class in row 2 \(1 such rows\).*--label-columns.*--unmarked"
+    ):
         messy.table(columns)
-    assert len(messy.table(columns, skip_bad=True).table) == 23
+    with pytest.raises(DataError, match="has no label in row 2"):
+        messy.table(columns, label_columns="A,B")
+    assert messy.table(columns, label_columns="A,B", unmarked="C").classes == ["A", "B", "C"]
+    other = Messy(messy.path / "more", messy.log)
+    assert len(other.table(columns, label_columns="A,B", skip_bad=True).table) == 23
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"OD": "10" * 12, "OS": "01" * 12, "Befund-Text": ["AMD", "DR", "AMD"] * 8},
+        {"artefact": "10" * 12, "good_quality": "01" * 12, "what": ["nv", "mel"] * 12},
+        {"Edema": "10" * 12, "No Finding": "01" * 12, "Consolidation": ["1.0", "0", "-1.0"] * 8},
+        {"MEL": "10" * 12, "NV": "01" * 12, "outcome": ["alive", "dead"] * 12},
+    ],
+)
+def test_marks_beside_what_may_be_the_label_are_asked_about(
+    messy: Messy, columns: dict[str, str | list[str]]
+) -> None:
+    with pytest.raises(DataError, match=r"--label-column.*--label-columns"):
+        messy.table({"image": cases()["image"], **{name: list(values) for name, values in columns.items()}})
+    assert not messy.out.exists()
+
+
+def test_a_place_in_the_image_is_no_label(messy: Messy) -> None:
+    """NIH's table has a column "OriginalImagePixelSpacing[x,y]", which a comma parts into two."""
+    columns = {
+        "Image Index": cases()["image"],
+        "Finding Labels": halves("a", "b"),
+        "Spacing[x": ["0.1"] * 24,
+        "y]": ["0.2", "0.3"] * 12,
+    }
+    assert messy.table(columns).classes == ["a", "b"]
+    other = Messy(messy.path / "more", messy.log)
+    assert other.table(cases(x=["5", "6"] * 12, y=["7", "8"] * 12)).classes == ["melanoma", "nevus"]
+
+
+def test_codes_with_a_point_are_classes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    messy = Messy(tmp_path, caplog, 48)
+    codes = [f"17{row % 3}.{row % 4}" for row in range(12)] * 4
+    assert len(messy.table(cases(48, label=codes)).classes) == 12
+    other = Messy(messy.path / "more", messy.log)
+    assert len(other.table(cases(label=["3", "4", "3+4", "4+3"] * 6)).classes) == 4
 
 
 def test_the_columns_of_the_classes_may_be_named(messy: Messy) -> None:
-    columns = marks(A="10" * 12, B="01" * 12, smoker="11" * 12)
+    columns = marks(A="10" * 12, B="01" * 12, C="11" * 12)
     with pytest.raises(DataError, match="multi-label"):
         messy.table(columns)
     assert messy.table(columns, label_columns="A,B").classes == ["A", "B"]

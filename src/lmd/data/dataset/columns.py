@@ -38,27 +38,61 @@ _ID_WORDS = frozenset(
 _NUMBER_WORDS = frozenset("no nr num number nummer numero número n # name".split())
 # Of these levels a number or a name is an id; elsewhere it counts within a patient, or names a disease.
 _NUMBERED = ("patient", "case")
-_BARE = frozenset(
-    "patient patients subject subj subjid usubjid participant person pat mrn case study lesion group".split()
+_PERSON_BARE = frozenset(
+    "patient patients subject subjects subj subjid usubjid participant participants person pat mrn donor "
+    "donors client "
+    "proband individual volunteer".split()
+)
+# These alone may also name a flag, an arm or a cohort: their values have to look like ids.
+_OTHER_BARE = frozenset(
+    "case cases study lesion group animal dog exam encounter accession admission video slide specimen biopsy "
+    "nodule "
+    "smear wsi series session".split()
 )
 # Words that make a name one of a property and not of a person: "patient age".
-_ABOUT = frozenset(
-    "age sex gender weight height size position orientation race ethnicity birth dob date time year month "
-    "history smoker smoking status type count location site side laterality diagnosis comment comments notes "
-    "note bmi insurance country region skin phototype ethnic zip city state status hospital department "
-    "centre center device phone email followup duration death survival outcome consent per total has is "
-    "was alive mean num images".split()
+_PROPERTIES = frozenset(
+    "age sex gender weight height size position orientation race ethnicity ethnic birth dob date time year "
+    "month history smoker smoking status type kind count diagnosis comment comments notes note bmi insurance "
+    "skin phototype followup duration death survival outcome consent per total has is was alive mean images "
+    "phone email "
+    "image img file photo picture path slice frame scan page row version fold split label class".split()
+)
+_PLACES = frozenset(
+    "location site side laterality country region zip city state hospital clinic department centre center "
+    "device "
+    "institution station room".split()
+)
+_STRONG_IDS = frozenset(
+    "id ids uid uuid guid identifier code key hash pseudonym barcode mrn no nr number pid".split()
+)
+# Words of columns that may hold ids of anything; what counts within a person is none.
+_ID_LIKE = frozenset(
+    "id ids uid uuid guid identifier code key hash barcode pseudonym no nr num number nummer numero número "
+    "record chart dossier folio file accession pid eid rid sid cid mrn hn ipp nhc nhs emr ehr empi "
+    "uhid 号 番号 病历号 登録".split()
+)
+_COUNTERS = frozenset(
+    "slice frame visit lesion image page row index sequence series fold version batch tile level".split()
 )
 _GENERIC = frozenset("id uid code key identifier nr number no name".split())
+_PEOPLE = frozenset(
+    "surname initials firstname lastname forename child mouse user owner member baby mother twin".split()
+)
+
+_DATE = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}.*|(19|20)\d\d(\d{4})?")
+_DISEASE = re.compile(r"[A-TV-Z]\d\d(\.\w{1,4})?|\d{3}\.\d{1,2}")  # ICD-10 and ICD-9.
+_NUMBERED_ID = re.compile(r"([^\W\d]*)[-_ /.]?\d+|\d{4,}|(?=\w*\d)[0-9a-fA-F-]{8,}")
 
 IMAGES = (
     "image file filename path filepath imagepath imagefile imagefilename imagename imageid imageindex "
     "imageidx imgid img imgpath imgname imgfile filenames images fname picture picturepath photo photopath "
     "photograph dicompath dicomfile dicom dicomid sopinstanceuid slidefile isicid isic idcode imagecode "
-    "filenameimage imagefilepath relativepath relpath fullpath localpath url imageurl id uid"
+    "filenameimage imagefilepath relativepath relpath fullpath localpath md5hash md5 url imageurl id uid"
 ).split()
 LABELS = (
-    "label class diagnosis dx target y category classname labelname labels classes groundtruth gt classlabel"
+    "label class diagnosis dx target y category classname labelname labels classes groundtruth gt classlabel "
+    "diagnostic diagnose diagnosi diagnóstico diagnostico diagnostique klasse befund etichetta etiqueta 診断 "
+    "诊断 标签 類別"
 ).split()
 _MAYBE_LABELS = (
     "findinglabels finding findings pathology histology disease condition grade level severity diagnosisname "
@@ -103,10 +137,17 @@ def level_of(name: str) -> Level | None:
         return None  # A "patient group" is an arm of a trial.
     level: Level = max((level for level in levels if level != "group"), key=LEVELS.index, default="group")
     rest = [word for word in words if word not in _LEVEL_OF_WORD]
+    if level == "patient" and set(words) & _STRONG_IDS and not set(words) & (_PROPERTIES | {"of"}):
+        return level  # Whatever else stands there: "hospital patient ID (site)".
     numbered = (level in _NUMBERED and "of" not in words) or "accession" in words
     if not all(word in _ID_WORDS or (numbered and word in _NUMBER_WORDS) for word in rest):
         return None
-    return level if rest or whole in _BARE or level == "patient" else None
+    return level if rest or whole in _PERSON_BARE | _OTHER_BARE or level == "patient" else None
+
+
+def is_doubtful(name: str) -> bool:
+    """Whether a name alone does not say that its values are ids: "study" may be a cohort, "lesion" a flag."""
+    return plain(name) in _OTHER_BARE
 
 
 def _parted(whole: str) -> list[str]:
@@ -120,17 +161,42 @@ def _parted(whole: str) -> list[str]:
 
 
 def suspects_a_person(name: str) -> bool:
-    """Whether a column may hold persons though its name is no usual one: "pat_initials", "ID", "surname".
+    """Whether a column may hold persons though its name is no usual one: "ID", "Chart No".
 
-    >>> [suspects_a_person(name) for name in ("patient_surname", "id", "Patient Age", "site")]
+    >>> [suspects_a_person(name) for name in ("patient_surname", "hadm_id", "Patient Age", "slice_no")]
     [True, True, False, False]
     """
-    words = tokens(name)
-    if set(words) & _ABOUT:
+    words = set(tokens(name))
+    if words & _PROPERTIES:
         return False
-    people = {*_LEVEL_WORDS["patient"].split(), "surname", "initials", "firstname", "lastname", "forename"}
+    people = {*_LEVEL_WORDS["patient"].split(), *_PEOPLE}
     joined = any(word.startswith(person) for word in words for person in people if len(person) > 4)
-    return bool(set(words) & people) or joined or plain(name) in _GENERIC
+    if words & people or joined or plain(name) in _GENERIC:
+        return True
+    glued = any(len(word) > 3 and word.endswith(("pid", "mrn", "uid", "番号")) for word in words)
+    return not words & _COUNTERS and (bool(words & _ID_LIKE) or glued)
+
+
+def are_diseases(values: Iterable[str]) -> bool:
+    """Whether all values are codes of diseases (ICD-10, ICD-9)."""
+    return all(_DISEASE.fullmatch(word) for word in values)
+
+
+def look_like_ids(values: Iterable[str]) -> bool:
+    """Whether the different values of a column are numbered names or long numbers: "P0012", "7310442".
+
+    Dates, years and codes of diseases are none.
+
+    >>> look_like_ids(["S1", "S2", "S3", "S4", "S5"]), look_like_ids(["2019", "2020", "2021", "2022", "2023"])
+    (True, False)
+    """
+    found = list(values)
+    if len(found) < 5 or any(_DATE.fullmatch(word) or _DISEASE.fullmatch(word) for word in found[:20]):
+        return False
+    fits = [_NUMBERED_ID.fullmatch(word) for word in found]
+    named = {match[1] for match in fits if match is not None and match[1] is not None}
+    short = all(word.isdigit() and len(word) < 4 for word in found)
+    return all(fits) and len(named) <= 2 and not short
 
 
 def is_named(raw: Iterable[str], named: str, path: object) -> str:
@@ -155,9 +221,21 @@ def image_column(names: Sequence[str]) -> list[str]:
 
 
 def label_columns(names: Sequence[str]) -> list[str]:
-    """Returns the columns that may be the label: those of a usual name, or else of a possible one."""
-    usual = [name for name in names if plain(name) in LABELS]
-    return usual or [name for name in names if plain(name) in _MAYBE_LABELS]
+    """Returns the columns whose name is usual for the label; "y" beside an "x" is a place in the image."""
+    found = [name for name in names if plain(name) in LABELS]
+    beside_x = any(tokens(name)[-1:] == ["x"] for name in names)
+    return [name for name in found if (name.strip().casefold() == "y" and not beside_x) or plain(name) != "y"]
+
+
+def possible_label_columns(names: Sequence[str]) -> list[str]:
+    """Returns the columns whose name may be that of the label, where none has a usual one."""
+    return [name for name in names if plain(name) in _MAYBE_LABELS]
+
+
+def is_property(name: str) -> bool:
+    """Whether a column tells of a person, a place or an id, and so is no label: "sex", "anatom_site"."""
+    words = set(tokens(name))
+    return bool(words & (_PROPERTIES | _PLACES | _STRONG_IDS - _NUMBER_WORDS)) or level_of(name) is not None
 
 
 def columns_line(used: Mapping[str, Sequence[str]]) -> str:

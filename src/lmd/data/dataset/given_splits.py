@@ -9,7 +9,7 @@ import pandas as pd
 
 from lmd.data.dataset.checks import SPLITS
 from lmd.data.dataset.columns import plain, tokens
-from lmd.data.dataset.spelling import known_ids, of_each, shown
+from lmd.data.dataset.spelling import known_texts, of_each, shown
 from lmd.errors import DataError, suggest
 
 _WORDS = {
@@ -103,7 +103,7 @@ def _split_column(raw: pd.DataFrame, names: Sequence[str], path: Path) -> str | 
 
 def _words(values: pd.Series) -> list[str]:
     """The words of a column but those for "not known"."""
-    return [word for word in dict.fromkeys(known_ids(values)) if word]
+    return [word for word in dict.fromkeys(known_texts(values)) if word]
 
 
 def _translated(values: pd.Series, column: str, words: Mapping[str, str], path: Path) -> pd.Series:
@@ -114,7 +114,7 @@ def _translated(values: pd.Series, column: str, words: Mapping[str, str], path: 
             raise DataError(
                 f"--split-map {word}={split}: '{split}' is no split; they are {', '.join(SPLITS)}"
             )
-    known = known_ids(values)
+    known = known_texts(values)
     splits = of_each(lambda word: word and meant.get(_lower(word), split_name(shown(word))), known)
     other = splits[(splits != "") & ~splits.isin(SPLITS)]
     if len(other):

@@ -9,8 +9,16 @@ from typing import Literal
 
 import pandas as pd
 
-from lmd.data.dataset.columns import LEVELS, level_of, suspects_a_person
-from lmd.data.dataset.spelling import id_key, is_shortened, known_ids, of_each, twins
+from lmd.data.dataset.columns import (
+    LEVELS,
+    are_diseases,
+    is_doubtful,
+    is_property,
+    level_of,
+    look_like_ids,
+    suspects_a_person,
+)
+from lmd.data.dataset.spelling import id_key, is_no_person, is_shortened, known_texts, of_each, twins
 from lmd.errors import DataError
 from lmd.settings import Settings
 
@@ -31,6 +39,8 @@ class Grouping(Settings):
     """columns that the groups are from, the coarsest first"""
     unused: tuple[str, ...] = ()
     """columns that look like persons and divide the images otherwise"""
+    doubtful: tuple[str, ...] = ()
+    """columns whose name may mean groups, and whose values do not look like ids"""
     empty: tuple[str, ...] = ()
     """columns that should name groups and hold no known id"""
     unknown: int = 0
@@ -38,8 +48,8 @@ class Grouping(Settings):
 
     @property
     def knows_patients(self) -> bool:
-        """Whether a group is a patient, or holds all images of one."""
-        return self.level in ("patient", "case")
+        """Whether a group is a patient, or holds all images of one, for every image."""
+        return self.level in ("patient", "case") and not self.unknown
 
 
 def named_groups(
@@ -67,7 +77,9 @@ def find_groups(
         DataError: two columns contradict each other, ids are one person written differently, or nothing is
             known of the level that was asked for.
     """
-    levels = {name: level for name in names if (level := level_of(name)) is not None}
+    named = {name: level for name in names if (level := level_of(name)) is not None}
+    doubtful = tuple(name for name in named if is_doubtful(name) and not _are_ids(raw[name], named[name]))
+    levels = {name: level for name, level in named.items() if name not in doubtful}
     chosen = {name: level for name, level in levels.items() if wanted in (None, "group", level)}
     if wanted is not None and not chosen:
         raise DataError(_nothing_found(path, wanted, levels, names))
@@ -75,9 +87,16 @@ def find_groups(
     ordered = _ordered(known, chosen, path)
     if not ordered:
         _refuse_empty(path, wanted, list(chosen))
-        return ids, Grouping(level="image", empty=tuple(chosen))
+        return ids, Grouping(level="image", empty=tuple(chosen), doubtful=doubtful)
     groups = _laid_over([known[name] for name in ordered])
-    return _finished(groups, ids, Grouping(level=chosen[ordered[0]], columns=tuple(ordered)))
+    found = Grouping(level=chosen[ordered[0]], columns=tuple(ordered), doubtful=doubtful)
+    return _finished(groups, ids, found)
+
+
+def _are_ids(values: pd.Series, level: str) -> bool:
+    """Whether the values of a column with a doubtful name are ids: many, or numbered."""
+    words = set(known_texts(values, is_no_person)) - {""}
+    return len(words) >= (3 if level == "group" else _FEW) or look_like_ids(words)
 
 
 def _nothing_found(path: Path, wanted: str, levels: Mapping[str, str], names: Sequence[str]) -> str:
@@ -98,7 +117,7 @@ def _refuse_empty(path: Path, wanted: str | None, names: list[str]) -> None:
 
 def _sound(values: pd.Series, name: str, path: Path, similar: SimilarIds) -> pd.Series:
     """The ids of a column, "" where none is known."""
-    ids = known_ids(values)
+    ids = known_texts(values, is_no_person)
     cut = ids[of_each(is_shortened, ids).astype(bool)]
     if len(cut):
         raise DataError(
@@ -122,32 +141,32 @@ def _sound(values: pd.Series, name: str, path: Path, similar: SimilarIds) -> pd.
 
 
 def _ordered(known: Mapping[str, pd.Series], levels: Mapping[str, str], path: Path) -> list[str]:
-    """The columns from the coarsest level to the finest, one of each level."""
+    """The columns from the coarsest level to the finest, one of each level.
+
+    What crosses a column between, and lies within the coarsest, is left out: the coarsest holds it together.
+    """
     ordered: list[str] = []
     for name in sorted(known, key=lambda name: LEVELS.index(levels[name])):
         if not (known[name] != "").any():
             continue
-        other = next((other for other in ordered if not _fits(known, levels, other, name)), None)
-        if other is not None:
+        crossed = [other for other in ordered if not _fits(known, levels, other, name)]
+        if ordered[:1] == crossed[:1] and crossed:
             raise DataError(
-                f"{path} has the columns '{other}' and '{name}', and neither groups the images within the "
-                "other; name the one to keep together with --group-column, and leave out the other with "
-                "--ignore-column"
+                f"{path} has the columns '{crossed[0]}' and '{name}', and they do not group the images alike "
+                "or one within the other; name the one to keep together with --group-column, and leave out "
+                "the other with --ignore-column"
             )
-        if not any(levels[other] == levels[name] for other in ordered):
+        if not crossed and not any(levels[other] == levels[name] for other in ordered):
             ordered.append(name)
     return ordered
 
 
 def _fits(known: Mapping[str, pd.Series], levels: Mapping[str, str], coarse: str, fine: str) -> bool:
-    """Whether `fine` divides what `coarse` holds together; of one level both must divide alike.
-
-    A "group" has no level of its own: it may be the coarser or the finer.
-    """
+    """Whether one of two columns divides what the other holds together; of one level both divide alike."""
     one, other = known[coarse], known[fine]
     if levels[coarse] == levels[fine]:
         return is_within(one, other) and is_within(other, one)
-    return is_within(other, one) or (levels[fine] == "group" and is_within(one, other))
+    return is_within(other, one) or is_within(one, other)
 
 
 def is_within(fine: pd.Series, coarse: pd.Series) -> bool:
@@ -178,14 +197,18 @@ def unused_people(
     table: pd.DataFrame, groups: pd.Series, labels: pd.Series, names: Sequence[str]
 ) -> tuple[str, ...]:
     """Returns the columns that look like persons, studies or lesions and have images in several groups."""
-    return tuple(name for name in names if _is_torn(name, known_ids(table[name]), groups, labels))
+    return tuple(
+        name for name in names if _is_torn(name, known_texts(table[name], is_no_person), groups, labels)
+    )
 
 
 def _is_torn(name: str, ids: pd.Series, groups: pd.Series, labels: pd.Series) -> bool:
-    """Whether a column's name means ids, and one of them has images in several groups."""
-    is_id = level_of(name) not in (None, "group")
+    """Whether a column's name or values mean ids, and one of them has images in several groups."""
+    words = set(ids) - {""}
+    is_id = level_of(name) is not None and not is_doubtful(name)
     # A name or code that the label decides is another word for the class.
-    suspected = suspects_a_person(name) and ids[ids != ""].nunique() >= _FEW and not is_within(labels, ids)
+    many = len(words) >= _FEW and not is_within(labels, ids) and not are_diseases(words)
+    suspected = many and (suspects_a_person(name) or (look_like_ids(words) and not is_property(name)))
     return (is_id or suspected) and not is_within(ids, groups)
 
 
@@ -205,6 +228,11 @@ def _told(grouping: Grouping, groups: pd.Series) -> Iterator[str]:
                 f"more than half of the images are of one {grouping.level}: where {columns} is no id, leave "
                 "it out with --ignore-column"
             )
+    for name in grouping.doubtful:
+        yield (
+            f"column '{name}' has few values that do not look like ids, and was not used; where its images "
+            f"belong together, name it with --group-column '{name}'"
+        )
     for name in grouping.empty:
         yield f"column '{name}' holds no known id and was not used"
     if grouping.unknown:

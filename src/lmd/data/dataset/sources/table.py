@@ -58,6 +58,8 @@ class Options(FoldOptions):
     """column that holds the class"""
     label_columns: Texts = ()
     """columns that mark one class each with 1, with commas between them"""
+    unmarked: str = ""
+    """class of rows that none of the columns of classes marks"""
     split_column: str | None = None
     """column that holds the split"""
     split_map: dict[str, str] = Field(default_factory=dict)
@@ -127,7 +129,7 @@ def _named(raw: pd.DataFrame, options: Options) -> tuple[pd.DataFrame, Grouping,
     free = [name for name in left if name not in chosen]
     splits = given_splits(raw, free, options.split_column, options.split_map, path)
     free = [name for name in free if splits is None or name not in splits[1]]
-    labels, marked = labels_of(raw, free, options.label_column, options.label_columns, path)
+    labels, marked = labels_of(raw, free, options.label_column, options.label_columns, options.unmarked, path)
     free = [name for name in free if name not in marked]
     table = pd.DataFrame({"id": raw[image], "file": raw[image], "label": labels})
     table["group"], found = _groups(raw, raw[image], labels, free, options)
@@ -149,6 +151,9 @@ def _left(raw: pd.DataFrame, options: Options) -> list[str]:
     named = [options.image_column, options.label_column, options.split_column, options.group_column]
     for name in filter(None, (*named, *options.label_columns, *options.ignore_column)):
         is_named(map(str, raw.columns), name, options.table)
+    both = next((name for name in options.ignore_column if name in (*named, *options.label_columns)), None)
+    if both is not None:
+        raise DataError(f"column '{both}' is named to be used and to be ignored; choose one")
     return [str(name) for name in raw.columns if name not in options.ignore_column]
 
 
