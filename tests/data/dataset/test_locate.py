@@ -116,7 +116,7 @@ def test_the_row_and_the_candidates_are_named(tmp_path: Path, caplog: pytest.Log
     messy = Messy(tmp_path, caplog)
     for folder in ("one", "two"):
         picture(messy.root / folder / "scan.png")
-    with pytest.raises(DataError, match=r"'scan' could be one/scan.png, two/scan.png in row 5"):
+    with pytest.raises(DataError, match=r"'scan' could be one/scan.png, two/scan.png.*--exclude.* in row 5"):
         messy.table(cases(image=[*cases()["image"][:3], "scan", *cases()["image"][4:]]))
 
 
@@ -144,3 +144,69 @@ def test_names_without_their_folders_are_found(tmp_path: Path, caplog: pytest.Lo
     assert len(dataset.table) == 24
     assert dataset.table["file"][3] == "HAM10000_images_part_2/ISIC_0000003.jpg"
     assert dataset.table["group"].nunique() == 12
+
+
+def test_a_missing_image_is_not_another_patients(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """P0/scan.png lacks; P5/scan.png is the image of another row and no stand-in."""
+    messy = Messy(tmp_path, caplog, 0)
+    names = [f"P{row}/ct/scan.png" for row in range(24)]
+    for row, name in enumerate(names[1:], start=1):
+        picture(messy.root / name, row)
+    with pytest.raises(DataError, match="not below .*: 'P0/ct/scan.png' in row 2"):
+        messy.table(cases(image=names))
+    kept = messy.table(cases(image=names), skip_bad=True).table
+    assert kept["file"].tolist() == kept["id"].tolist() == names[1:]
+
+
+def test_a_file_that_another_row_names_is_its_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    messy = Messy(tmp_path, caplog)
+    names = ["other/x01.png", *cases()["image"][1:]]
+    with pytest.raises(DataError, match="not below .*: 'other/x01.png' in row 2|lists image 'x01.png' again"):
+        messy.table(cases(image=names))
+
+
+def test_a_mask_is_not_the_image_of_its_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    messy = Messy(tmp_path, caplog)
+    (messy.root / "masks").mkdir()
+    (messy.root / "x03.png").rename(messy.root / "masks" / "x03.png")
+    with pytest.raises(DataError, match="not below .*: 'x03.png' in row 5"):
+        messy.table(cases())
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("1.10", "1.1.png"), ("1e3", "1000.png"), ("2020-01", "2020_1.png"), ("left1", "left_01.png")],
+)
+def test_other_numbers_are_other_images(tmp_path: Path, name: str, file: str) -> None:
+    picture(tmp_path / file)
+    assert ImageIndex(tmp_path).place(name).file == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["'x00.png'", '="x00.png"', "https://host/a/x00.png?token=1", "https://host/x%200.png"]
+)
+def test_what_surrounds_a_name_elsewhere_is_left_out(tmp_path: Path, name: str) -> None:
+    picture(tmp_path / "x00.png")
+    picture(tmp_path / "x 0.png", 1)
+    assert ImageIndex(tmp_path).place(name).file == ("x 0.png" if "%20" in name else "x00.png")
+
+
+def test_two_columns_that_name_different_images_are_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    messy = Messy(tmp_path, caplog)
+    names = cases()["image"]
+    with pytest.raises(DataError, match=r"'image' and 'filename', and they name different images in row 2"):
+        messy.table(cases(filename=names[::-1]))
+    assert messy.table(cases(filename=names[::-1]), image_column="filename").table["file"][0] == "x23.png"
+
+
+def test_the_column_whose_images_are_there_is_taken(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    messy = Messy(tmp_path, caplog)
+    columns = {
+        "image": [f"scan of patient {row}" for row in range(24)],
+        "path": cases()["image"],
+        "label": cases()["label"],
+    }
+    assert messy.table(columns).table["file"][3] == "x03.png"
+    assert "image 'path'" in messy.told()

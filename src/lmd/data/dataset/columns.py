@@ -211,13 +211,10 @@ def is_named(raw: Iterable[str], named: str, path: object) -> str:
     return named
 
 
-def image_column(names: Sequence[str]) -> list[str]:
-    """Returns the columns that may name the image; the first kind in the order of `IMAGES` wins."""
-    for guess in IMAGES:
-        found = [name for name in names if plain(name) == guess]
-        if found:
-            return found
-    return []
+def image_columns(names: Sequence[str]) -> list[list[str]]:
+    """Returns the columns that may name the image, those of one kind of name together, in the order of `IMAGES`."""
+    kinds = [[name for name in names if plain(name) == guess] for guess in IMAGES]
+    return [kind for kind in kinds if kind]
 
 
 def label_columns(names: Sequence[str]) -> list[str]:

@@ -6,18 +6,21 @@ import logging
 import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import unquote
 
-from lmd.data.dataset.spelling import id_key
 from lmd.data.decode.files import EXTENSIONS, Listing, printable, walk
 from lmd.errors import DataError
 
 _log = logging.getLogger(__name__)
 
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9+.]*:|\?")  # "C:" of Windows, "https:" of an address.
+_ZEROS = re.compile(r"^(\D*(?:\d+\D+)*?)0+(\d+)$")
+_MASKS = frozenset("mask masks segmentation segmentations annotation annotations groundtruth gt".split())
 _POINT_ZERO = re.compile(r"\.0+$")
 NOT_BELOW = "names an image that is not below"
 _SHOWN = 3  # Candidates that a message names.
@@ -62,7 +65,7 @@ class ImageIndex:
 
     @cached_property
     def _by_number(self) -> dict[str, list[str]]:
-        return self._indexed(lambda file: id_key(stem(file)))
+        return self._indexed(lambda file: _without_zeros(stem(file)))
 
     def _indexed(self, key: Callable[[str], str]) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
@@ -74,35 +77,46 @@ class ImageIndex:
         """Returns the files of a name, whatever their folder, ending and case."""
         return self._by_stem.get(stem(name), [])
 
+    def places(self, names: Sequence[str]) -> list[Place]:
+        """Returns where the images of a table lie.
+
+        A file that one row names as it is written belongs to that row. Where the table has several images of
+        one name, their folders have to agree with those below the root: "P1/scan" is not "P2/scan".
+        """
+        plain = [_bare(name) for name in names]
+        written = {form for name in names for form in self._written(name)}
+        several = Counter(_folded(_last(name)) for name in set(plain))
+        repeated = frozenset(name for name, count in several.items() if count > 1)
+        return [self._place(name, written, repeated) for name in names]
+
     def place(self, name: str) -> Place:
         """Returns the one file that a name means: as it is written, or else if exactly one fits.
 
         Tried in this order: the path below the root; the name with its folders, as far as they agree; the
         name without its ending; the name with lost zeros, or with the ".0" that a spreadsheet adds.
         """
-        parts = [part for part in name.strip().replace("\\", "/").split("/") if part not in ("", ".")]
+        return self._place(name, set(), frozenset())
+
+    def _place(self, name: str, written: set[str], repeated: frozenset[str]) -> Place:
+        parts = self._parts(name)
+        if parts is None:
+            return Place(reason=f"names an image outside of {self.root}: '{printable(name)}'", leaves=True)
+        exact = next(iter(self._written(name)), None)
+        return Place(exact) if exact is not None else self._looked_up(name, written, repeated)
+
+    def _written(self, name: str) -> list[str]:
+        """The file that a name means as it is written, if it is below the root."""
+        parts = self._parts(name) or []
+        forms = (name, name.strip(), "/".join(parts), _bare("/".join(parts)))
+        return [form for form in dict.fromkeys(forms) if form in self._exact][:1]
+
+    def _parts(self, name: str) -> list[str] | None:
+        """The parts of a name below the root; None of a name that leads out of it."""
+        text = name.strip()
+        parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".")]
         if ".." in parts:
-            return self._left(name)
-        if name.lstrip().startswith("/"):
-            parts = self._from_root(name.strip(), parts)
-            if not parts:
-                return self._left(name)
-        plain = "/".join(part for part in parts if not _PREFIX.fullmatch(part))
-        for form in (name, name.strip(), "/".join(parts), plain):
-            if form in self._exact:
-                return Place(form)
-        return self._looked_up(name, plain)
-
-    def tell_unlisted(self, files: Iterable[str]) -> None:
-        """Says how many image files the table does not name, and what else is not used."""
-        unlisted = len(self._exact) - len(self._exact.keys() & set(files))
-        if unlisted:
-            _log.warning("%d image files below %s are not in the table", unlisted, self.root)
-        for line in self.listing.lines(self.exclude):
-            _log.warning("%s", line)
-
-    def _left(self, name: str) -> Place:
-        return Place(reason=f"names an image outside of {self.root}: '{printable(name)}'", leaves=True)
+            return None
+        return self._from_root(text, parts) or None if text.startswith("/") else parts
 
     def _from_root(self, name: str, parts: list[str]) -> list[str]:
         """The parts of an absolute path from the root on, which links may lead to.
@@ -120,9 +134,14 @@ class ImageIndex:
             return [*below.relative_to(self.root).parts, parts[-1]]
         return [] if os.path.lexists(name) else parts
 
-    def _looked_up(self, name: str, plain: str) -> Place:
+    def _looked_up(self, name: str, written: set[str], repeated: frozenset[str]) -> Place:
+        plain = _bare(name)
         for found in self._candidates(plain):
-            nearest = _nearest(plain, found) if len(found) > 1 else found
+            free = [file for file in found if not _is_mask(file, plain)]
+            if _folded(_last(plain)) in repeated:
+                free = [file for file in free if _folders_agree(plain, file)]
+            free = [file for file in free if file not in written or _folders_agree(plain, file)]
+            nearest = _nearest(plain, free) if len(free) > 1 else free
             if len(nearest) == 1:
                 return Place(nearest[0])
             if nearest:
@@ -130,11 +149,19 @@ class ImageIndex:
         return Place(reason=f"{NOT_BELOW} {self.root}: '{printable(name)}'")
 
     def _candidates(self, plain: str) -> Iterator[list[str]]:
-        """The files that fit a name, by each way of looking."""
+        """The files that fit a name, by each way of looking; a mask is not the image of its name."""
         bare = stem(plain)
         yield self._by_name.get(_folded(_last(plain)), [])
         yield self._by_stem.get(bare, [])
-        yield self._by_number.get(id_key(_POINT_ZERO.sub("", bare)), [])
+        yield self._by_number.get(_without_zeros(_POINT_ZERO.sub("", bare)), [])
+
+    def tell_unlisted(self, files: Iterable[str]) -> None:
+        """Says how many image files the table does not name, and what else is not used."""
+        unlisted = len(self._exact) - len(self._exact.keys() & set(files))
+        if unlisted:
+            _log.warning("%d image files below %s are not in the table", unlisted, self.root)
+        for line in self.listing.lines(self.exclude):
+            _log.warning("%s", line)
 
 
 def _last(file: str) -> str:
@@ -150,6 +177,32 @@ def stem(file: str) -> str:
     name = _folded(_last(file))
     before, _, ending = name.rpartition(".")
     return before if before and f".{ending}" in EXTENSIONS else name
+
+
+def _bare(name: str) -> str:
+    """A name without what surrounds it elsewhere: drive, address, quotes, a query."""
+    text = name.strip().removeprefix("=").strip("\"'").replace("\\", "/")
+    if "://" in text:
+        text = unquote(text.partition("?")[0])
+    parts = [part for part in text.split("/") if part not in ("", ".") and not _PREFIX.fullmatch(part)]
+    return "/".join(parts)
+
+
+def _without_zeros(name: str) -> str:
+    """A name without the zeros that a spreadsheet loses: those before its last number."""
+    return _ZEROS.sub(r"\1\2", name)
+
+
+def _is_mask(file: str, name: str) -> bool:
+    """Whether a file lies in a folder of masks that the name does not name."""
+    folders = set(_folded(file).split("/")[:-1]) - set(_folded(name).split("/")[:-1])
+    return bool(folders & _MASKS)
+
+
+def _folders_agree(name: str, file: str) -> bool:
+    """Whether the folders of one are the last folders of the other."""
+    one, other = _folded(name).split("/")[-2::-1], _folded(file).split("/")[-2::-1]
+    return _agreement(one, other) == min(len(one), len(other))
 
 
 def _folded(name: str) -> str:
@@ -172,7 +225,10 @@ def _agreement(one: Sequence[str], other: Sequence[str]) -> int:
 def _several(name: str, files: Sequence[str]) -> str:
     names = ", ".join(printable(file) for file in files[:_SHOWN])
     more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
-    return f"names an image that could be {len(files)} files: '{printable(name)}' could be {names}{more}"
+    return (
+        f"names an image that could be {len(files)} files: '{printable(name)}' could be {names}{more}; leave "
+        "folders out with --exclude"
+    )
 
 
 def refuse_doubles(files: Iterable[str], root: Path) -> None:

@@ -84,8 +84,8 @@ def _placed(
     """The table with the file of each image, and the rows whose image is not found."""
     files: list[str] = []
     lost: dict[int, str] = {}
-    for row, name in _rows(table["file"]):
-        place = index.place(name)
+    places = index.places(table["file"].tolist())
+    for (row, name), place in zip(_rows(table["file"]), places, strict=True):
         if place.leaves and row not in bad:
             raise DataError(f"{path} {place.reason} in row {row}")
         files.append(place.file or name)

@@ -11,10 +11,11 @@ import pandas as pd
 from pydantic import Field, field_validator
 
 from lmd.data.dataset import grouping
-from lmd.data.dataset.columns import columns_line, image_column, is_named
+from lmd.data.dataset.columns import columns_line, is_named
 from lmd.data.dataset.finish import finish_raw
 from lmd.data.dataset.given_splits import given_splits
 from lmd.data.dataset.grouping import Grouping, SimilarIds
+from lmd.data.dataset.image_column import choose_image_column
 from lmd.data.dataset.labels import labels_of, refuse_similar, tell_missing_words
 from lmd.data.dataset.locate import ImageIndex
 from lmd.data.dataset.manifest import Dataset
@@ -91,9 +92,9 @@ def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
     raw = read_table(
         options.table, encoding=options.encoding, delimiter=options.delimiter, sheet=options.sheet
     )
-    table, found, columns = _named(raw, options)
-    refuse_similar(table["label"][~table["label"].isin(["", *options.drop_label])], options.table)
     index = ImageIndex(root, options.exclude)
+    table, found, columns = _named(raw, options, index)
+    refuse_similar(table["label"][~table["label"].isin(["", *options.drop_label])], options.table)
     table, unsound = without_unsound_rows(table, index, options)
     index.tell_unlisted(table["file"])
     tell_missing_words(table["label"])
@@ -119,14 +120,14 @@ def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
     )
 
 
-def _named(raw: pd.DataFrame, options: Options) -> tuple[pd.DataFrame, Grouping, Tree]:
+def _named(raw: pd.DataFrame, options: Options, index: ImageIndex) -> tuple[pd.DataFrame, Grouping, Tree]:
     """The table under our names of columns, whom its images belong to, and the columns that were used."""
     path = options.table
     left = _left(raw, options)
-    image = _image_column(left, options)
-    left = [name for name in left if name != image]
     chosen = [name for name in (options.label_column, options.split_column, options.group_column) if name]
-    free = [name for name in left if name not in chosen]
+    free = [name for name in left if name not in (*chosen, *options.label_columns)]
+    image = options.image_column or choose_image_column(raw, free, index, path)
+    free = [name for name in left if name not in (*chosen, image)]
     splits = given_splits(raw, free, options.split_column, options.split_map, path)
     free = [name for name in free if splits is None or name not in splits[1]]
     labels, marked = labels_of(raw, free, options.label_column, options.label_columns, options.unmarked, path)
@@ -155,23 +156,6 @@ def _left(raw: pd.DataFrame, options: Options) -> list[str]:
     if both is not None:
         raise DataError(f"column '{both}' is named to be used and to be ignored; choose one")
     return [str(name) for name in raw.columns if name not in options.ignore_column]
-
-
-def _image_column(names: Sequence[str], options: Options) -> str:
-    if options.image_column is not None:
-        return options.image_column
-    taken = {options.label_column, options.split_column, options.group_column, *options.label_columns}
-    found = image_column([name for name in names if name not in taken])
-    if len(found) > 1:
-        raise DataError(
-            f"{options.table} has the columns '{found[0]}' and '{found[1]}'; name one with --image-column"
-        )
-    if not found:
-        columns = ", ".join(names)
-        raise DataError(
-            f"{options.table} has no image column (columns: {columns}); name it with --image-column"
-        )
-    return found[0]
 
 
 def _groups(
