@@ -52,7 +52,7 @@ def test_other_words_in_a_split_column_are_refused_and_may_be_translated(
     messy: Messy, words: tuple[str, str, str]
 ) -> None:
     other = next(word for word in words if word not in ("train", "val"))
-    with pytest.raises(DataError, match=f"unknown split '{other}' in row .*--split-map '{other}=test'"):
+    with pytest.raises(DataError, match=f"unknown split '{other}' in row .*--split-map, as in '{other}="):
         messy.table(cases(split=thirds(*words)))
     if len(set(words)) == 3:
         meant = dict(zip(words, ("train", "val", "test"), strict=True))
@@ -66,8 +66,22 @@ def test_a_map_to_no_split_is_refused(messy: Messy) -> None:
         messy.table(cases(), split_map={"0": "train"})
 
 
-@pytest.mark.parametrize(("yes", "no"), [("1", "0"), ("True", "False"), ("yes", "no"), ("1.0", "0.0")])
-@pytest.mark.parametrize("name", ["is_test", "IsTest", "test", "is_testing", "in_test_set"])
+@pytest.mark.parametrize(
+    ("yes", "no"),
+    [
+        ("1", "0"),
+        ("True", "False"),
+        ("yes", "no"),
+        ("1.0", "0.0"),
+        ("1", ""),
+        ("x", ""),
+        ("ja", "nein"),
+        ("1", "NA"),
+    ],
+)
+@pytest.mark.parametrize(
+    "name", ["is_test", "IsTest", "test_flag", "is_testing", "in_test_set", "used_for_testing"]
+)
 def test_a_name_decides_what_numbers_mean(messy: Messy, name: str, yes: str, no: str) -> None:
     assert sizes(messy.table(cases(**{name: [no] * 18 + [yes] * 6}))) == [18, 0, 6]
 
@@ -120,3 +134,41 @@ def test_a_row_without_a_split_is_refused(messy: Messy, word: str) -> None:
     with pytest.raises(DataError, match="has no split in row 25"):
         messy.table(cases(split=splits))
     assert len(messy.table(cases(split=splits), skip_bad=True).table) == 23
+
+
+@pytest.mark.parametrize("name", ["test", "valid", "val", "train", "is_holdout", "holdout"])
+def test_a_name_that_does_not_decide_is_asked_about(messy: Messy, name: str) -> None:
+    """A "test" may be a finding, and "valid" a mark of quality."""
+    with pytest.raises(DataError, match=f"the column '{name}' .*is it a split.*--ignore-column"):
+        messy.table(cases(**{name: ["0"] * 18 + ["1"] * 6}))
+    meant = {"0": "train", "1": "test"}
+    assert sizes(
+        messy.table(cases(**{name: ["0"] * 18 + ["1"] * 6}), split_column=name, split_map=meant)
+    ) == [18, 0, 6]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "original_split",
+        "kaggle_split",
+        "split_1",
+        "tvt",
+        "Dataset Type",
+        "image_set",
+        "role",
+        "data",
+        "Aufteilung",
+        "is_test",
+    ],
+)
+def test_a_column_of_split_words_is_the_split_whatever_its_name(messy: Messy, name: str) -> None:
+    assert sizes(messy.table(cases(**{name: thirds("train", "val", "test")}))) == [12, 6, 6]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("test", ["positive", "negative"] * 12), ("valid", ["0.3", "0.7"] * 12), ("kind", ["test"] * 24)],
+)
+def test_a_finding_is_no_split(messy: Messy, name: str, values: list[str]) -> None:
+    assert "splits" not in messy.table(cases(**{name: values})).info.recipe

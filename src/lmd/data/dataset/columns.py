@@ -212,7 +212,7 @@ def is_named(raw: Iterable[str], named: str, path: object) -> str:
 
 
 def image_columns(names: Sequence[str]) -> list[list[str]]:
-    """Returns the columns that may name the image, those of one kind of name together, in the order of `IMAGES`."""
+    """Returns the columns that may name the image, those of one kind together, in the order of `IMAGES`."""
     kinds = [[name for name in names if plain(name) == guess] for guess in IMAGES]
     return [kind for kind in kinds if kind]
 

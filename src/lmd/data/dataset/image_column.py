@@ -38,7 +38,7 @@ def choose_image_column(raw: pd.DataFrame, names: Sequence[str], index: ImageInd
         row = next((row for row, mine, other in pairs if mine and other and mine != other), None)
         if row is not None:
             raise DataError(
-                f"{path} has the columns '{chosen}' and '{name}', and they name different images in row {row}; "
-                "name one with --image-column"
+                f"{path} has the columns '{chosen}' and '{name}', and they name different images in row "
+                f"{row}; name one with --image-column"
             )
     return chosen

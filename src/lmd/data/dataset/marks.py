@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from lmd.data.dataset.columns import is_doubtful, is_property
-from lmd.data.dataset.spelling import is_missing, known_texts, of_each, shown
+from lmd.data.dataset.spelling import is_missing, known_texts, lowered, of_each
 from lmd.errors import DataError
 
 _ONE, _NONE = frozenset(("1", "1.0", "true", "yes", "x")), frozenset(("0", "0.0", "false", "no", ""))
@@ -76,17 +76,17 @@ def _may_be_a_class(name: str) -> bool:
 
 
 def _is_marks(values: pd.Series) -> bool:
-    words = set(of_each(_lower, values))
+    words = set(of_each(lowered, values))
     return words <= _ONE | _NONE and bool(words & _ONE or "0" in words or "0.0" in words)
 
 
 def _marked(raw: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    return pd.DataFrame({name: of_each(_lower, raw[name]).isin(_ONE) for name in columns})
+    return pd.DataFrame({name: of_each(lowered, raw[name]).isin(_ONE) for name in columns})
 
 
 def _is_nearly_marks(values: pd.Series) -> bool:
     """Whether a column holds marks, and something for "uncertain" beside them."""
-    words = set(of_each(_lower, values))
+    words = set(of_each(lowered, values))
     rest = {word for word in words - _ONE - _NONE - _UNCERTAIN if not is_missing(word)}
     return bool(words & _ONE) and not rest
 
@@ -100,7 +100,3 @@ def _may_be_words(values: pd.Series) -> bool:
 
 def _is_number(word: str) -> bool:
     return word.lstrip("+-").replace(",", ".").replace(".", "", 1).isdigit()
-
-
-def _lower(word: str) -> str:
-    return shown(word).casefold()

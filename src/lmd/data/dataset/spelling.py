@@ -51,6 +51,11 @@ def shown(text: str) -> str:
     return " ".join("".join(kept).split())
 
 
+def lowered(text: str) -> str:
+    """Returns a text as a reader sees it, in small letters."""
+    return shown(text).casefold()
+
+
 def _is_invisible(letter: str) -> bool:
     """Whether a character prints nothing: of format, of control, or a joiner or filler."""
     kind = unicodedata.category(letter)
