@@ -25,7 +25,8 @@ def said(tmp_path: Path, caplog: pytest.LogCaptureFixture, rows: Rows, **options
     table.to_csv(tmp_path / "cases.csv", index=False)
     caplog.clear()
     lmd.prepare("table", tmp_path / "d", root=tmp_path / "images", table=tmp_path / "cases.csv", **options)
-    return caplog.messages
+    rooms = ("lmd.data.dataset.gaps", "lmd.data.dataset.folds", "lmd.data.dataset.finish")
+    return [record.getMessage() for record in caplog.records if record.name in rooms]
 
 
 def given(**splits: str) -> Rows:

@@ -154,8 +154,8 @@ def _truth_split(values: pd.Series, name: str, path: Path) -> str:
         return meant
     raise DataError(
         f"{path} has the column '{name}' with values such as '{shown(next(iter(values)))}': is it a split? "
-        f"say so with --split-column '{name}' --split-map '1=test,0=train', or leave it out with --ignore-column "
-        f"'{name}'"
+        f"say so with --split-column '{name}' --split-map '1=test,0=train', or leave it out with "
+        f"--ignore-column '{name}'"
     )
 
 
