@@ -428,7 +428,7 @@ def test_a_set_for_testing_alone_is_prepared_inspected_and_not_trained_on(
     code, out, _ = lmd("inspect", data, "--strict")
     assert code == 0
     assert "no training images: a set for testing alone" in out
-    assert "nothing is wrong" in out
+    assert "nothing else was found" in out
     assert "no training images" in (data / "inspect.html").read_text()
     refused(
         lmd("train", data, "--out", tmp_path / "run"),

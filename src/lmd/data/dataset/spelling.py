@@ -24,7 +24,7 @@ _MISSING = frozenset(
     "não_informado sconosciuto non_noto onbekend okänd ukendt 未知 不明 不詳 不详 "
     "なし 無し 무명 неизвестно".split()
 )
-_NO_PERSON = re.compile(r"-\d+|false|x+|unknown[ _-]?\d+|unk[ _-]?\d+|missing[ _-]?\d+")
+_NO_PERSON = re.compile(r"-\d+|false|xx+|unknown[ _-]?\d+|unk[ _-]?\d+|missing[ _-]?\d+")
 _GAPS = re.compile(r"[\s_\-‐‑‒–—−]+")
 _WHOLE = re.compile(r"[+-]?(\d+)(?:[.,]0*)?")
 _NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d*)?(?:e[+-]?\d{1,2})?")
