@@ -265,3 +265,12 @@ def test_words_for_not_known() -> None:
         )
     )
     assert not any(map(is_missing, ["0", "nevus", "no", "naevus", "normal", "none of these", "other"]))
+
+
+def test_numbers_for_not_known_are_told(messy: Messy) -> None:
+    messy.table(cases(label=["0", "1", "-1", "999"] * 6))
+    assert "'-1' 6, '999' 6" in messy.told()
+
+
+def test_a_list_of_one_label_is_the_label(messy: Messy) -> None:
+    assert messy.table(cases(label=["['D']", '["N"]'] * 12)).classes == ["D", "N"]

@@ -213,3 +213,30 @@ def test_the_column_whose_images_are_there_is_taken(tmp_path: Path, caplog: pyte
     }
     assert messy.table(columns).table["file"][3] == "x03.png"
     assert "image 'path'" in messy.told()
+
+
+def test_a_column_of_another_name_is_found_by_its_files(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    messy = Messy(tmp_path, caplog)
+    columns = {
+        "DDI_file": cases()["image"],
+        "DDI_ID": [str(row) for row in range(24)],
+        "label": cases()["label"],
+    }
+    assert messy.table(columns).table["file"][5] == "x05.png"
+    assert "image 'DDI_file'" in messy.told()
+    other = {"left_eye": cases()["image"], "right_eye": cases()["image"][::-1], "label": cases()["label"]}
+    with pytest.raises(DataError, match=r"no image column \(columns: left_eye, right_eye, label\)"):
+        Messy(tmp_path / "more", caplog).table(other)
+
+
+def test_a_folder_that_other_rows_name_is_not_overlooked(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """ "train/x00.png" lacks; "test/x00.png" is another image, although no row names it."""
+    messy = Messy(tmp_path, caplog, 0)
+    for row in range(24):
+        picture(messy.root / ("test" if row == 0 else "train") / f"x{row:02d}.png", row)
+    with pytest.raises(DataError, match=r"not below .*: 'train/x00.png' in row 2"):
+        messy.table(cases(image=[f"train/x{row:02d}.png" for row in range(24)]))

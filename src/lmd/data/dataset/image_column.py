@@ -22,8 +22,7 @@ def choose_image_column(raw: pd.DataFrame, names: Sequence[str], index: ImageInd
     """
     kinds = image_columns(names)
     if not kinds:
-        columns = ", ".join(map(str, raw.columns))
-        raise DataError(f"{path} has no image column (columns: {columns}); name it with --image-column")
+        return _by_files(raw, names, index, path)
     double = next((kind for kind in kinds if len(kind) > 1), None)
     if double is not None:
         raise DataError(
@@ -42,3 +41,16 @@ def choose_image_column(raw: pd.DataFrame, names: Sequence[str], index: ImageInd
                 f"{row}; name one with --image-column"
             )
     return chosen
+
+
+def _by_files(raw: pd.DataFrame, names: Sequence[str], index: ImageIndex, path: Path) -> str:
+    """The one column of another name whose values are all images below the root, each another one."""
+    fitting: list[str] = []
+    for name in names:
+        files = [place.file for place in index.places(raw[name].tolist())]
+        if all(files) and len(set(files)) == len(files):
+            fitting.append(name)
+    if len(fitting) == 1:
+        return fitting[0]
+    columns = ", ".join(map(str, raw.columns))
+    raise DataError(f"{path} has no image column (columns: {columns}); name it with --image-column")

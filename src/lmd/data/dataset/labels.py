@@ -18,6 +18,8 @@ from lmd.text import shortened
 
 _log = logging.getLogger(__name__)
 
+_LIST_OF_ONE = re.compile(r"""\[\s*["']?([^"',|;\[\]]+?)["']?\s*\]""")
+_NO_CLASS = frozenset("-1 -9 -99 -999 99 999 9999".split())  # What tables write as a number for "not known".
 _SEVERAL = re.compile(r"\s*[|;,&+]\s*")
 _MANY_NUMBERS = 10  # Different numbers from which labels may be measurements.
 
@@ -42,10 +44,16 @@ def labels_of(
         columns = mark_columns(raw, names)
         refuse_doubtful_marks(raw, names, columns, path)
         return labels_of_marks(raw, columns, unmarked, path), columns
-    labels = of_each(lambda word: word.strip() if shown(word) else "", raw[column])
+    labels = of_each(_alone, raw[column])
     _refuse_measured(labels, column, path)
     _refuse_several(labels, path)
     return labels, [column]
+
+
+def _alone(word: str) -> str:
+    """A label without spaces around it, or out of the list that holds it alone: "['MEL']"."""
+    listed = _LIST_OF_ONE.fullmatch(word.strip())
+    return listed[1] if listed else word.strip() if shown(word) else ""
 
 
 def _label_column(raw: pd.DataFrame, names: Sequence[str], path: Path) -> str | None:
@@ -118,7 +126,7 @@ def refuse_similar(labels: pd.Series, path: Path) -> None:
 
 def tell_missing_words(labels: pd.Series) -> None:
     """Tells of classes whose name may mean that the class is not known."""
-    counts = Counter(label for label in labels if is_missing(label))
+    counts = Counter(label for label in labels if is_missing(label) or label in _NO_CLASS)
     if counts:
         words = ", ".join(f"'{word}' {number}" for word, number in counts.most_common())
         _log.warning(

@@ -80,14 +80,16 @@ class ImageIndex:
     def places(self, names: Sequence[str]) -> list[Place]:
         """Returns where the images of a table lie.
 
-        A file that one row names as it is written belongs to that row. Where the table has several images of
-        one name, their folders have to agree with those below the root: "P1/scan" is not "P2/scan".
+        A file that one row names as it is written belongs to that row. Folders have to agree with those below
+        the root ("P1/scan" is not "P2/scan") where the table has several images of one name, or where other
+        rows name their images by the folders that are there.
         """
         plain = [_bare(name) for name in names]
         written = {form for name in names for form in self._written(name)}
         several = Counter(_folded(_last(name)) for name in set(plain))
-        repeated = frozenset(name for name, count in several.items() if count > 1)
-        return [self._place(name, written, repeated) for name in names]
+        by_folder = any("/" in file for file in written)
+        fixed = frozenset(name for name, count in several.items() if count > 1 or by_folder)
+        return [self._place(name, written, fixed) for name in names]
 
     def place(self, name: str) -> Place:
         """Returns the one file that a name means: as it is written, or else if exactly one fits.
@@ -97,12 +99,12 @@ class ImageIndex:
         """
         return self._place(name, set(), frozenset())
 
-    def _place(self, name: str, written: set[str], repeated: frozenset[str]) -> Place:
+    def _place(self, name: str, written: set[str], fixed: frozenset[str]) -> Place:
         parts = self._parts(name)
         if parts is None:
             return Place(reason=f"names an image outside of {self.root}: '{printable(name)}'", leaves=True)
         exact = next(iter(self._written(name)), None)
-        return Place(exact) if exact is not None else self._looked_up(name, written, repeated)
+        return Place(exact) if exact is not None else self._looked_up(name, written, fixed)
 
     def _written(self, name: str) -> list[str]:
         """The file that a name means as it is written, if it is below the root."""
@@ -134,11 +136,11 @@ class ImageIndex:
             return [*below.relative_to(self.root).parts, parts[-1]]
         return [] if os.path.lexists(name) else parts
 
-    def _looked_up(self, name: str, written: set[str], repeated: frozenset[str]) -> Place:
+    def _looked_up(self, name: str, written: set[str], fixed: frozenset[str]) -> Place:
         plain = _bare(name)
         for found in self._candidates(plain):
             free = [file for file in found if not _is_mask(file, plain)]
-            if _folded(_last(plain)) in repeated:
+            if _folded(_last(plain)) in fixed:
                 free = [file for file in free if _folders_agree(plain, file)]
             free = [file for file in free if file not in written or _folders_agree(plain, file)]
             nearest = _nearest(plain, free) if len(free) > 1 else free
@@ -182,7 +184,7 @@ def stem(file: str) -> str:
 def _bare(name: str) -> str:
     """A name without what surrounds it elsewhere: drive, address, quotes, a query."""
     text = name.strip().removeprefix("=").strip("\"'").replace("\\", "/")
-    if "://" in text:
+    if "://" in text or "%" in text:
         text = unquote(text.partition("?")[0])
     parts = [part for part in text.split("/") if part not in ("", ".") and not _PREFIX.fullmatch(part)]
     return "/".join(parts)
