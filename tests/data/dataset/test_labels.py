@@ -274,3 +274,8 @@ def test_numbers_for_not_known_are_told(messy: Messy) -> None:
 
 def test_a_list_of_one_label_is_the_label(messy: Messy) -> None:
     assert messy.table(cases(label=["['D']", '["N"]'] * 12)).classes == ["D", "N"]
+
+
+def test_a_label_of_ones_and_zeros_beside_other_flags_is_the_label(messy: Messy) -> None:
+    columns = {"image": cases()["image"], "target": halves("0", "1"), "attribution": ["0", "0", "1"] * 8}
+    assert messy.table(columns).classes == ["0", "1"]

@@ -58,8 +58,9 @@ def _alone(word: str) -> str:
 
 def _label_column(raw: pd.DataFrame, names: Sequence[str], path: Path) -> str | None:
     """The column of labels; None where columns mark the classes instead."""
-    marks = mark_columns(raw, names)
-    found = label_columns(names) or [*possible_label_columns(names), *marks[:1]]
+    usual = label_columns(names)
+    marks = [] if usual else mark_columns(raw, names)
+    found = usual or [*possible_label_columns(names), *marks[:1]]
     if len(found) > 1:
         raise DataError(
             f"{path} has two columns that could be the label, '{found[0]}' and '{found[1]}'; name one with "
