@@ -151,10 +151,11 @@ def _ordered(known: Mapping[str, pd.Series], levels: Mapping[str, str], path: Pa
             continue
         crossed = [other for other in ordered if not _fits(known, levels, other, name)]
         if ordered[:1] == crossed[:1] and crossed:
+            alike = levels[crossed[0]] == levels[name]
+            what = f"divide the {levels[name]}s differently" if alike else "do not lie one within the other"
             raise DataError(
-                f"{path} has the columns '{crossed[0]}' and '{name}', and they do not group the images alike "
-                "or one within the other; name the one to keep together with --group-column, and leave out "
-                "the other with --ignore-column"
+                f"{path} has the columns '{crossed[0]}' and '{name}', which {what}; name the one to keep "
+                "together with --group-column, and leave out the other with --ignore-column"
             )
         if not crossed and not any(levels[other] == levels[name] for other in ordered):
             ordered.append(name)
