@@ -11,12 +11,9 @@ import pandas as pd
 
 from lmd.data.dataset.columns import (
     LEVELS,
-    are_diseases,
     is_doubtful,
-    is_property,
     level_of,
     look_like_ids,
-    suspects_a_person,
 )
 from lmd.data.dataset.spelling import id_key, is_no_person, is_shortened, known_texts, of_each, twins
 from lmd.errors import DataError
@@ -27,7 +24,7 @@ _log = logging.getLogger(__name__)
 Level = Literal["patient", "case", "study", "series", "lesion", "group", "image"]
 SimilarIds = Literal["refuse", "merge", "keep"]
 PATIENTS_UNKNOWN = "patients are not known: images of one patient may be in training and test"
-_FEW = 5  # Fewer values than this under a name such as "code" are no persons.
+FEW = 5  # Fewer values than this under a name such as "code" are no persons.
 
 
 class Grouping(Settings):
@@ -96,7 +93,7 @@ def find_groups(
 def _are_ids(values: pd.Series, level: str) -> bool:
     """Whether the values of a column with a doubtful name are ids: many, or numbered."""
     words = set(known_texts(values, is_no_person)) - {""}
-    return len(words) >= (3 if level == "group" else _FEW) or look_like_ids(words)
+    return len(words) >= (3 if level == "group" else FEW) or look_like_ids(words)
 
 
 def _nothing_found(path: Path, wanted: str, levels: Mapping[str, str], names: Sequence[str]) -> str:
@@ -192,25 +189,6 @@ def _finished(groups: pd.Series, ids: pd.Series, grouping: Grouping) -> tuple[pd
     taken, unknown = set(groups), groups == ""
     own = of_each(lambda name: f"image {name}" if name in taken else name, ids)
     return groups.where(~unknown, own), grouping.model_copy(update={"unknown": int(unknown.sum())})
-
-
-def unused_people(
-    table: pd.DataFrame, groups: pd.Series, labels: pd.Series, names: Sequence[str]
-) -> tuple[str, ...]:
-    """Returns the columns that look like persons, studies or lesions and have images in several groups."""
-    return tuple(
-        name for name in names if _is_torn(name, known_texts(table[name], is_no_person), groups, labels)
-    )
-
-
-def _is_torn(name: str, ids: pd.Series, groups: pd.Series, labels: pd.Series) -> bool:
-    """Whether a column's name or values mean ids, and one of them has images in several groups."""
-    words = set(ids) - {""}
-    is_id = level_of(name) is not None and not is_doubtful(name)
-    # A name or code that the label decides is another word for the class.
-    many = len(words) >= _FEW and not is_within(labels, ids) and not are_diseases(words)
-    suspected = many and (suspects_a_person(name) or (look_like_ids(words) and not is_property(name)))
-    return (is_id or suspected) and not is_within(ids, groups)
 
 
 def tell(grouping: Grouping, groups: pd.Series) -> None:

@@ -21,6 +21,7 @@ from lmd.data.dataset.locate import ImageIndex
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.dataset.options import FoldOptions, Texts
 from lmd.data.dataset.output import refuse_used
+from lmd.data.dataset.suspects import unused_people
 from lmd.data.dataset.tables import read_table
 from lmd.data.dataset.unsound import without_unsound_rows
 from lmd.data.dataset.usable import existing_folder, without_bad_images
@@ -169,4 +170,4 @@ def _groups(
         asked = options.split if "split" in options.model_fields_set and options.split != "image" else None
         groups, found = grouping.find_groups(raw, free, asked, path, ids, similar)
     others = [name for name in free if name not in found.columns]
-    return groups, found.model_copy(update={"unused": grouping.unused_people(raw, groups, labels, others)})
+    return groups, found.model_copy(update={"unused": unused_people(raw, groups, labels, others)})
