@@ -59,7 +59,7 @@ def _alone(word: str) -> str:
 def _label_column(raw: pd.DataFrame, names: Sequence[str], path: Path) -> str | None:
     """The column of labels; None where columns mark the classes instead."""
     usual = label_columns(names)
-    marks = [] if usual else mark_columns(raw, names)
+    marks: list[str] = [] if usual else mark_columns(raw, names)
     found = usual or [*possible_label_columns(names), *marks[:1]]
     if len(found) > 1:
         raise DataError(
