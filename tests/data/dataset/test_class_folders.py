@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lmd.data.dataset.given_splits import folder_split, split_name
+from lmd.data.dataset.given_splits import split_name
+from lmd.data.dataset.split_folders import folder_split
 from lmd.errors import DataError
 from tests.messy import Messy, persons, picture
 
