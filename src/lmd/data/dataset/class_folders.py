@@ -13,7 +13,8 @@ from lmd.data.dataset.checks import SPLITS
 from lmd.data.dataset.folder_levels import refuse_no_classes, refuse_repeated, tells_no_class
 from lmd.data.dataset.masks import excluding, refuse_mask_folders
 from lmd.data.dataset.split_folders import folder_split, read_splits, refuse_folds
-from lmd.data.decode.files import Listing, counted, is_ours, is_passed, printable, sort_in, walk
+from lmd.data.decode.excluded import is_excluded
+from lmd.data.decode.files import Listing, counted, is_ours, is_passed, is_system, printable, sort_in, walk
 from lmd.errors import DataError
 
 _FEW = 12  # More folders than this below a class are no splits, whatever words their names hold.
@@ -42,6 +43,8 @@ class ClassFolders:
     grouped: bool = False
     """whether folders below the class folders are patients"""
     found: Listing = field(default_factory=Listing)
+    places: dict[str, Path] = field(default_factory=dict)
+    """the first class folder of each name"""
     loose: int = 0
     """images that lie in no class folder"""
 
@@ -67,8 +70,9 @@ class ClassFolders:
         below: dict[str, set[str]] = defaultdict(set)
         for image in images:
             below[image.folder].add(image.below.partition("/")[0])
-        refuse_no_classes(list(below), self.root)
-        refuse_repeated(below, self.root, self.grouped)
+        places = {name: self.places[name] for name in below}
+        refuse_no_classes(places, self.root)
+        refuse_repeated(below, places, self.root, self.grouped)
 
     def lines(self) -> list[str]:
         """Returns what is to be told of files that are not used."""
@@ -121,8 +125,21 @@ class ClassFolders:
 
     def _folders(self, folder: Path) -> list[Path]:
         """The folders in a folder that may be of classes; a link to one is followed."""
-        folders = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+        inside = sorted(folder.iterdir())
+        self._refuse_a_broken_link(inside)
+        folders = [path for path in inside if path.is_dir()]
         return [path for path in folders if not is_passed(path, self.root, self.exclude, self.found)]
+
+    def _refuse_a_broken_link(self, paths: Sequence[Path]) -> None:
+        """Refuses a link among class folders whose folder is not there: a class would be lost unsaid."""
+        for path in paths:
+            if path.is_symlink() and not path.exists() and not (path.suffix and path.readlink().suffix):
+                name = path.relative_to(self.root).as_posix()
+                if not (is_system(path.name) or is_excluded(path, self.root, self.exclude)):
+                    raise DataError(
+                        f"class folder {printable(path)} is a link to {printable(path.readlink())}, which is "
+                        f"not there; mend the link, or leave it out with {excluding([escape(name)])}"
+                    )
 
     def _count_loose(self, folder: Path) -> None:
         """Counts the files that lie in a folder itself, where only folders are used."""
@@ -138,6 +155,8 @@ class ClassFolders:
         """The folder of class folders; some archives have "train/train/..." or "train/images/..."."""
         inner = self._peek(folder)
         if len(inner) == 1 and (folder_split(inner[0].name) == split or self._is_container(inner[0])):
+            self._folders(folder)  # What is passed over beside it is noted.
+            self._count_loose(folder)
             return self._unwrapped(inner[0], split)
         named = next((path.name for path in inner if folder_split(path.name)), None)
         if named is not None:
@@ -176,6 +195,7 @@ class ClassFolders:
         """The images below class folders."""
         images: list[SortedImage] = []
         for folder in folders:
+            self.places.setdefault(folder.name, folder)
             inside = walk(folder, self.exclude, self.root)
             if not inside.images and any(map(is_ours, folder.iterdir())):
                 inside.passed.append(folder.name)
@@ -197,7 +217,8 @@ class ClassFolders:
         """The images of a class; where no folder above says the split, one below may: "nevus/train/x.png"."""
         parts = {path: path.relative_to(folder).parts[:-1] for path in paths}
         first = sorted({below[0] for below in parts.values() if below})
-        splits = read_splits(first, folder) if len(first) <= _FEW else {n: folder_split(n) for n in first}
+        own = {name: folder_split(name) for name in first}
+        splits = read_splits(first, folder, within=True) if not split and len(first) <= _FEW else own
         return [self._image(path, folder.name, parts[path], split, splits) for path in paths]
 
     def _image(

@@ -20,8 +20,8 @@ _CONTAINERS = frozenset(
     "resized cropped crop crops augmented augmentation aug enhanced filtered normalized "
     "normalised color colour rgb gray grey grayscale greyscale segmented unsegmented mask masks "
     "label labels annotation annotations groundtruth groundtruths segmentation segmentations "
-    "overlay overlays part parts batch batches archive input inputs output outputs bilder daten "
-    "图像 图片 数据".split()
+    "overlay overlays part parts batch batches chunk chunks shard archive input inputs output outputs bilder "
+    "daten 图像 图片 数据".split()
 )
 # Names of whom or where images are from; classes only where nothing below says more.
 _SOURCES = frozenset(
@@ -47,7 +47,7 @@ _ORDINARY = re.compile(
     r"coronal|sagittal|t1\w*|t2\w*|flair|dwi|adc|cc|mlo|[lr](cc|mlo)|male|female|m|f|day|night|clinic\w*|dermosc\w*"
     r"|\d+mm|anterior|posterior|upper|lower|front|back|side|macro|micro|polari[sz]ed|white|nbi|wl\w*"
 )
-_MANY, _FEW, _NEARLY = 20, 4, 0.8
+_MANY, _FEW, _NEARLY = 10, 4, 0.8
 
 
 def tells_no_class(name: str) -> bool:
@@ -71,20 +71,23 @@ def told_versions(below: Iterable[str]) -> Iterator[str]:
         )
 
 
-def refuse_no_classes(names: Sequence[str], place: Path) -> None:
-    """Refuses folders of which none is named as a class: "images", "masks".
+def refuse_no_classes(places: Mapping[str, Path], root: Path) -> None:
+    """Refuses folders of which none is named as a class: "images", "masks"; `places` says where they are.
 
     Raises:
         DataError: all names tell what the folders hold, and none a class.
     """
-    if names and all(map(tells_no_class, names)):
+    names = list(places)
+    if names and (all(map(tells_no_class, names)) or _are_parts(names)):
         raise DataError(
-            f"{place} has no class folders: {_listed(names)} tell what is in the folders, and no class; "
-            f"{_way_out(names, place)}"
+            f"{root} has no class folders: folders such as {_listed(names)} are named by what they hold; "
+            f"{_way_out(names, places)}; where they are the classes all the same, rename them"
         )
 
 
-def refuse_repeated(below: Mapping[str, Set[str]], place: Path, grouped: bool) -> None:
+def refuse_repeated(
+    below: Mapping[str, Set[str]], places: Mapping[str, Path], root: Path, grouped: bool
+) -> None:
     """Refuses "classes" that are none where the same few folders lie below each of them.
 
     `below` has the names of the folders in each class folder, "" for an image that lies in none. Years, sides
@@ -97,10 +100,12 @@ def refuse_repeated(below: Mapping[str, Set[str]], place: Path, grouped: bool) -
     names = list(below)
     common = _common(below)
     if len(common) > 1 and _is_doubtful(names, common, grouped):
+        findings = all(_is_all_of(name, _FINDINGS) for name in common)
+        patients = "" if findings else "; where they are patients, add --group-folders"
         raise DataError(
-            f"the folders below {place} may be no classes: the same folders ({_listed(common)}) lie below "
-            f"{_listed(names)}; where those are the classes, {_way_out(names, place)}; where folders below a "
-            "class are patients, add --group-folders"
+            f"the folders of {root} may be no classes: the same folders ({_listed(common)}) lie below "
+            f"{_listed(names)}; where those are the classes, {_way_out(names, places)}{patients}; where the "
+            f"folders above are the classes all the same, move the images of each up into it"
         )
 
 
@@ -122,7 +127,7 @@ def _is_doubtful(names: Sequence[str], common: Sequence[str], grouped: bool) -> 
     if all(_ORDINARY.fullmatch(name.strip().casefold()) for name in common):
         return False
     if all(_is_all_of(name, _FINDINGS) for name in common):
-        return not grouped or not any(name.isdigit() for name in common)
+        return not grouped or _are_numbered(names) or not any(name.isdigit() for name in common)
     if grouped:
         return False
     many = len(names) >= _MANY and len(common) <= _FEW
@@ -133,6 +138,12 @@ def _is_no_class(name: str) -> bool:
     """Whether a word of a name tells whom, where or what the images are from."""
     words = set(tokens(name))
     return bool(words & _SOURCES) or any(_is_source(word) for word in words) or bool(words & _CONTAINERS)
+
+
+def _are_parts(names: Sequence[str]) -> bool:
+    """Whether names are numbered parts of one archive: "images_part_1", "images_part_2"."""
+    skeletons = {re.sub(r"\d+", "0", name.strip().casefold()) for name in names}
+    return len(names) > 1 and len(skeletons) == 1 and bool(set(tokens(names[0])) & _CONTAINERS)
 
 
 def _is_source(word: str) -> bool:
@@ -160,12 +171,11 @@ def _is_all_of(name: str, words: Set[str]) -> bool:
     return whole in words or (bool(telling) and all(word in words for word in telling))
 
 
-def _way_out(names: Sequence[str], place: Path) -> str:
-    one = place / names[0]
+def _way_out(names: Sequence[str], places: Mapping[str, Path]) -> str:
+    others = f", leave others out with {excluding([escape(names[-1])])}" if len(names) > 1 else ""
     return (
-        f"give one of these folders as --root (such as {printable(one)}), leave others out with "
-        f"{excluding([escape(names[-1])])}, or sort the images by class first; where they are the classes "
-        "all the same, rename them, or use a table ('lmd prepare table')"
+        f"give one of these folders as --root (such as {printable(places[names[0]])}){others}, sort the "
+        "images by class first, or use a table ('lmd prepare table')"
     )
 
 

@@ -207,7 +207,7 @@ def _bare(file: str) -> str:
 
 def _pattern_of(doubles: Sequence[list[str]], all_files: Sequence[list[str]]) -> str:
     """The ending that only doubles have, or else the second of the first two files alone."""
-    for file in doubles[0]:
+    for file in sorted(doubles[0], key=len, reverse=True):  # "x.dcm.png" is a copy of "x.dcm".
         ending = "." + ".".join(_last(file)[len(_bare(file)) :].split(".")[1:])
         having = [[name.endswith(ending) for name in found] for found in all_files]
         if all(sum(ends) < len(ends) for ends in having if any(ends)):

@@ -17,8 +17,9 @@ from lmd.errors import DataError
 
 # Folders of these names hold masks, whatever the files in them are named.
 _SURE = frozenset(
-    "mask masks segmentation segmentations segmentationmask segmentationmasks groundtruth groundtruths maske "
-    "masken masque masques mascara mascaras máscara máscaras superpixels 掩码 掩膜".split()
+    "mask masks msk msks segmentation segmentations segmentationmask segmentationmasks "
+    "groundtruth groundtruths maske masken masque masques mascara mascaras máscara máscaras "
+    "superpixels 掩码 掩膜".split()
 )
 # Folders of these names do where the files in them are named as images elsewhere.
 _LIKELY = frozenset(
@@ -32,10 +33,18 @@ _BESIDE = frozenset(
     "reference ref".split()
 )
 _NEGATIONS = frozenset("with without no not non un wo".split())
-_IN_NAMES = {*_SURE, *_LIKELY, "ground_truth", "lesion"} - {"attributes", "truths", "heatmaps", "rois"}
+_IN_NAMES = {*_SURE, *_LIKELY, "ground_truth", "lesion", "msk", "ann", "annotated", "segmented", "binary"} - {
+    "attributes",
+    "truths",
+    "heatmaps",
+    "rois",
+}
 _WORD = "|".join(sorted((word.replace("_", r"[ _\-]?") for word in _IN_NAMES), key=len, reverse=True))
 _MARK = re.compile(rf"[\s_.\-(\[]*(?:{_WORD})")
 _MARK_BEFORE = re.compile(rf"(?:{_WORD})[\s_.\-]*")
+_IMAGE = r"(?:image|img|im|photo|original|orig|raw|input)"  # "image_1.png" beside "mask_1.png".
+_MARKED_IMAGE = re.compile(rf"{_IMAGE}[\s_.\-]*(?P<back>.+)|(?P<front>.+?)[\s_.\-]*{_IMAGE}")
+_GLUED = re.compile(r"\w+?(masks?|segmentations?)|(masks?|segmentations?)(?:images?|files?)")
 _SHOWN = 5
 
 
@@ -43,9 +52,10 @@ def excluding(patterns: Iterable[str]) -> str:
     """Returns the options that leave out patterns, as a shell takes them.
 
     >>> excluding(["*_GT.png", "b"])
-    "--exclude '*_GT.png' --exclude b"
+    "--exclude '*_GT.png' --exclude 'b'"
     """
-    return " ".join(f"--exclude {shlex.quote(printable(pattern))}" for pattern in patterns)
+    quoted = (shlex.quote(printable(pattern)) for pattern in patterns)
+    return " ".join(f"--exclude {word}" if word[0] == "'" else f"--exclude '{word}'" for word in quoted)
 
 
 def told_masks(files: Sequence[str]) -> Iterator[str]:
@@ -68,8 +78,14 @@ def named_masks(files: Sequence[str]) -> dict[str, str]:
     >>> named_masks(["a/x0.png", "a/x0_GT.png", "b/mask x0.png", "a/x1.png", "a/x2_mask.png"])
     {'a/x0_GT.png': '*_GT.png', 'b/mask x0.png': 'mask *'}
     """
-    stems = {stem(file) for file in files}
+    stems = _bases({stem(file) for file in files})
     return {file: pattern for file in files if (pattern := _pattern(file, stems))}
+
+
+def _bases(stems: Set[str]) -> set[str]:
+    """What masks may be named after: the stems of files, also without a word for an image."""
+    found = (_MARKED_IMAGE.fullmatch(name) for name in stems)
+    return {*stems, *(match["back"] or match["front"] for match in found if match)}
 
 
 def _pattern(file: str, stems: Set[str]) -> str:
@@ -101,11 +117,22 @@ def _readings(name: str) -> Iterator[tuple[int, int]]:
 def _exact(masks: dict[str, str], files: Sequence[str]) -> list[str]:
     """Patterns that leave out these masks and nothing else; none where they would be too many."""
     patterns: list[str] = []
-    for pattern in dict.fromkeys(masks.values()):
+    found = set(masks.values())
+    for pattern in sorted(one for one in found if not any(matches(one, [two]) for two in found - {one})):
         fitting = [file for file in files if matches(file, [pattern])]
         own = [file for file in masks if masks[file] == pattern]
-        patterns += [pattern] if all(file in masks for file in fitting) else map(escape, own)
+        patterns += (
+            [pattern]
+            if all(file in masks or _is_surely_named(file) for file in fitting)
+            else map(escape, own)
+        )
     return patterns if len(patterns) <= _SHOWN else []
+
+
+def _is_surely_named(file: str) -> bool:
+    """Whether a file is named as a mask, though its image is not there."""
+    name = stem(file)
+    return any(set(_words(name[start:end])) & _SURE for start, end in _readings(name))
 
 
 def refuse_mask_folders(files: Sequence[str], root: Path) -> None:
@@ -134,7 +161,8 @@ def _mask_folder(folder: str) -> str:
 def _words(name: str) -> list[str]:
     """The words of a name without numbers; "ground truth" is one."""
     joined = re.sub(r"(?i)ground[\s_\-]*truth", "groundtruth", name)
-    return [word for word in tokens(joined) if not word.isdigit()]
+    words = [word for word in tokens(joined) if not word.isdigit()]
+    return [found[1] or found[2] if (found := _GLUED.fullmatch(word)) else word for word in words]
 
 
 def _has_word(name: str) -> bool:
@@ -151,6 +179,6 @@ def _is_sure(name: str) -> bool:
 def _are_named_alike(name: str, found: dict[str, str], files: Sequence[str]) -> bool:
     """Whether at least half of the files in folders of a name are named as files elsewhere."""
     inside = [stem(file) for file, folder in found.items() if folder == name]
-    others = {stem(file) for file in files if file not in found}
+    others = _bases({stem(file) for file in files if file not in found})
     alike = sum(bare in others or bool(_pattern(bare, others)) for bare in inside)
     return alike >= len(inside) / 2

@@ -67,10 +67,11 @@ def _unglued(word: str) -> list[str]:
     return [end for end in (*ends, *(word.removeprefix(w) for w in _BESIDE if word.startswith(w))) if end]
 
 
-def read_splits(names: Collection[str], place: Path) -> dict[str, str]:
+def read_splits(names: Collection[str], place: Path, within: bool = False) -> dict[str, str]:
     """Returns the split that each folder means, "" for none.
 
     A name may have other words beside the split, if all names have the same: "xray_train" and "xray_test".
+    `within` a class there may be patients who all have such a word.
 
     Raises:
         DataError: names hold words of splits among others, so that they may be splits or classes.
@@ -83,7 +84,7 @@ def read_splits(names: Collection[str], place: Path) -> dict[str, str]:
         return shared
     hints = {name: hint for name in names if (hint := own[name] or _hint(name))}
     open_names = [name for name in hints if not own[name]]
-    if open_names and (len(set(hints.values())) > 1 or (len(hints) == len(names) > 1)):
+    if open_names and (len(set(hints.values())) > 1 or (len(hints) == len(names) > 1 and not within)):
         raise DataError(
             f"{place} has folders whose names hold words of splits among others (such as "
             f"{_listed(hints)}): are they splits? rename those that are to train, val or test, and those "

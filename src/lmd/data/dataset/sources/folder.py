@@ -59,8 +59,8 @@ def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
     not below it.
 
     Raises:
-        DataError: a class folder is empty, folders may be splits or classes or masks, an image is there twice,
-            or cannot be read.
+        DataError: a class folder is empty, folders may be splits, classes or masks, an image is there
+            twice, or cannot be read.
     """
     refuse_used(out)
     root = existing_folder(options.root, "one sub-folder for each class")
