@@ -27,6 +27,8 @@ WRONG = {
     "centers, other names": each(("Center_A", "Center_B"), AB),
     "cohorts": each(("internal", "external"), ("benign", "malignant")),
     "organs": each(("lung", "colon"), ("normal", "tumor")),
+    "sides": each(("left", "right"), ("no_dr", "dr_mild")),
+    "years": each(("2019", "2020"), AB),
     "one class a patient": [
         f"P{n}/{('benign', 'malignant')[n % 2]}/x{n}{i}.png" for n in range(8) for i in range(2)
     ],
@@ -109,23 +111,29 @@ def test_versions_of_images_below_classes_are_said(messy: Messy) -> None:
     root = tree(messy.path / "root", each(("apple", "corn"), ("color", "grayscale"), alike=True))
     assert len(messy.folder(root).table) == 12
     assert (
-        "'color', 'grayscale' below the class folders may hold the same images in several versions"
+        "'color', 'grayscale' below the class folders may hold other versions of the same images"
         in messy.told()
     )
-    assert "leave out the others with --exclude 'grayscale'" in messy.told()
+    assert "leave them out with --exclude 'grayscale'" in messy.told()
 
 
 def test_real_trees_of_one_level_are_read(messy: Messy) -> None:
-    classes = (
-        "dyed-lifted-polyps",
-        "esophagitis",
-        "normal-cecum",
-        "CNV",
-        "with_mask",
-        "without_mask",
-        "site_arm",
-    )
+    classes = "dyed-lifted-polyps esophagitis CNV with_mask without_mask site_arm label0 label1 SEG case control".split()
     assert messy.folder(tree(messy.path / "root", each(classes, alike=True))).classes == sorted(classes)
+
+
+@pytest.mark.parametrize(
+    "names", [("patient_1", "patient_2"), ("Subject 01", "Subject 02"), ("labeled", "unlabeled")]
+)
+def test_folders_named_as_persons_are_no_classes(messy: Messy, names: tuple[str, ...]) -> None:
+    assert "are named by what they hold" in refusal(messy, tree(messy.path / "root", each(names, images=6)))
+
+
+def test_augmented_images_beside_the_others_are_said(messy: Messy) -> None:
+    root = tree(messy.path / "root", [*each(AB), *each(AB, ("augmented",))])
+    messy.folder(root)
+    line = next(line for line in messy.log.messages if "other versions of the same images" in line)
+    assert len(following(Messy(messy.path / "again", messy.log, 0), line, root).table) == 6
 
 
 # Masks.
@@ -144,6 +152,9 @@ MASKED = {
     "beside the class": each(("COVID", "Normal", "COVID_masks", "Normal masks"), alike=True),
     "glued": each(("lungs", "others", "lungmasks"), alike=True),
     "splits": each(("train", "test"), ("images", "masks"), AB, alike=True),
+    "labels above": [*each(AB, alike=True), *each(("labels",), AB, alike=True)],
+    "labels of all": [*each(AB), *(f"labels/{c}-{n}.png" for c in AB for n in range(3))],
+    "named labels": [*each(AB), *(f"gt/{c}-{n}_gt.png" for c in AB for n in range(3))],
 }
 
 
@@ -155,7 +166,7 @@ def test_folders_of_masks_are_refused_and_left_out_as_advised(messy: Messy, name
     masks = int(said.partition(" of ")[0])
     dataset = following(messy, said, root)
     assert len(dataset.table) == len(MASKED[name]) - masks
-    assert not dataset.table["file"].str.contains("mask|label|truth", case=False).any()
+    assert not dataset.table["file"].str.contains("mask|label|truth|gt", case=False).any()
     assert f"{masks} files left out by --exclude" in messy.told()
     assert len(dataset.classes) == 2
 

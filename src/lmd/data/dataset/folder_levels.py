@@ -14,14 +14,21 @@ from lmd.data.decode.files import printable
 from lmd.errors import DataError
 
 # Names of what holds images, and of what was done to them: of themselves they are no classes.
-_CONTAINERS = frozenset(
+_VERSIONS = frozenset(
+    "raw original originals orig processed preprocessed resized cropped crop crops augmented "
+    "augmentation aug enhanced filtered normalized normalised color colour rgb gray grey "
+    "grayscale greyscale segmented unsegmented".split()
+)
+_CONTAINERS = _VERSIONS | frozenset(
     "image images img imgs picture pictures photo photos data dataset datasets set sets file "
-    "files jpg jpeg png tif tiff bmp dicom dcm raw original originals orig processed preprocessed "
-    "resized cropped crop crops augmented augmentation aug enhanced filtered normalized "
-    "normalised color colour rgb gray grey grayscale greyscale segmented unsegmented mask masks "
-    "label labels annotation annotations groundtruth groundtruths segmentation segmentations "
-    "overlay overlays part parts batch batches chunk chunks shard archive input inputs output outputs bilder "
-    "daten 图像 图片 数据".split()
+    "files jpg jpeg png tif tiff bmp dicom dcm mask masks labels annotation annotations "
+    "groundtruth groundtruths segmentation segmentations overlay overlays part parts batch "
+    "batches chunk chunks shard archive input inputs output outputs labeled labelled unlabeled "
+    "unlabelled bilder daten 图像 图片 数据".split()
+)
+_PERSONS = frozenset(
+    "patient patients pat subject subjects subj sub case participant person patientin paciente "
+    "paziente 患者".split()
 )
 # Names of whom or where images are from; classes only where nothing below says more.
 _SOURCES = frozenset(
@@ -62,12 +69,13 @@ def tells_no_class(name: str) -> bool:
 def told_versions(below: Iterable[str]) -> Iterator[str]:
     """Yields what is to be told of folders below class folders that may hold versions of one image."""
     names = sorted({name.partition("/")[0] for name in below})
-    kinds = [name for name in names if name and tells_no_class(name)]
-    if len(kinds) > 1:
+    kinds = [name for name in names if _is_all_of(name, _VERSIONS)]
+    if kinds and len(names) > 1:
+        out = kinds if len(kinds) < len(names) else kinds[1:]
         yield (
-            f"the folders {_listed(kinds)} below the class folders may hold the same images in several "
-            "versions, which would lie in training and test; use one of them, and leave out the others "
-            f"with {excluding(map(escape, kinds[1:]))}"
+            f"the folders {_listed(kinds)} below the class folders may hold other versions of the same "
+            "images, and so one image would lie in training and test; leave them out with "
+            f"{excluding(map(escape, out))}"
         )
 
 
@@ -78,7 +86,7 @@ def refuse_no_classes(places: Mapping[str, Path], root: Path) -> None:
         DataError: all names tell what the folders hold, and none a class.
     """
     names = list(places)
-    if names and (all(map(tells_no_class, names)) or _are_parts(names)):
+    if names and (all(map(tells_no_class, names)) or _are_parts(names) or _are_persons(names)):
         raise DataError(
             f"{root} has no class folders: folders such as {_listed(names)} are named by what they hold; "
             f"{_way_out(names, places)}; where they are the classes all the same, rename them"
@@ -124,14 +132,21 @@ def _common(below: Mapping[str, Set[str]]) -> list[str]:
 
 
 def _is_doubtful(names: Sequence[str], common: Sequence[str], grouped: bool) -> bool:
-    if all(_ORDINARY.fullmatch(name.strip().casefold()) for name in common):
+    if all(map(_is_ordinary, common)):
         return False
     if all(_is_all_of(name, _FINDINGS) for name in common):
         return not grouped or _are_numbered(names) or not any(name.isdigit() for name in common)
     if grouped:
         return False
+    if sum(map(_is_ordinary, names)) >= _NEARLY * len(names):
+        return True
     many = len(names) >= _MANY and len(common) <= _FEW
     return many or sum(map(_is_no_class, names)) >= _NEARLY * len(names) or _are_numbered(names)
+
+
+def _is_ordinary(name: str) -> bool:
+    """Whether a name tells a year, a side, a view or a magnification."""
+    return _ORDINARY.fullmatch(name.strip().casefold()) is not None
 
 
 def _is_no_class(name: str) -> bool:
@@ -144,6 +159,11 @@ def _are_parts(names: Sequence[str]) -> bool:
     """Whether names are numbered parts of one archive: "images_part_1", "images_part_2"."""
     skeletons = {re.sub(r"\d+", "0", name.strip().casefold()) for name in names}
     return len(names) > 1 and len(skeletons) == 1 and bool(set(tokens(names[0])) & _CONTAINERS)
+
+
+def _are_persons(names: Sequence[str]) -> bool:
+    """Whether all names are numbered persons: "patient_1", "Subject 02"."""
+    return all(_is_all_of(name, _PERSONS) and re.search(r"\d", name) for name in names)
 
 
 def _is_source(word: str) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import cache
 from glob import escape
 from pathlib import Path, PurePosixPath
@@ -177,8 +178,22 @@ def _is_sure(name: str) -> bool:
 
 
 def _are_named_alike(name: str, found: dict[str, str], files: Sequence[str]) -> bool:
-    """Whether at least half of the files in folders of a name are named as files elsewhere."""
-    inside = [stem(file) for file, folder in found.items() if folder == name]
-    others = _bases({stem(file) for file in files if file not in found})
-    alike = sum(bare in others or bool(_pattern(bare, others)) for bare in inside)
+    """Whether at least half of the files in folders of a name are named as one file elsewhere."""
+    inside = [file for file, folder in found.items() if folder == name]
+    others: dict[str, list[str]] = defaultdict(list)
+    for file in files:
+        if file not in found:
+            others[stem(file)].append(file)
+    bases = _bases(others.keys())
+    alike = sum(_has_one_like_it(file, name, others) or bool(_pattern(file, bases)) for file in inside)
     return alike >= len(inside) / 2
+
+
+def _has_one_like_it(file: str, name: str, others: Mapping[str, Sequence[str]]) -> bool:
+    """Whether one file beside a folder has the name of a file in it; where many have, it is a mere number."""
+    parts = file.split("/")[:-1]
+    place = parts.index(name)
+    above, below = parts[:place], parts[place + 1 :]
+    like = [other for other in others.get(stem(file), ()) if other.split("/")[:place] == above]
+    nearer = [other for other in like if below and other.split("/")[:-1][-len(below) :] == below]
+    return len(nearer or like) == 1
