@@ -194,6 +194,11 @@ def _has_one_like_it(file: str, name: str, others: Mapping[str, Sequence[str]]) 
     parts = file.split("/")[:-1]
     place = parts.index(name)
     above, below = parts[:place], parts[place + 1 :]
-    like = [other for other in others.get(stem(file), ()) if other.split("/")[:place] == above]
-    nearer = [other for other in like if below and other.split("/")[:-1][-len(below) :] == below]
+    like = [other.split("/")[:-1] for other in others.get(stem(file), ())]
+    like = [folders for folders in like if folders[:place] == above]
+    rest = [word for word in _words(name) if word not in _SURE | _LIKELY]  # "COVID" of "COVID masks".
+    nearer = [
+        folders for folders in like if (below and folders[-len(below) :] == below)
+        or (rest and [_words(folder) for folder in folders[place : place + 1]] == [rest])
+    ]  # fmt: skip
     return len(nearer or like) == 1
