@@ -20,9 +20,6 @@ _WORDS = {
 }
 _SPLIT_OF = {word: split for split, words in _WORDS.items() for word in words.split()}
 _BESIDE = frozenset("set sets data dataset split".split())  # Words that may stand beside one, in any place.
-_BESIDE_FOLDERS = frozenset(
-    "images image imgs img folder dir seg cls original final resized cropped pictures photos png jpg".split()
-)
 # Columns of these names are splits; those of other names where all of their words are splits.
 _SURE = frozenset(
     "split splits subset partition datasplit datasubset datapartition traintest trainvaltest".split()
@@ -45,17 +42,8 @@ def split_name(word: str) -> str:
     return _meant(word, _BESIDE) or word.strip().lower()
 
 
-def folder_split(name: str) -> str:
-    """Returns the split that a folder's name means, "" for none; numbers may order the folders.
-
-    >>> [folder_split(name) for name in ("1_train", "seg_test", "Validation-Set", "testes", "test strip")]
-    ['train', 'test', 'val', '', '']
-    """
-    return _meant(name, _BESIDE | _BESIDE_FOLDERS, numbers=True)
-
-
-def _meant(name: str, beside: frozenset[str], numbers: bool = False) -> str:
-    words = [word for word in tokens(name) if word not in beside and not (numbers and word.isdigit())]
+def _meant(name: str, beside: frozenset[str]) -> str:
+    words = [word for word in tokens(name) if word not in beside]
     return _SPLIT_OF.get(words[0], "") if len(words) == 1 else ""
 
 

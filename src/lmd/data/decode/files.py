@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import fnmatch
 import logging
 import os
+import re
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
 
 from lmd.data.decode.dicom_marks import is_dicom
+from lmd.data.decode.excluded import is_excluded
 from lmd.errors import DataError
 
 # Every ending under which the formats that `images` reads are found; docs/images.md lists them.
@@ -22,10 +23,18 @@ EXTENSIONS = tuple(
 )
 # What systems and cameras leave beside images, and what holds no picture of a patient.
 SYSTEM_FOLDERS = frozenset(
-    "__macosx @eadir lost+found $recycle.bin recycler #recycle #snapshot __pycache__ "
-    "@recycle @recently-snapshot @__thumb found.000".split()
-) | {"system volume information"}
-_SYSTEM_FILES = frozenset(["thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "dicomdir"])
+    "__macosx @eadir lost+found lost.dir $recycle.bin recycler recycled #recycle #snapshot ~snapshot "
+    "__pycache__ @recycle @recently-snapshot @sharesnapshot @tmp @__thumb thumbnails _thumbnails $extend "
+    "resource.frk".split()
+) | {"system volume information", "network trash folder", "temporary items"}
+_NUMBERED_FOLDERS = re.compile(r"paxheaders?(\.\w+)?|found\.\d{3}")  # Of tar, and of a check of the disk.
+_SYSTEM_FILES = frozenset(
+    "thumbs.db thumbs.db:encryptable ehthumbs.db ehthumbs_vista.db desktop.ini icon\r dicomdir picasa.ini "
+    "pax_global_header zbthumbnail.info".split(" ")
+)
+_PICTURES = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n|GIF8[79]a|II\*\0|MM\0\*|RIFF....WEBP|\0\0\0\x0cjP  ", re.DOTALL
+)
 _OUR_FILES = (("manifest.csv", "dataset.json"), ("settings.yaml", "environment.json"), ("folds.json",))
 _HEAD = 512  # Bytes from which a DICOM file is recognised.
 
@@ -41,6 +50,8 @@ class Listing:
     passed: list[str] = field(default_factory=list)
     excluded: int = 0
     links: list[Path] = field(default_factory=list)
+    pictures: list[Path] = field(default_factory=list)
+    """files among the others that are pictures by their first bytes"""
 
     def add(self, other: Listing) -> None:
         """Takes over what another listing found."""
@@ -49,6 +60,7 @@ class Listing:
         self.passed += other.passed
         self.excluded += other.excluded
         self.links += other.links
+        self.pictures += other.pictures
 
     def lines(self, exclude: Sequence[str] = ()) -> Iterator[str]:
         """Yields what is to be told: nothing is left out in silence."""
@@ -60,6 +72,11 @@ class Listing:
             yield f"passed over, as no folders or files of images: {names}{more}"
         if self.others:
             yield f"{self.others.total()} files are no images and left out: {counted(self.others)}"
+        if self.pictures:
+            yield (
+                f"{len(self.pictures)} of them look like images by their content (first: "
+                f"{printable(self.pictures[0])}): give them an ending, such as .jpg, to use them"
+            )
         if self.excluded or exclude:
             yield f"{self.excluded} files left out by --exclude"
 
@@ -121,7 +138,7 @@ def is_passed(folder: Path, top: Path, exclude: Sequence[str], found: Listing) -
     if is_system(folder.name) or is_ours(folder):
         found.passed.append(folder.name)
         return True
-    if exclude and _matches(folder.relative_to(top).as_posix(), exclude):
+    if is_excluded(folder, top, exclude):
         found.excluded += sum(len(files) for _, _, files in os.walk(folder))
         return True
     return False
@@ -130,14 +147,16 @@ def is_passed(folder: Path, top: Path, exclude: Sequence[str], found: Listing) -
 def sort_in(file: Path, top: Path, exclude: Sequence[str], found: Listing) -> None:
     """Puts a file where it belongs."""
     name = file.name
-    if name.startswith(".") or name.casefold() in _SYSTEM_FILES:
+    if name.startswith((".", "~$")) or name.casefold() in _SYSTEM_FILES:
         found.passed.append(name if not name.startswith("._") else "._*")
-    elif exclude and _matches(file.relative_to(top).as_posix(), exclude):
+    elif is_excluded(file, top, exclude):
         found.excluded += 1
-    elif name.lower().endswith(EXTENSIONS) or _is_bare_dicom(file):
+    elif name.lower().endswith(EXTENSIONS) or is_dicom(head := _head(file)):
         found.images.append(file)
     else:
         found.others[_ending(name)] += 1
+        if _PICTURES.match(head):
+            found.pictures.append(file)
 
 
 def _ending(name: str) -> str:
@@ -147,7 +166,8 @@ def _ending(name: str) -> str:
 
 def is_system(name: str) -> bool:
     """Whether a folder of that name is the system's, or hidden."""
-    return name.startswith(".") or name.casefold() in SYSTEM_FOLDERS
+    plain = name.casefold()
+    return name.startswith(".") or plain in SYSTEM_FOLDERS or _NUMBERED_FOLDERS.fullmatch(plain) is not None
 
 
 def is_ours(folder: Path) -> bool:
@@ -155,22 +175,15 @@ def is_ours(folder: Path) -> bool:
     return any(all((folder / name).is_file() for name in names) for names in _OUR_FILES)
 
 
-def _matches(path: str, patterns: Iterable[str]) -> bool:
-    """Whether the end of a path, from any of its folders on, fits one of the patterns."""
-    parts = path.strip("/").split("/")
-    ends = ["/".join(parts[place:]) for place in range(len(parts))]
-    return any(fnmatch.fnmatchcase(end, pattern.strip("/")) for pattern in patterns for end in ends)
-
-
-def _is_bare_dicom(file: Path) -> bool:
-    """Whether a file without the ending of an image is DICOM by its header."""
+def _head(file: Path) -> bytes:
+    """The first bytes of a file; none of what is no file or cannot be read."""
     try:
         if not stat.S_ISREG(file.stat().st_mode):
-            return False
+            return b""
         with file.open("rb") as opened:
-            return is_dicom(opened.read(_HEAD))
+            return opened.read(_HEAD)
     except OSError:
-        return False
+        return b""
 
 
 def _refuse_folder(error: OSError) -> None:

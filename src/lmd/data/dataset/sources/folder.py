@@ -5,17 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Annotated, Literal
 
 import pandas as pd
+from pydantic import Field
 
 from lmd.data.dataset import grouping
 from lmd.data.dataset.class_folders import ClassFolders, SortedImage
 from lmd.data.dataset.finish import finish_raw
-from lmd.data.dataset.grouping import Grouping
+from lmd.data.dataset.folder_groups import folder_groups, tell_groups
+from lmd.data.dataset.folder_levels import tells_no_class, told_versions
+from lmd.data.dataset.grouping import Grouping, SimilarIds
 from lmd.data.dataset.labels import tell_missing_words
-from lmd.data.dataset.locate import refuse_doubles, stem
+from lmd.data.dataset.locate import refuse_doubles
 from lmd.data.dataset.manifest import Dataset
+from lmd.data.dataset.masks import told_masks
 from lmd.data.dataset.options import FoldOptions
 from lmd.data.dataset.output import refuse_used
 from lmd.data.dataset.spelling import refuse_twins
@@ -29,7 +33,6 @@ EXAMPLES = (
     "lmd prepare folder --root IMAGES --out DATA",
     "lmd prepare folder --root IMAGES --group-folders --out DATA",
 )
-_MASKS = ("_mask", "_segmentation", "_seg", "_gt", "_annotation")
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +45,11 @@ class Options(FoldOptions):
     split: Literal["image", "group", "lesion", "patient"] = "group"
     """images of one group stay in one split; image divides image by image"""
     group_folders: bool = False
-    """folders below the class folders are patients: their images stay together"""
+    """the first folder below the class folder is the patient: its images stay together"""
+    group_depth: Annotated[int, Field(ge=1)] | None = None
+    """which folder below the class folder is the patient, counted from 1, where there are several"""
+    similar_ids: SimilarIds = "refuse"
+    """folders of patients whose names are alike, as P1 and p1: refuse, merge or keep them apart"""
 
 
 def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
@@ -52,25 +59,26 @@ def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
     not below it.
 
     Raises:
-        DataError: a class folder is empty, folders are split and class at once, an image is there twice, or
-            cannot be read.
+        DataError: a class folder is empty, folders may be splits, classes or masks, an image is there
+            twice, or cannot be read.
     """
     refuse_used(out)
     root = existing_folder(options.root, "one sub-folder for each class")
-    sorted_in = ClassFolders(root, options.exclude)
+    grouped = options.group_folders or options.group_depth is not None
+    sorted_in = ClassFolders(root, options.exclude, grouped)
     images = sorted_in.images()
     for line in sorted_in.lines():
         _log.warning("%s", line)
     refuse_twins((image.folder for image in images), "the class folders")
     images, unnamed = _without_unnamed(images, options.skip_bad)
     refuse_doubles((image.file for image in images), root)
-    _tell_masks(images)
+    for line in (*told_masks([image.file for image in images]), *told_versions(i.below for i in images)):
+        _log.warning("%s", line)
     table = _table(images)
     tell_missing_words(table["label"])
     table["group"], groups = _groups(images, table["id"], options)
     classes = sorted(set(table["label"]))
     table, bad = without_bad_images(table, root, options, progress)
-    grouping.tell(groups, table["group"])
     return finish_raw(
         out,
         table,
@@ -95,48 +103,32 @@ def _table(images: Sequence[SortedImage]) -> pd.DataFrame:
 
 
 def _groups(images: Sequence[SortedImage], ids: pd.Series, options: Options) -> tuple[pd.Series, Grouping]:
-    """The group of each image: the folder below its class folder, where that is said to be a patient."""
-    deep = next((image for image in images if image.below), None)
-    if options.group_folders:
-        if deep is None:
-            raise DataError(
-                f"--group-folders: no image lies in a folder below its class folder in {options.root}"
-            )
-        folders = pd.DataFrame({"folder": [image.below for image in images]}, index=ids.to_numpy())
-        groups, found = grouping.named_groups(
-            folders, "folder", pd.Series(folders.index, folders.index), options.root, "refuse"
-        )
-        return groups.reset_index(drop=True), found.model_copy(update={"level": "patient"})
+    """The group of each image: a folder below its class folder, where that is said to be a patient."""
+    if options.group_folders or options.group_depth is not None:
+        groups, found = folder_groups(images, options.group_depth, options.similar_ids, options.root)
+        tell_groups(groups, found, images)
+        return groups, found
     if "split" in options.model_fields_set and options.split != "image":
         raise DataError(
             f"--split {options.split} needs to know the {options.split} of each image, and folders do not "
             "say it: use a table ('lmd prepare table'), --group-folders where folders below the classes are "
             "patients, or --split image"
         )
+    _tell_folders(images)
+    grouping.tell(found := Grouping(level="image"), ids)
+    return ids, found
+
+
+def _tell_folders(images: Sequence[SortedImage]) -> None:
+    """Tells of folders below the classes that are not used: they may be patients, or the classes."""
+    deep = next((image for image in images if image.below and not tells_no_class(image.below)), None)
     if deep is not None:
         _log.warning(
-            "images lie in folders below their class folders (such as %s): where such a folder is a patient, "
-            "add "
-            "--group-folders", printable(PurePosixPath(deep.file).parent.as_posix()),
+            "images lie in folders below their class folders (such as %s, taken as class %s): where such "
+            "a folder is a patient, add --group-folders; where it is the class, give a folder above it "
+            "as --root",
+            printable(PurePosixPath(deep.file).parent.as_posix()), printable(deep.folder),
         )  # fmt: skip
-    return ids, Grouping(level="image")
-
-
-def _tell_masks(images: Sequence[SortedImage]) -> None:
-    """Tells of files that are named as the mask of another one: they would be trained on as images."""
-    stems = {stem(image.file) for image in images}
-    masks = [image.file for image in images if any(_base(image.file, end) in stems for end in _MASKS)]
-    if masks:
-        _log.warning(
-            "%d files are named as masks of other images (first: %s); leave them out with --exclude '*%s*'",
-            len(masks), printable(masks[0]), next(end for end in _MASKS if end in stem(masks[0])),
-        )  # fmt: skip
-
-
-def _base(file: str, end: str) -> str:
-    """The stem of the image that a mask belongs to; "" where the name is none of a mask."""
-    before, found, _ = stem(file).rpartition(end)
-    return before if found else ""
 
 
 def _is_text(name: str) -> bool:
