@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import json
@@ -106,10 +107,10 @@ def test_one_of_several_sheets_has_to_be_named(messy: Messy) -> None:
 
 @pytest.mark.parametrize("name", ["cases.xlsx", "cases.parquet"])
 def test_a_damaged_workbook_is_one_line(messy: Messy, name: str) -> None:
-    (messy.path / name).write_bytes(b"PK\x03\x04 cut")
+    (messy.path / name).write_bytes(b"PK\x03\x04 cut" if name.endswith("xlsx") else b"PAR1\0 cut")
     with pytest.raises(DataError, match=r"is no readable (Excel|Parquet) file"):
         messy.table(messy.path / name)
-    with pytest.raises(DataError, match="no such file"):
+    with pytest.raises(DataError, match="No such file"):
         messy.table(messy.path / f"gone-{name}")
 
 
@@ -119,7 +120,7 @@ def test_what_reads_excel_may_not_be_installed(messy: Messy, monkeypatch: pytest
     def lacks(*_: object) -> list[list[object]]:
         raise ImportError("no openpyxl")
 
-    monkeypatch.setattr(workbooks, "_excel", lacks)
+    monkeypatch.setattr(workbooks, "excel_rows", lacks)
     with pytest.raises(DataError, match=r"needs more to be installed: .*tables.*or save it as CSV"):
         messy.table(messy.path / "cases.xlsx")
 
@@ -127,11 +128,16 @@ def test_what_reads_excel_may_not_be_installed(messy: Messy, monkeypatch: pytest
 # What is no table.
 
 
-def zipped() -> bytes:
+def zipped(*names: str, mimetype: str = "") -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("cases.csv", "image,label\n")
+        for name in names or ("cases.csv",):
+            archive.writestr(name, mimetype or "image,label\n")
     return buffer.getvalue()
+
+
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 99
+ODS = "application/vnd.oasis.opendocument.spreadsheet"
 
 
 OTHERS: dict[str, tuple[bytes, str]] = {
@@ -139,7 +145,30 @@ OTHERS: dict[str, tuple[bytes, str]] = {
     "json object": (b'{"images": [\n {"file_name": "x.png"', "is JSON"),
     "zip": (zipped(), "is a ZIP archive, not a table: unpack it"),
     "gzip": (gzip.compress(b"image,label\n"), "is packed with gzip"),
-    "xls": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 99, "an old Excel file"),
+    "xls": (OLE, "an old Excel file"),
+    "password": (OLE + "EncryptedPackage".encode("utf-16-le"), "is protected by a password"),
+    "xlsx": (zipped("[Content_Types].xml", "xl/workbook.xml"), "an Excel file.*the ending .xlsx"),
+    "xlsb": (zipped("xl/workbook.bin"), "a binary Excel file"),
+    "ods": (zipped("mimetype", "content.xml", mimetype=ODS), r"OpenDocument spreadsheet \(.ods\).*\.xlsx"),
+    "docx": (zipped("word/document.xml"), "a Word document"),
+    "numbers": (zipped("Index/Document.iwa"), "Apple Numbers"),
+    "npz": (zipped("images.npy", "labels.npy"), r"a NumPy archive"),
+    "npy": (b"\x93NUMPY\x01\0", "a NumPy file"),
+    "mat": (b"MATLAB 5.0 MAT-file, Platform", "a MATLAB file.*writetable"),
+    "rds": (gzip.compress(b"X\n\0\0\0\x03\0"), r"an R data file.*write\.csv"),
+    "rdata": (bz2.compress(b"RDX3\nX\n\0\0"), "an R data file"),
+    "sas": (b"\0" * 12 + b"\xc2\xea\x81\x60\xb3\x14\x11\xcf", "a SAS file"),
+    "stata 12": (b"r\x02\x01\0", "a Stata file"),
+    "tar.gz": (gzip.compress(b"x" * 257 + b"ustar"), "a tar archive"),
+    "image": (b"\x89PNG\r\n\x1a\n", "is an image, not a table: name the table of the images"),
+    "parquet": (b"PAR1\0\0PAR1", "a Parquet file.*the ending .parquet"),
+    "arff": (b"% by hand\n\n@RELATION cases\n@DATA\nx.png,a\n", "an ARFF file"),
+    "markdown": (b"| image | label |\n|---|:--|\n| x | a |\n", "a Markdown table"),
+    "psql": (b" image | label\n-------+------\n x | a\n", "a Markdown table"),
+    "yaml": (b"- image: x.png\n  label: a\n- image: y.png\n  label: b\n", "is YAML"),
+    "latex": (b"% table 1\n\\begin{tabular}{ll}\nimage & label\n", "is LaTeX"),
+    "sql": (b"-- MySQL dump 10\n\nSET NAMES='utf8';\nCREATE TABLE cases (\n", "is SQL"),
+    "grid": (b"+-----+-----+\n| a | b |\n", "a table drawn with lines"),
     "pickle": (pickle.dumps({"a": 1}), "a pickle, which may run code"),
     "sqlite": (b"SQLite format 3\0", "an SQLite database"),
     "git-lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git-lfs pointer.*git lfs pull"),
@@ -149,6 +178,21 @@ OTHERS: dict[str, tuple[bytes, str]] = {
     "html": (b"<!DOCTYPE html><html><body>404</body></html>", "is a web page or XML"),
     "no header": (b"x00.png,nevus\nx01.png,melanoma\n", r"has no header: .*\('x00.png'\).*image,label"),
     "no header, numbers": (b"1,0\n2,1\n", r"has no header: .*\('1'\)"),
+    "no header, ids": (b"ISIC_0000000,benign\nISIC_0000001,malignant\nISIC_0000002,benign\n",
+                       r"may have no header: 'ISIC_0000000'"),
+    "no header, words": (b"abc,benign\nxyz,malignant\nuvw,benign\n", "may have no header: 'benign'"),
+    "header again": (b"image,label\nx00.png,a\nimage,label\nx01.png,b\n", "repeats its header in row 3"),
+    "spaces": (b"image label\nx00.png a\nx01.png b\n", r"one column \('image label'\): .*--delimiter space"),
+    "columns": (b"image     label\nx00.png   a\nx01.png   b\n", "--delimiter space"),
+    "colons": (b"image:label\nx00.png:a\nx01.png:b\n", r"one column \('image:label'\).*with --delimiter$"),
+    "title": (b"Cases of 2024\nimage,label\nx00.png,a\nx01.png,b\n",
+              r"row 1 holds a title \('Cases of 2024'\): delete what stands above the header"),
+    "title of Excel": (b"Cases,,\n by hand,,\nimage,label,n\nx00.png,a,1\n", "rows 1 to 2 hold a title"),
+    "title with a comma": (b"Cases, 2024\nimage,label,n\nx00.png,a,1\n",
+                           "3 fields in row 2, its header has 2, and so have all rows below: delete a title"),
+    "inner quotes": (b'image,label,note\nx00.png,a,"a "b" c"\n', "a quote inside of a quoted field in row 2"),
+    "backslash": (b'image,label,note\n\nx0.png,a,"a \\"b\\" c"\n', "a quoted field in row 3: write each"),
+    "open quote": (b'image,label\nx00.png,a\nx01.png,"b\n', "opens a quote in row 3"),
     "empty": (b"", "is empty"),
     "blank": (b"\n \n", "is empty|has no rows"),
 }  # fmt: skip
