@@ -12,23 +12,24 @@ from lmd.errors import DataError
 
 _log = logging.getLogger(__name__)
 
-_DIGITS = 15  # That Excel keeps of a number, and that a float of 64 bits keeps for certain.
+_DIGITS = 15  # That a float of 64 bits keeps for certain.
+_KEPT = (15, 16)  # Digits of a number that Excel keeps, and that openpyxl and pandas write.
 
 
 def check_long_numbers(path: Path, name: str, values: Sequence[Any]) -> None:
     """Refuses a column of long numbers that all end in zeros; tells of one that may have lost digits.
 
     Raises:
-        DataError: all of several different or equal long numbers have zeros from the 16th digit on.
+        DataError: several numbers have more digits than Excel keeps, and all have zeros in their place.
     """
     long = [str(int(abs(value))) for value in values if _is_long(value)]
     if not long:
         return
     way = "keep it as text where it is written from (in Excel: format the cells as text first)"
-    if len(long) > 1 and all(set(digits[_DIGITS:]) == {"0"} for digits in long):
+    if len(long) > 1 and any(all(set(digits[kept:]) == {"0"} for digits in long) for kept in _KEPT):
         raise DataError(
             f"{path}: {len(long)} numbers in the column '{name}' have lost their digits: they have more than "
-            f"{_DIGITS}, and all end in zeros ('{long[0]}'), as Excel leaves them; {way}"
+            f"{_DIGITS}, and all end in zeros ('{long[0]}'), as Excel and pandas write them; {way}"
         )
     _log.warning(
         "%s: %d numbers in the column '%s' have more than %d digits and may have lost some; %s",
