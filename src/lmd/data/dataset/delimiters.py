@@ -42,6 +42,10 @@ def records_of(path: Path, text: str, delimiter: str | None) -> list[list[str]]:
     marks = DELIMITERS if delimiter is None else _named(delimiter)
     parted = [_parted(text, mark) for mark in marks]
     fitting = [found for found in parted if found.is_even]
+    if not fitting and '"' in text:  # Blanks may stand between a delimiter and a quote.
+        fitting = [
+            found for mark in marks if (found := _parted(text, mark, blanks=mark not in " \t")).is_even
+        ]
     # Of two that tell as much, the one without a fault.
     best = max(fitting or parted, key=lambda found: (_most_fields(found), found.width, not found.fault))
     if best.fault:
@@ -63,10 +67,12 @@ def _named(word: str) -> str:
     return mark
 
 
-def _parted(text: str, delimiter: str) -> _Parted:
+def _parted(text: str, delimiter: str, blanks: bool = False) -> _Parted:
     if delimiter == " ":  # A table may be set in columns: any number of blanks is one delimiter.
         text = re.sub(r"(?m)^ | (?=[\r\n]|$)", "", re.sub(" +", " ", text))
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=blanks, strict=True
+    )
     records: list[list[str]] = []
     try:
         for record in reader:
@@ -81,7 +87,7 @@ def _fault(error: csv.Error, row: int) -> str:
     if "expected after" in told:
         return f'has a quote inside of a quoted field in row {row}: write each quote in it twice ("")'
     if "unexpected end" in told:
-        return f'opens a quote in row {row} and does not close it: close it, or write it twice ("")'
+        return f'is not a table: a quote in row {row} is not closed: close it, or write it twice ("")'
     if "field limit" in told:
         return f"has a field of more than {csv.field_size_limit()} characters in row {row}: is a quote open?"
     return f"is not a table: {told} (row {row})"

@@ -25,7 +25,7 @@ def check_long_numbers(path: Path, name: str, values: Sequence[Any]) -> None:
     long = [str(int(abs(value))) for value in values if _is_long(value)]
     if not long:
         return
-    way = "keep it as text where it is written from (in Excel: format the cells as text first)"
+    way = "write them as text (in Excel: format the cells as text first), or delete the column"
     if len(long) > 1 and any(all(set(digits[kept:]) == {"0"} for digits in long) for kept in _KEPT):
         raise DataError(
             f"{path}: {len(long)} numbers in the column '{name}' have lost their digits: they have more than "

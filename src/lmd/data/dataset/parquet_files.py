@@ -25,11 +25,10 @@ def parquet_rows(path: Path) -> list[list[Any]]:
 
     with path.open("rb") as file:  # By its path, pyarrow would read folders such as "label=a" as columns.
         table = pyarrow.parquet.ParquetFile(file).read()
-    columns = [
-        (_name(name), _plain(column.to_pylist()))
-        for name, column in zip(table.column_names, table.columns, strict=True)
-    ]
-    columns = [(name, values) for name, values in columns if not _is_numbering(name, values)]
+    read = (
+        (name, column.to_pylist()) for name, column in zip(table.column_names, table.columns, strict=True)
+    )
+    columns = [(_name(name), _plain(values)) for name, values in read if not _is_numbering(name, values)]
     columns = _without_binary(path, columns)
     for name, values in columns:
         check_long_numbers(path, name, [value for value in values if isinstance(value, float)])
@@ -38,12 +37,12 @@ def parquet_rows(path: Path) -> list[list[Any]]:
 
 
 def _name(name: str) -> str:
-    return "index" + name[len(_INDEX) :].rstrip("_").replace("0", "") if name.startswith(_INDEX) else name
+    return "index" + name[len(_INDEX) :].strip("0_") if name.startswith(_INDEX) else name
 
 
 def _is_numbering(name: str, values: list[Any]) -> bool:
     """Whether a column is an index without a name that only numbers the rows."""
-    return name.startswith("index") and all(isinstance(value, int) for value in values)
+    return name.startswith(_INDEX) and all(isinstance(value, int) for value in values)
 
 
 def _plain(values: list[Any]) -> list[Any]:

@@ -26,9 +26,20 @@ def refuse_title(path: Path, records: Sequence[Sequence[str]], first: int) -> No
     filled = [sum(bool(field.strip()) for field in record) for record in records[first : first + _LOOKED_AT]]
     header = next((place for place, number in enumerate(filled) if number > 1), 0)
     if header:
+        _refuse_two_delimiters(path, records[first], filled[header])
         rows = f"row {first + 1} holds" if header == 1 else f"rows {first + 1} to {first + header} hold"
         title = shortened(next(field for field in records[first] if field.strip()), 40)
         raise DataError(f"{path}: {rows} a title ('{title}'): delete what stands above the header")
+
+
+def _refuse_two_delimiters(path: Path, record: Sequence[str], number: int) -> None:
+    """Refuses a first row that has the fields of those below it, with another delimiter between them."""
+    field = next(field for field in record if field.strip())
+    if any(len(field.split(mark)) == number for mark in DELIMITERS):
+        raise DataError(
+            f"{path}: another character stands between the fields of its first row ('{shortened(field)}') "
+            "than between those of the rows below: write the same one in all rows"
+        )
 
 
 def refuse_one_column(path: Path, header: Sequence[str], records: Sequence[Sequence[str]]) -> None:

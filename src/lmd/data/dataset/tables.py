@@ -89,14 +89,14 @@ def _decoded(path: Path, raw: bytes, encoding: str | None) -> str:
             pass  # A mark that does not fit what follows it.
     try:
         return body.decode(encoding or marked or "utf-8")
-    except LookupError as error:
-        raise DataError(f"unknown encoding '{encoding}'; usual are utf-8, utf-16, cp1252, latin-1") from error
     except UnicodeError as error:
         row = body[: getattr(error, "start", 0)].count(b"\n") + 1
         raise DataError(
             f"{path} is not {encoding or 'UTF-8'} text (row {row}): save it as UTF-8, or name its --encoding "
             "to 'lmd prepare table'"
         ) from error
+    except (LookupError, ValueError) as error:
+        raise DataError(f"unknown encoding {encoding!r}; usual are utf-8, utf-16, cp1252, latin-1") from error
 
 
 def _rows(path: Path, header: list[str], records: list[list[str]], first: int) -> dict[int, list[str]]:
