@@ -68,6 +68,10 @@ def test_a_byte_order_mark_wins_over_every_name(tmp_path: Path, written_as: str,
     assert read_table(tmp_path / "cases.csv", encoding=named)["image"].tolist() == ["ä.png", "b.png"]
 
 
+def test_marks_within_files_that_were_put_together_are_removed(tmp_path: Path) -> None:
+    assert read_table(text(tmp_path, "\ufeffimage,label\n\ufeffx,a\n"))["image"].tolist() == ["x"]
+
+
 def test_a_mark_that_does_not_fit_gives_way_to_the_named_encoding(tmp_path: Path) -> None:
     (tmp_path / "cases.csv").write_bytes(b"\xef\xbb\xbf" + MARKED.encode("cp1252"))
     assert read_table(tmp_path / "cases.csv", encoding="cp1252")["image"][2] == "ä.png"

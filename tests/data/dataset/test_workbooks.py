@@ -133,6 +133,13 @@ def test_a_merged_header_is_refused(tmp_path: Path, rows: list[list[object]], me
         read_table(tmp_path / "cases.xlsx")
 
 
+def test_one_column_is_no_table(tmp_path: Path) -> None:
+    for name, said in (("image,label", "part it, in Excel with"), ("image", "need a column each")):
+        workbook([[name], ["x,a"], ["y,b"]])[0].save(tmp_path / "cases.xlsx")
+        with pytest.raises(DataError, match=rf"only one column \('{name}'\): .*{said}"):
+            read_table(tmp_path / "cases.xlsx")
+
+
 def test_what_excel_hides_is_used_and_said(messy: Messy) -> None:
     book, sheet = workbook(rows_of(cases(patient_id=persons())))
     for row in (3, 4, 30):

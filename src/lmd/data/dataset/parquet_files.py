@@ -23,8 +23,7 @@ def parquet_rows(path: Path) -> list[list[Any]]:
     """
     import pyarrow.parquet
 
-    with path.open("rb") as file:  # By its path, pyarrow would read folders such as "label=a" as columns.
-        table = pyarrow.parquet.ParquetFile(file).read()
+    table = pyarrow.parquet.ParquetFile(path).read()
     read = (
         (name, column.to_pylist()) for name, column in zip(table.column_names, table.columns, strict=True)
     )
@@ -77,6 +76,6 @@ def _is_binary(value: Any) -> bool:
     if not isinstance(value, bytes):
         return False
     try:
-        return not value.decode().isprintable()
+        return not "".join(value.decode().split()).isprintable()
     except UnicodeError:
         return True

@@ -42,7 +42,9 @@ def _refuse_two_delimiters(path: Path, record: Sequence[str], number: int) -> No
         )
 
 
-def refuse_one_column(path: Path, header: Sequence[str], records: Sequence[Sequence[str]]) -> None:
+def refuse_one_column(
+    path: Path, header: Sequence[str], records: Sequence[Sequence[str]], workbook: bool
+) -> None:
     """Refuses a table of one column, which has no place for a label: another delimiter may part its fields.
 
     Raises:
@@ -53,6 +55,8 @@ def refuse_one_column(path: Path, header: Sequence[str], records: Sequence[Seque
     told = f"{path} has only one column ('{shortened(header[0])}')"
     if any(mark in header[0] for mark in DELIMITERS):
         raise DataError(f"{told}: part it, in Excel with 'Text to Columns', or save it as CSV")
+    if workbook:
+        raise DataError(f"{told}: the image and the label need a column each")
     spaced = len(header[0].split()) > 1
     way = "space (any number of blanks)" if spaced else "the character between the fields"
     raise DataError(

@@ -102,7 +102,7 @@ def _decoded(path: Path, raw: bytes, encoding: str | None) -> str:
 def _rows(path: Path, header: list[str], records: list[list[str]], first: int) -> dict[int, list[str]]:
     """The rows below the header by their number, blank ones left out."""
     refuse_title(path, records, first)
-    refuse_one_column(path, header, records)
+    refuse_one_column(path, header, records, is_workbook(path))
     refuse_doubles(path, header)
     below = enumerate(records[first + 1 :], start=first + 2)
     filled = {number: record for number, record in below if any(field.strip() for field in record)}
