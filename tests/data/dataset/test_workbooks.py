@@ -10,6 +10,7 @@ from pathlib import Path
 import openpyxl
 import pandas as pd
 import pytest
+from openpyxl.chart import BarChart, Reference
 from openpyxl.worksheet.worksheet import Worksheet
 
 from lmd.data.dataset import workbooks
@@ -185,6 +186,18 @@ def test_a_formula_that_gives_no_text_is_an_empty_cell(tmp_path: Path) -> None:
         for name in old.namelist():
             new.writestr(name, re.sub(rb'<c r="C2".*?</c>', stored, old.read(name)))
     assert read_table(tmp_path / "b.xlsx")["note"].tolist() == ["", "c"]
+
+
+def test_a_damaged_chart_beside_the_table_does_not_matter(tmp_path: Path) -> None:
+    book, sheet = workbook([["image", "n"], ["x", 1]])
+    chart = BarChart()
+    chart.add_data(Reference(sheet, 2, 1, 2, 2))
+    sheet.add_chart(chart)
+    book.save(tmp_path / "a.xlsx")
+    with zipfile.ZipFile(tmp_path / "a.xlsx") as old, zipfile.ZipFile(tmp_path / "b.xlsx", "w") as new:
+        for name in old.namelist():
+            new.writestr(name, b"" if "drawing" in name else old.read(name))
+    assert read_table(tmp_path / "b.xlsx").to_numpy().tolist() == [["x", "1"]]
 
 
 def test_cells_of_excel_are_the_texts_of_a_csv_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

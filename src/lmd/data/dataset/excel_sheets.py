@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import re
 import warnings
-import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lmd.data.dataset.excel_marks import Area, hidden_columns, hidden_rows, merged_areas, without_values
 from lmd.data.dataset.long_numbers import check_long_numbers
 from lmd.errors import DataError
 from lmd.text import listed
@@ -19,19 +18,15 @@ from lmd.text import listed
 _log = logging.getLogger(__name__)
 
 _Grid = dict[tuple[int, int], Any]  # The filled cells by row and column, from 1 on.
-# A formula without a stored value, and without the type "str", whose stored value may be an empty text.
-_NO_VALUE = re.compile(
-    rb"<(?:\w+:)?c\s([^>]*)>\s*<(?:\w+:)?f(?:\s[^>]*)?(?:/>|>[^<]*</(?:\w+:)?f>)\s*"
-    rb"(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>\s*</(?:\w+:)?v>)?\s*</(?:\w+:)?c>"
-)
 
 
 @dataclass
 class _Sheet:
     """A sheet of openpyxl with its filled cells."""
 
-    sheet: Any
-    part: str
+    title: str
+    is_shown: bool
+    xml: bytes
     grid: _Grid = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
 
@@ -73,48 +68,46 @@ def _sheets(path: Path) -> Iterator[_Sheet]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # About styles and extensions, not about cells.
-        reader = ExcelReader(path, data_only=True)
+        reader = ExcelReader(path, read_only=True, data_only=True)
         reader.read()
-    parts = {sheet.name: link.target for sheet, link in reader.parser.find_sheets()}
-    for sheet in reader.wb.worksheets:
-        found = _Sheet(sheet, parts[sheet.title])
-        # Only the cells that are stored: its rows go up to the last cell that has a format.
-        for place, cell in sheet._cells.items():
+        parts = {sheet.name: link.target for sheet, link in reader.parser.find_sheets()}
+        for sheet in reader.wb.worksheets:
+            xml = reader.archive.read(parts[sheet.title])
+            found = _Sheet(sheet.title, sheet.sheet_state == "visible", xml)
+            sheet.reset_dimensions()  # What the file says of its size may be wrong.
+            _read_cells(found, sheet)
+            yield found
+        reader.wb.close()
+
+
+def _read_cells(found: _Sheet, sheet: Any) -> None:
+    for row, cells in enumerate(sheet.iter_rows(), start=1):
+        for column, cell in enumerate(cells, start=1):
+            if cell.value is None or cell.value == "":
+                continue
             if cell.data_type == "e":
                 found.errors.append(f"{cell.value} in {cell.coordinate}")
-            elif cell.value is not None and cell.value != "":
-                found.grid[place] = cell.value
-        yield found
+            else:
+                found.grid[row, column] = cell.value
 
 
 def _chosen(path: Path, sheets: list[_Sheet], wanted: str) -> _Sheet | None:
     """The sheet of that name, or the only one that is filled; hidden ones count where all are hidden."""
-    names = [found.sheet.title for found in sheets]
+    names = [found.title for found in sheets]
     if wanted and wanted not in names:
         raise DataError(f"{path} has no sheet '{wanted}' (sheets: {', '.join(names)})")
     filled = [found for found in sheets if found.grid]
-    shown = [found for found in filled if found.sheet.sheet_state == "visible"]
+    shown = [found for found in filled if found.is_shown]
     if wanted:
-        return next((found for found in filled if found.sheet.title == wanted), None)
+        return next((found for found in filled if found.title == wanted), None)
     if len(shown or filled) > 1:
-        names = [found.sheet.title for found in shown or filled]
+        names = [found.title for found in shown or filled]
         raise DataError(f"{path} has several sheets ({', '.join(names)}); name one with --sheet")
     return next(iter(shown or filled), None)
 
 
-def _no_values(path: Path, found: _Sheet) -> list[tuple[int, int]]:
-    """The cells with a formula and no stored value."""
-    from openpyxl.utils.cell import coordinate_to_tuple
-
-    with zipfile.ZipFile(path) as archive:
-        text = archive.read(found.part)
-    kinds = (match[1].decode() for match in _NO_VALUE.finditer(text))
-    places = (re.search(r'\br="([A-Z]+\d+)"', kind) for kind in kinds if 't="str"' not in kind)
-    return [coordinate_to_tuple(place[1]) for place in places if place]
-
-
 def _refuse_no_values(path: Path, sheet: _Sheet) -> None:
-    cells = _no_values(path, sheet)
+    cells = without_values(sheet.xml)
     if cells:
         row, column = cells[0]
         name = sheet.name(column) if sheet.grid else f"of row {row}"
@@ -128,7 +121,7 @@ def _fill_merged(path: Path, found: _Sheet) -> None:
     """Gives each cell of a merged range its value, but for a title that stands alone in its row."""
     filled = Counter(row for row, _ in found.grid)
     header = found.header_row
-    areas = [area for area in found.sheet.merged_cells.ranges if (area.min_row, area.min_col) in found.grid]
+    areas = [area for area in merged_areas(found.xml) if (area.min_row, area.min_col) in found.grid]
     areas = [area for area in areas if filled[area.min_row] > 1 or area.max_col == area.min_col]
     for area in areas:
         if area.min_row == header < area.max_row and filled[header] > 1:
@@ -141,7 +134,7 @@ def _fill_merged(path: Path, found: _Sheet) -> None:
         _log.warning("%s: %d merged ranges of cells: each cell of them has their value", path, len(areas))
 
 
-def _fill(grid: _Grid, area: Any) -> None:
+def _fill(grid: _Grid, area: Area) -> None:
     """Fills a range as far as the sheet has rows and columns."""
     last, right = max(row for row, _ in grid), max(column for _, column in grid)
     value = grid[area.min_row, area.min_col]
@@ -152,30 +145,25 @@ def _fill(grid: _Grid, area: Any) -> None:
 
 def _tell(path: Path, found: _Sheet) -> None:
     """Says aloud what a reader of the sheet does not see, and is used all the same."""
-    sheet, filled = found.sheet, {row for row, _ in found.grid}
-    hidden = [row for row in filled if row in sheet.row_dimensions and sheet.row_dimensions[row].hidden]
+    hidden = {row for row, _ in found.grid} & hidden_rows(found.xml)
     if hidden:
         _log.warning(
             "%s: %d rows of '%s' are hidden in Excel and used all the same (the first is row %d)",
-            path, len(hidden), sheet.title, min(hidden),
+            path, len(hidden), found.title, min(hidden),
         )  # fmt: skip
-    columns = {column for _, column in found.grid} & set(_hidden_columns(sheet))
+    ranges = hidden_columns(found.xml)
+    filled = {column for _, column in found.grid}
+    columns = [column for column in sorted(filled) if any(column in each for each in ranges)]
     if columns:
-        names = listed([found.name(column) for column in sorted(columns)])
+        names = listed([found.name(column) for column in columns])
         _log.warning(
-            "%s: columns of '%s' are hidden in Excel and used all the same: %s", path, sheet.title, names
+            "%s: columns of '%s' are hidden in Excel and used all the same: %s", path, found.title, names
         )
     if found.errors:
         _log.warning(
             "%s: %d cells of '%s' hold an error of Excel and count as empty: %s",
-            path, len(found.errors), sheet.title, listed(found.errors),
+            path, len(found.errors), found.title, listed(found.errors),
         )  # fmt: skip
-
-
-def _hidden_columns(sheet: Any) -> Iterator[int]:
-    for dimension in sheet.column_dimensions.values():
-        if dimension.hidden:
-            yield from range(dimension.min, dimension.max + 1)
 
 
 def _check_numbers(path: Path, found: _Sheet) -> None:
