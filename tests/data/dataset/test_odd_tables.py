@@ -80,7 +80,7 @@ CASES = {
     "a row too short": Case(changed(4, "x2.png"), "1 fields in row 4, its header has 2"),
     "an open quote": Case(changed(4, '"x2.png,nevus'), "is not a table"),
     "binary data": Case(b"image,label\n\0\0\0,a\n", "binary data"),
-    "an image for a table": Case(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is not UTF-8 text"),
+    "an image for a table": Case(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is an image, not a table"),
     "another encoding": Case(changed(3, "x1.png,m\xe9lanome").decode().encode("latin-1"), "row 3.*--encoding"),
     "another encoding, named": Case(
         lines(*[row.replace("melanoma", "mélanome") for row in ROWS]).decode().encode("cp1252"),

@@ -1,27 +1,13 @@
-"""Tables of every kind: the delimiter that fits all rows, Excel and Parquet, and one line for what is no table."""
+"""Tables as texts: the delimiter that fits all rows, encodings, ends of lines, and the names of columns."""
 
 from __future__ import annotations
 
-import gzip
-import io
-import json
-import pickle
-import zipfile
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
-from lmd.data.dataset import workbooks
 from lmd.data.dataset.tables import read_table
 from lmd.errors import DataError
-from tests.command import Command, refused
-from tests.messy import Messy, cases, persons, written
-
-
-@pytest.fixture
-def messy(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Messy:
-    return Messy(tmp_path, caplog)
 
 
 def text(tmp_path: Path, content: str) -> Path:
@@ -69,108 +55,73 @@ def test_a_row_of_another_length_is_named_with_the_way_out(tmp_path: Path) -> No
         read_table(text(tmp_path, "image,label\n1,a\n# end of part one\n2,b\n"))
 
 
-# Excel and Parquet.
+MARKED = "image,label\nä.png,a\nb.png,b\n"
 
 
-def test_an_excel_table_is_the_csv_table(messy: Messy) -> None:
-    columns = cases(patient_id=persons(), code=[f"{row:03d}" for row in range(24)])
-    frame = pd.DataFrame(columns).assign(age=[50, None] * 12, when=pd.Timestamp("2026-01-02"), dose=1.5)
-    frame.to_excel(messy.path / "cases.xlsx", index=False)
-    dataset = messy.table(messy.path / "cases.xlsx")
-    assert dataset.table["group"].tolist() == persons()
-    assert dataset.table["code"][1] == "001"
-    assert dataset.table["age"][:2].tolist() == ["50", ""]
-    assert dataset.table["dose"][0] == "1.5"
-    assert "cases.xlsx" in dataset.info.tables_sha256
+@pytest.mark.parametrize("named", [None, "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
+@pytest.mark.parametrize(
+    "written_as", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
+)
+def test_a_byte_order_mark_wins_over_every_name(tmp_path: Path, written_as: str, named: str | None) -> None:
+    marked = MARKED if written_as in ("utf-8-sig", "utf-16", "utf-32") else "\ufeff" + MARKED
+    (tmp_path / "cases.csv").write_bytes(marked.encode(written_as))
+    assert read_table(tmp_path / "cases.csv", encoding=named)["image"].tolist() == ["ä.png", "b.png"]
 
 
-def test_a_parquet_table_is_the_csv_table(messy: Messy) -> None:
-    pd.DataFrame(cases(patient_id=persons())).assign(age=[50.0, None] * 12).to_parquet(
-        messy.path / "cases.parquet"
-    )
-    dataset = messy.table(messy.path / "cases.parquet")
-    assert dataset.table["group"].tolist() == persons()
-    assert dataset.table["age"][:2].tolist() == ["50", ""]
+def test_marks_within_files_that_were_put_together_are_removed(tmp_path: Path) -> None:
+    assert read_table(text(tmp_path, "\ufeffimage,label\n\ufeffx,a\n"))["image"].tolist() == ["x"]
 
 
-def test_one_of_several_sheets_has_to_be_named(messy: Messy) -> None:
-    with pd.ExcelWriter(messy.path / "cases.xlsx") as writer:
-        pd.DataFrame(cases()).to_excel(writer, sheet_name="images", index=False)
-        pd.DataFrame({"note": ["x"]}).to_excel(writer, sheet_name="legend", index=False)
-    with pytest.raises(DataError, match=r"several sheets \(images, legend\); name one with --sheet"):
-        messy.table(messy.path / "cases.xlsx")
-    with pytest.raises(DataError, match=r"no sheet 'imgs' \(sheets: images, legend\)"):
-        messy.table(messy.path / "cases.xlsx", sheet="imgs")
-    assert len(messy.table(messy.path / "cases.xlsx", sheet="images").table) == 24
+def test_a_mark_that_does_not_fit_gives_way_to_the_named_encoding(tmp_path: Path) -> None:
+    (tmp_path / "cases.csv").write_bytes(b"\xef\xbb\xbf" + MARKED.encode("cp1252"))
+    assert read_table(tmp_path / "cases.csv", encoding="cp1252")["image"][2] == "ä.png"
 
 
-@pytest.mark.parametrize("name", ["cases.xlsx", "cases.parquet"])
-def test_a_damaged_workbook_is_one_line(messy: Messy, name: str) -> None:
-    (messy.path / name).write_bytes(b"PK\x03\x04 cut")
-    with pytest.raises(DataError, match=r"is no readable (Excel|Parquet) file"):
-        messy.table(messy.path / name)
-    with pytest.raises(DataError, match="no such file"):
-        messy.table(messy.path / f"gone-{name}")
+@pytest.mark.parametrize("encoding", ["klingon", "hex", "\0"])
+def test_what_is_no_encoding_is_refused(tmp_path: Path, encoding: str) -> None:
+    with pytest.raises(DataError, match="unknown encoding"):
+        read_table(text(tmp_path, MARKED), encoding=encoding)
 
 
-def test_what_reads_excel_may_not_be_installed(messy: Messy, monkeypatch: pytest.MonkeyPatch) -> None:
-    (messy.path / "cases.xlsx").write_bytes(b"PK\x03\x04")
-
-    def lacks(*_: object) -> list[list[object]]:
-        raise ImportError("no openpyxl")
-
-    monkeypatch.setattr(workbooks, "_excel", lacks)
-    with pytest.raises(DataError, match=r"needs more to be installed: .*tables.*or save it as CSV"):
-        messy.table(messy.path / "cases.xlsx")
+@pytest.mark.parametrize("end", ["\x1a", "\x1a\r\n", "\n\n"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_ends_of_lines_and_of_the_file(tmp_path: Path, line_end: str, end: str) -> None:
+    (tmp_path / "cases.csv").write_bytes(("image,label\nx,a\ny,b\n".replace("\n", line_end) + end).encode())
+    assert read_table(tmp_path / "cases.csv").to_numpy().tolist() == [["x", "a"], ["y", "b"]]
 
 
-# What is no table.
+def test_names_of_columns_are_one_line(tmp_path: Path) -> None:
+    assert list(read_table(text(tmp_path, '"patient\n id ",label\n1,a\n2,b\n')).columns) == [
+        "patient id",
+        "label",
+    ]
 
 
-def zipped() -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("cases.csv", "image,label\n")
-    return buffer.getvalue()
+def test_any_number_of_blanks_is_one_delimiter(tmp_path: Path) -> None:
+    path = text(tmp_path, 'image     label \r\n x00.png  a\r\nx01.png   "b c"\r\n')
+    assert read_table(path, delimiter="space").to_numpy().tolist() == [["x00.png", "a"], ["x01.png", "b c"]]
 
 
-OTHERS: dict[str, tuple[bytes, str]] = {
-    "json": (json.dumps([{"image": "x", "label": "a"}]).encode(), "is JSON, not a table: save it as a CSV"),
-    "json object": (b'{"images": [\n {"file_name": "x.png"', "is JSON"),
-    "zip": (zipped(), "is a ZIP archive, not a table: unpack it"),
-    "gzip": (gzip.compress(b"image,label\n"), "is packed with gzip"),
-    "xls": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 99, "an old Excel file"),
-    "pickle": (pickle.dumps({"a": 1}), "a pickle, which may run code"),
-    "sqlite": (b"SQLite format 3\0", "an SQLite database"),
-    "git-lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git-lfs pointer.*git lfs pull"),
-    "pdf": (b"%PDF-1.7\n", "a PDF document"),
-    "sep=;": (b"sep=;\nimage;label\nx.png;a\n", "begins with 'sep=;', a line for Excel alone: delete it"),
-    "comment": (b"# made by hand\nimage,label\nx.png,a\n", "begins with a comment"),
-    "html": (b"<!DOCTYPE html><html><body>404</body></html>", "is a web page or XML"),
-    "no header": (b"x00.png,nevus\nx01.png,melanoma\n", r"has no header: .*\('x00.png'\).*image,label"),
-    "no header, numbers": (b"1,0\n2,1\n", r"has no header: .*\('1'\)"),
-    "empty": (b"", "is empty"),
-    "blank": (b"\n \n", "is empty|has no rows"),
-}  # fmt: skip
+def test_blanks_may_stand_before_a_quote(tmp_path: Path) -> None:
+    path = text(tmp_path, 'image, label, note\nx, a, "b, c"\ny, b, d\n')
+    assert read_table(path)["note"].tolist() == ["b, c", "d"]
 
 
-@pytest.mark.parametrize(("content", "said"), OTHERS.values(), ids=OTHERS)
-def test_a_file_that_is_no_table_is_named_for_what_it_is(
-    messy: Messy, lmd: Command, content: bytes, said: str
-) -> None:
-    path = messy.path / "cases.csv"
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=said):
-        messy.table(path)
-    refused(lmd("prepare", "table", "--table", path, "--root", messy.root, "--out", messy.out), str(path))
+def test_ids_of_covidx_without_a_header_are_found_with_blanks(tmp_path: Path) -> None:
+    path = text(tmp_path, "379 1e64_jumbo.jpeg negative cohen\n380 sars.jpg positive cohen\n")
+    with pytest.raises(DataError, match=r"only one column .*--delimiter space"):
+        read_table(path)
+    with pytest.raises(DataError, match=r"no header: .*\('1e64_jumbo.jpeg'\)"):
+        read_table(path, delimiter="space")
 
 
-@pytest.mark.parametrize("header", ["#,image,label", "%id,image,label"])
-def test_a_header_may_begin_as_a_comment_does(messy: Messy, header: str) -> None:
-    rows = "".join(f"{row},x{row:02d}.png,{'ab'[row % 2]}\n" for row in range(24))
-    assert len(messy.table(text(messy.path, f"{header}\n{rows}")).table) == 24
-
-
-def test_a_json_text_in_a_field_is_no_json_file(messy: Messy) -> None:
-    columns = {"[meta]": ['{"a": 1}'] * 24, **cases()}
-    assert len(messy.table(written(messy.path / "cases.csv", columns)).table) == 24
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Bild,Diagnose,biopsie\nx00,a,biopsie\nx01,b,keine\n",
+        "image,label,benign\nx00,benign,benign\nx01,b,benign\n",
+        "case,2019,2020\n1,1200,1300\n2,1100,1000\n",
+    ],
+)
+def test_a_header_may_share_a_word_with_its_column(tmp_path: Path, content: str) -> None:
+    assert len(read_table(text(tmp_path, content))) == 2

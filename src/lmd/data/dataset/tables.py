@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import codecs
-import csv
 import hashlib
-import io
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from lmd.data.dataset.checks import SPLITS
-from lmd.data.dataset.table_kinds import refuse_no_header, refuse_other_kinds, refuse_other_texts
+from lmd.data.dataset.delimiters import records_of
+from lmd.data.dataset.table_headers import (
+    refuse_doubles,
+    refuse_no_header,
+    refuse_one_column,
+    refuse_second_header,
+    refuse_title,
+    uneven,
+)
+from lmd.data.dataset.table_kinds import read_file, refuse_other_kinds
+from lmd.data.dataset.table_texts import refuse_other_texts
 from lmd.data.dataset.workbooks import is_workbook, workbook_records
 from lmd.errors import DataError, suggest
 
-DELIMITERS = ",;\t|"
-_WAY_OUT = "; fields with a delimiter in them need quotes, and --delimiter names another one"
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
 PUBLISHED = {"train": "training.csv", "val": "validation.csv", "test": "testing.csv"}
 
 
@@ -40,16 +52,12 @@ def read_table(
     if is_workbook(path):
         records = workbook_records(path, sheet)
     else:
-        records = _records(path, _text(path, encoding), delimiter)
-    first = next((number for number, record in enumerate(records) if any(record)), None)
+        records = records_of(path, _text(path, encoding), delimiter)
+    first = next((number for number, record in enumerate(records) if any(map(str.strip, record))), None)
     if first is None:
         raise DataError(f"{path} is empty")
-    header = [name.strip() for name in records[first]]
-    _refuse_doubles(path, header)
+    header = [" ".join(name.split()) for name in records[first]]
     rows = _rows(path, header, records, first)
-    if not rows:
-        raise DataError(f"{path} has no rows below its header")
-    refuse_no_header(path, header)
     for name in columns:
         if name not in header:
             raise DataError(f"{path} lacks the column '{name}'{suggest(name, filter(None, header))}")
@@ -58,22 +66,10 @@ def read_table(
 
 
 def _text(path: Path, encoding: str | None) -> str:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    raw = read_file(path)
     refuse_other_kinds(path, raw)
-    marked = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    try:
-        text = raw.decode(encoding or ("utf-16" if marked else "utf-8-sig"))
-    except LookupError as error:
-        raise DataError(f"unknown encoding '{encoding}'; usual are utf-8, utf-16, cp1252, latin-1") from error
-    except UnicodeError as error:
-        row = raw[: getattr(error, "start", 0)].count(b"\n") + 1
-        raise DataError(
-            f"{path} is not {encoding or 'UTF-8'} text (row {row}): save it as UTF-8, or name its --encoding "
-            "to 'lmd prepare table'"
-        ) from error
+    text = _decoded(path, raw, encoding).replace("\ufeff", "")  # Also where marked files were put together.
+    text = text.removesuffix("\x1a") if text.endswith("\x1a") else text.rstrip("\r\n").removesuffix("\x1a")
     if "\0" in text:
         raise DataError(
             f"{path} is not a table: it holds binary data; UTF-16 without its mark needs --encoding utf-16-le"
@@ -82,67 +78,50 @@ def _text(path: Path, encoding: str | None) -> str:
     return text
 
 
-def _records(path: Path, text: str, delimiter: str | None) -> list[list[str]]:
-    """The rows by the delimiter that fits them all; where none does, by the one that fits the header best."""
-    if delimiter is not None:
-        return _parted(path, text, _named_delimiter(delimiter))
-    parted: dict[str, list[list[str]]] = {}
-    faults: list[DataError] = []
-    for mark in DELIMITERS:
+def _decoded(path: Path, raw: bytes, encoding: str | None) -> str:
+    """The text of a file. A byte order mark tells its encoding for certain; else it is as named, or UTF-8."""
+    mark, marked = next(((mark, name) for mark, name in _MARKS if raw.startswith(mark)), (b"", None))
+    body = raw[len(mark) :]
+    if marked is not None and encoding is not None:
         try:
-            parted[mark] = _parted(path, text, mark)
-        except DataError as error:
-            faults.append(error)
-    if not parted:
-        raise faults[0]
-    fitting = [records for records in parted.values() if _is_even(records)]
-    return max(fitting or list(parted.values()), key=lambda records: len(next(filter(any, records), [])))
-
-
-def _named_delimiter(word: str) -> str:
-    mark = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|", "space": " "}.get(
-        word.lower(), word
-    )
-    if len(mark) != 1 or mark in '"\r\n':
-        raise DataError(f"--delimiter '{word}' must be one character, or tab, comma, semicolon, bar or space")
-    return mark
-
-
-def _parted(path: Path, text: str, delimiter: str) -> list[list[str]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+            return body.decode(marked)
+        except UnicodeError:
+            pass  # A mark that does not fit what follows it.
     try:
-        return list(reader)
-    except csv.Error as error:
-        raise DataError(f"{path} is not a table: {error} (line {reader.line_num})") from error
-
-
-def _is_even(records: list[list[str]]) -> bool:
-    """Whether every row has as many fields as the header, and that are several."""
-    lengths = {len(record) for record in records if any(field.strip() for field in record)}
-    return len(lengths) == 1 and lengths != {1}
-
-
-def _refuse_doubles(path: Path, header: list[str]) -> None:
-    name, count = Counter(filter(None, header)).most_common(1)[0] if any(header) else ("", 0)
-    if count > 1:
-        raise DataError(f"{path} has {count} columns named '{name}'; rename or delete all but one")
+        return body.decode(encoding or marked or "utf-8")
+    except UnicodeError as error:
+        row = body[: getattr(error, "start", 0)].count(b"\n") + 1
+        raise DataError(
+            f"{path} is not {encoding or 'UTF-8'} text (row {row}): save it as UTF-8, or name its --encoding "
+            "to 'lmd prepare table'"
+        ) from error
+    except (LookupError, ValueError) as error:
+        raise DataError(f"unknown encoding {encoding!r}; usual are utf-8, utf-16, cp1252, latin-1") from error
 
 
 def _rows(path: Path, header: list[str], records: list[list[str]], first: int) -> dict[int, list[str]]:
-    """The rows below the header by their number; fields beyond the header must be blank."""
-    width = len(header)
-    rows: dict[int, list[str]] = {}
-    for number, record in enumerate(records[first + 1 :], start=first + 2):
-        if not any(field.strip() for field in record):
-            continue
-        if len(record) < width or any(record[width:]):
-            comment = "; it looks like a comment: delete it" if record[0].lstrip().startswith("#") else ""
-            raise DataError(
-                f"{path} has {len(record)} fields in row {number}, its header has "
-                f"{width}{comment or _WAY_OUT}"
-            )
-        rows[number] = record[:width]
+    """The rows below the header by their number, blank ones left out."""
+    refuse_title(path, records, first)
+    refuse_one_column(path, header, records, is_workbook(path))
+    refuse_doubles(path, header)
+    below = enumerate(records[first + 1 :], start=first + 2)
+    filled = {number: record for number, record in below if any(field.strip() for field in record)}
+    if not filled:
+        raise DataError(f"{path} has no rows below its header")
+    refuse_no_header(path, header, list(filled.values()))
+    rows = _even(path, header, filled)
+    refuse_second_header(path, header, rows)
     return rows
+
+
+def _even(path: Path, header: list[str], filled: dict[int, list[str]]) -> dict[int, list[str]]:
+    """The rows with as many fields as the header; fields beyond it must be blank."""
+    width = len(header)
+    for number, record in filled.items():
+        if len(record) < width or any(map(str.strip, record[width:])):
+            alike = len(filled) > 1 and {len(other) for other in filled.values()} == {len(record)}
+            raise uneven(path, number, record, header, alike)
+    return {number: record[:width] for number, record in filled.items()}
 
 
 def read_published(folder: Path, columns: Sequence[str]) -> tuple[pd.DataFrame, list[Path]]:

@@ -1,13 +1,16 @@
-"""Tables of Excel and Parquet, through pandas and the libraries that it needs (the extra `tables`)."""
+"""Tables of Excel and Parquet as texts, through the libraries that they need (the extra `tables`)."""
 
 from __future__ import annotations
 
-import warnings
+import datetime
+import json
+import math
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
+from lmd.data.dataset.excel_sheets import excel_rows
+from lmd.data.dataset.parquet_files import parquet_rows
+from lmd.data.dataset.table_kinds import PARQUET, ZIP, read_file, refuse_other_kinds
 from lmd.errors import DataError, how_to_install
 
 _KINDS = {".xlsx": "Excel", ".xlsm": "Excel", ".parquet": "Parquet", ".pq": "Parquet"}
@@ -25,10 +28,9 @@ def workbook_records(path: Path, sheet: str = "") -> list[list[str]]:
         DataError: the file is missing or damaged, has several sheets and none is named, or a library lacks.
     """
     kind = _KINDS[path.suffix.lower()]
-    if not path.is_file():
-        raise DataError(f"cannot read {path}: no such file")
+    _refuse_others(path, kind)
     try:
-        table = _excel(path, sheet) if kind == "Excel" else _parquet(path)
+        table = excel_rows(path, sheet) if kind == "Excel" else parquet_rows(path)
     except DataError:
         raise
     except ImportError as error:
@@ -38,35 +40,36 @@ def workbook_records(path: Path, sheet: str = "") -> list[list[str]]:
         ) from error
     except Exception as error:  # The readers raise many kinds for damaged files.
         raise DataError(f"{path} is no readable {kind} file ({type(error).__name__})") from error
-    return [[_text(value) for value in row] for row in table]
+    return [[text_of(value) for value in row] for row in table]
 
 
-def _excel(path: Path, sheet: str) -> list[list[Any]]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # About styles and extensions, not about cells.
-        sheets = pd.read_excel(
-            path, sheet_name=None, header=None, dtype=object, na_filter=False, engine="openpyxl"
-        )
-    filled = {str(name): table for name, table in sheets.items() if table.size}
-    if sheet and sheet not in sheets:
-        raise DataError(f"{path} has no sheet '{sheet}' (sheets: {', '.join(map(str, sheets))})")
-    if not sheet and len(filled) > 1:
-        raise DataError(f"{path} has several sheets ({', '.join(filled)}); name one with --sheet")
-    table = sheets[sheet] if sheet else next(iter(filled.values()), pd.DataFrame())
-    return table.to_numpy().tolist()
+def _refuse_others(path: Path, kind: str) -> None:
+    """Refuses a file that is named as a workbook and is another thing, such as a text."""
+    raw = read_file(path)
+    if not raw:
+        raise DataError(f"{path} is empty")
+    own, head = (
+        (("an Excel file", "a ZIP archive"), ZIP) if kind == "Excel" else (("a Parquet file",), PARQUET)
+    )
+    refuse_other_kinds(path, raw, own)
+    if not raw.startswith(head) and b"\0" not in raw[:4096]:
+        raise DataError(f"{path} is no {kind} file but a text: name it with the ending .csv")
 
 
-def _parquet(path: Path) -> list[list[Any]]:
-    table = pd.read_parquet(path)
-    if table.index.name:
-        table = table.reset_index()
-    return [list(table.columns), *table.astype(object).to_numpy().tolist()]
+def text_of(value: Any) -> str:
+    """Returns a cell as a CSV file has it: whole numbers without a point, nothing for an empty cell.
 
-
-def _text(value: Any) -> str:
-    """A cell as a CSV file has it: whole numbers without a point, nothing for an empty cell."""
-    if value is None or value is pd.NaT or (isinstance(value, float) and value != value):
+    >>> [text_of(value) for value in (2.0, None, float("nan"), ["a"], ["a", "b"], b"x")]
+    ['2', '', '', 'a', 'a|b', 'x']
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
         return str(int(value))
-    return str(value)
+    if isinstance(value, datetime.datetime) and value.tzinfo is None and value.time() == datetime.time():
+        return str(value.date())
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, list):
+        return "|".join(map(text_of, value))
+    return json.dumps(value, default=text_of) if isinstance(value, dict) else str(value)
