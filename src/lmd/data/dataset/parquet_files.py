@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from lmd.data.dataset.columns import image_column
+from lmd.data.dataset.columns import image_columns
 from lmd.data.dataset.long_numbers import check_long_numbers
 from lmd.errors import DataError
 
@@ -56,7 +56,7 @@ def _without_binary(path: Path, columns: list[tuple[str, list[Any]]]) -> list[tu
     """The columns without those of binary data; one that holds the images is refused."""
     binary = [name for name, values in columns if any(map(_is_binary, values))]
     left = [(name, values) for name, values in columns if name not in binary]
-    if binary and not image_column([name for name, _ in left]):
+    if binary and not image_columns([name for name, _ in left]):
         raise DataError(
             f"{path} holds the images themselves (column '{binary[0]}'), not their names: write each to "
             "a file, in Python with pathlib.Path(name).write_bytes(...), and the names of the files into a "

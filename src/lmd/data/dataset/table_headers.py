@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from lmd.data.dataset.columns import image_column, label_columns
+from lmd.data.dataset.columns import image_columns, label_columns
 from lmd.data.dataset.delimiters import DELIMITERS
 from lmd.data.decode.files import EXTENSIONS
 from lmd.errors import DataError
@@ -139,7 +139,7 @@ def _shape(text: str) -> str:
 
 
 def _has_usual_name(names: Sequence[str]) -> bool:
-    return bool(image_column(names)) or any(len(name) > 1 for name in label_columns(names))
+    return bool(image_columns(names)) or any(len(name) > 1 for name in label_columns(names))
 
 
 def _is_number(text: str) -> bool:

@@ -12,12 +12,12 @@ from pydantic import Field
 
 from lmd.data.dataset import grouping
 from lmd.data.dataset.class_folders import ClassFolders, SortedImage
+from lmd.data.dataset.doubles import refuse_doubles
 from lmd.data.dataset.finish import finish_raw
 from lmd.data.dataset.folder_groups import folder_groups, tell_groups
 from lmd.data.dataset.folder_levels import tells_no_class, told_versions
 from lmd.data.dataset.grouping import Grouping, SimilarIds
 from lmd.data.dataset.labels import tell_missing_words
-from lmd.data.dataset.locate import refuse_doubles
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.dataset.masks import told_masks
 from lmd.data.dataset.options import FoldOptions
