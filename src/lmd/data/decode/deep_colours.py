@@ -10,15 +10,16 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from lmd.data.decode.levels import DEEP, scaled, stretched, upon_black
+from lmd.data.decode.levels import DEEP, scaled, stretched, upon_black, without
 
 _PNM_HEAD = re.compile(rb"P([2356])(?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+(\d+)\s")
 _MOST_HEAD = 2**16  # Bytes in which the numbers of a PNM lie, long comments included.
 
 
-def pnm_top(head: bytes) -> int:
+def pnm_top(file: BinaryIO) -> int:
     """Returns the largest value that a PNM file names; 0 where it has none."""
-    found = _PNM_HEAD.match(head)
+    file.seek(0)
+    found = _PNM_HEAD.match(file.read(_MOST_HEAD))
     return int(found[2]) if found else 0
 
 
@@ -77,5 +78,5 @@ def stretched_colours(values: np.ndarray, bits: int, clear: Any) -> np.ndarray:
     if values.shape[2] > count:
         colours = upon_black(colours, scaled(values[..., count:], DEEP))
     if isinstance(clear, tuple):
-        colours[(values[..., :count] == np.array(clear)).all(axis=2)] = 0
+        colours = without(colours, (values[..., :count] == np.array(clear)).all(axis=2))
     return np.repeat(colours, 3, axis=2) if count == 1 else colours

@@ -43,6 +43,8 @@ _NAMES = {
     "1.2.840.10008.1.2.7.1": "SMPTE video, ",
     "1.2.840.10008.1.2.7.2": "SMPTE video, ",
 }
+# Uncompressed and RLE: a compressed picture has its own bits.
+_HAVE_HIGH_BITS = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.5")
 _PIXELS = {0x7FE00010: False, 0x7FE00008: True, 0x7FE00009: True}  # Whether they are real numbers.
 
 
@@ -81,13 +83,14 @@ def found_in(path: Path) -> Found:
     header.file_meta.TransferSyntaxUID = syntax
     _check_decoder(syntax)
     if not number(header, "Columns", 0) * number(header, "Rows", 0):
-        raise RefusedError("is a DICOM file without an image in it")
+        order = "" if len(header) else " (or its bytes are in another order than it says)"
+        raise RefusedError(f"is a DICOM file without an image in it{order}")
     real = _PIXELS.get(_tag(mark, header))
     if real is None:
         raise RefusedError("is a DICOM file that has no pixel data; it may end early")
     # No length is odd, and so none looks like the letter O with which the forms of pixels begin.
     implicit = mark[4:6] not in (b"OB", b"OW", b"OF", b"OD", b"UN")
-    return Found(header, real, syntax.is_encapsulated or implicit == syntax.is_implicit_VR)
+    return Found(header, real, implicit == syntax.is_implicit_VR)
 
 
 def _given(path: Path, head: bytes) -> str | None:
@@ -179,18 +182,25 @@ def _check_bits(found: Found) -> None:
     header = found.tags
     allocated = number(header, "BitsAllocated")
     if allocated not in (1, 8, 16, 32, 64):
-        raise RefusedError(f"cannot be read: its tag BitsAllocated is {allocated}; save it with 8 or 16 bits")
+        raise RefusedError(
+            f"cannot be read: its tag BitsAllocated is {_told(allocated)}; save it with 8 or 16 bits"
+        )
     if found.real:
         return
     stored, sign = number(header, "BitsStored"), number(header, "PixelRepresentation")
     high = number(header, "HighBit", stored - 1)
     if not 1 <= stored <= allocated or sign not in (0, 1):
         raise damaged("its tags BitsAllocated, BitsStored and PixelRepresentation do not go together")
-    if high != stored - 1:
+    if high != stored - 1 and header.file_meta.TransferSyntaxUID in _HAVE_HIGH_BITS:
         raise RefusedError(
-            f"cannot be read: its tag HighBit is {high}, and {stored - 1} is read for {stored} bits; "
+            f"cannot be read: its tag HighBit is {_told(high)}, and {stored - 1} is read for {stored} bits; "
             "save it again with the lower bits used"
         )
+
+
+def _told(value: int) -> str:
+    """A number of bits or colours. What is no such number is not quoted."""
+    return str(value) if 0 <= value <= 64 else "out of its range"
 
 
 def _check_colours(header: Header) -> None:
@@ -209,7 +219,7 @@ def _check_colours(header: Header) -> None:
     if colours not in _READ:
         raise damaged("its tag PhotometricInterpretation has an unknown value")
     if samples != _READ[colours]:
-        raise damaged(f"PhotometricInterpretation is {colours}, and SamplesPerPixel is {samples}")
+        raise damaged(f"PhotometricInterpretation is {colours}, and SamplesPerPixel is {_told(samples)}")
     if samples == 3:
         _check_three(header)
     elif colours == "PALETTE COLOR":

@@ -47,7 +47,7 @@ def samples_of(file: BinaryIO) -> Samples | None:
     """Returns how the samples of a file are stored; None where it has no picture."""
     file.seek(0)
     before = file.read(_MOST_BEFORE)
-    place = before.find(_START)
+    place = _place_of(before)
     if place < 0 or len(before) < place + 42:
         return None
     width, height, left, top = struct.unpack_from(">IIII", before, place + 8)
@@ -64,6 +64,14 @@ def samples_of(file: BinaryIO) -> Samples | None:
         all((step == 1).all() for step in steps),
         int.from_bytes(space[1], "big") if space else 0,
     )
+
+
+def _place_of(data: bytes) -> int:
+    """Where the picture begins: at once, or behind the length of its box, which may have two parts."""
+    if data.startswith(_START):
+        return 0
+    found = re.search(rb"jp2c(?:.{8})?(?=\xff\x4f\xff\x51)", data, re.DOTALL)
+    return found.end() if found else -1
 
 
 def suits_pillow(found: Samples, mode: str) -> bool:

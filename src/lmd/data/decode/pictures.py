@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError, features
 
 from lmd.data.decode import deep_colours, dicom, jpeg2000, tiff, tiff_pages
 from lmd.data.decode.kinds import told
-from lmd.data.decode.levels import DEEP, squeezed, stretched
+from lmd.data.decode.levels import DEEP, squeezed, stretched, without
 from lmd.errors import DataError
 
 MAX_PIXELS = 300_000_000  # A whole-slide tile fits; a decompression bomb does not.
@@ -91,7 +91,7 @@ def _shown(file: BinaryIO, image: Image.Image, head: bytes, name: str, ask: Ask)
     image.load()
     colours = deep_colours.whole_colours(file, image, head)
     if colours is None:
-        return _to_rgb(_upright(image), ask.bits, _depth(image, head))
+        return _to_rgb(_upright(image), ask.bits, _depth(file, image, head))
     top = int(colours[..., :3].max() if colours.shape[2] > 2 else colours[..., 0].max())
     if ask.bits is None:  # The upper bits, as of other files.
         return Picture(_to_rgb(_upright(image), None, DEEP).image, top)
@@ -209,7 +209,7 @@ def _of_grey(image: Image.Image, bits: int | None, depth: int) -> Picture:
     grey = stretched(values, bits if deep else None)
     clear = image.info.get("transparency")
     if isinstance(clear, int):
-        grey[values == clear] = 0
+        grey = without(grey, values == clear)
     return Picture(Image.fromarray(grey).convert("RGB"), int(values.max()) if deep else 0)
 
 
@@ -219,13 +219,13 @@ def _of_few_levels(image: Image.Image, depth: int) -> Picture:
     Of a single bit Pillow has scaled it.
     """
     clear = image.info.pop("transparency") * (1 if depth == 1 else 255 // (2**depth - 1))
-    grey = np.asarray(image.convert("L"))
-    return Picture(Image.fromarray(np.where(grey == clear, 0, grey).astype(np.uint8)).convert("RGB"))
+    grey = np.array(image.convert("L"))
+    return Picture(Image.fromarray(without(grey, grey == clear)).convert("RGB"))
 
 
-def _depth(image: Image.Image, head: bytes) -> int:
+def _depth(file: BinaryIO, image: Image.Image, head: bytes) -> int:
     """The bits of a sample, as a PNG or PNM says them; 8 of other files."""
     if image.format == "PNG":
         return head[24]
-    top = deep_colours.pnm_top(head) if image.format == "PPM" else 0
+    top = deep_colours.pnm_top(file) if image.format == "PPM" else 0
     return top.bit_length() if top in (255, 65535) else 8
