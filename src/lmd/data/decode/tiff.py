@@ -75,7 +75,7 @@ def _check_jpeg(page: Page) -> None:
     if page.compression not in (_OLD_JPEG, _JPEG) or page.bits == 8:
         return
     odd = page.width % 2 and not page.values(322)
-    if page.compression == _OLD_JPEG or page.bits != 12 or page.samples > 1 or odd:
+    if page.compression == _OLD_JPEG or page.bits != 12 or page.samples > 1 or page.photometric != 1 or odd:
         where = " with an odd number of columns" if odd else ""
         raise ValueError(
             f"it is {page.words} compressed as JPEG{where}, which is not read; save it uncompressed"
@@ -131,8 +131,7 @@ def suits_pillow(page: Page) -> bool:
 
 def narrowed(image: Image.Image, page: Page) -> np.ndarray:
     """Returns grey values of fewer than 16 bits, which Pillow gives as they are stored, in 8 bits."""
-    grey = scaled(np.asarray(image).clip(0, 2**page.bits - 1), page.bits)
-    return np.repeat((255 - grey if page.photometric == 0 else grey)[..., None], 3, axis=2)
+    return np.repeat(scaled(np.asarray(image), page.bits)[..., None], 3, axis=2)
 
 
 def shown(file: BinaryIO, page: Page, bits: int | None) -> Shown:
