@@ -71,7 +71,7 @@ def test_a_compressed_file_with_an_implicit_header(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("syntax", "little"), [(EXPLICIT, False), (IMPLICIT, False), (BIG, True)])
 def test_the_other_order_of_bytes_is_refused(tmp_path: Path, syntax: str, little: bool) -> None:
     path = said(tmp_path / "x.dcm", header(PIXELS), syntax, implicit=False, little=little)
-    refused(path, "without an image in it (or its bytes are in another order than it says)")
+    refused(path, "x.dcm is a DICOM file whose bytes are in another order than it says; save it again")
 
 
 @pytest.mark.parametrize(

@@ -83,14 +83,22 @@ def found_in(path: Path) -> Found:
     header.file_meta.TransferSyntaxUID = syntax
     _check_decoder(syntax)
     if not number(header, "Columns", 0) * number(header, "Rows", 0):
-        order = "" if len(header) else " (or its bytes are in another order than it says)"
-        raise RefusedError(f"is a DICOM file without an image in it{order}")
+        raise RefusedError(_without_size(path))
     real = _PIXELS.get(_tag(mark, header))
     if real is None:
         raise RefusedError("is a DICOM file that has no pixel data; it may end early")
     # No length is odd, and so none looks like the letter O with which the forms of pixels begin.
     implicit = mark[4:6] not in (b"OB", b"OW", b"OF", b"OD", b"UN")
     return Found(header, real, implicit == syntax.is_implicit_VR)
+
+
+def _without_size(path: Path) -> str:
+    """What is said of a file without the tag Rows; it may be there in the other order of bytes."""
+    with path.open("rb") as file:
+        head = file.read(2**20)
+    if b"\0\x28\0\x10US" in head or b"\x28\0\x10\0US\2\0" in head:
+        return "is a DICOM file whose bytes are in another order than it says; save it again"
+    return "is a DICOM file without an image in it"
 
 
 def _given(path: Path, head: bytes) -> str | None:
