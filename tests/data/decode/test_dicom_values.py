@@ -129,7 +129,7 @@ def test_a_damaged_table_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
-@pytest.mark.parametrize(("shape", "white"), [("IDENTITY", False), ("INVERSE", True)])
+@pytest.mark.parametrize(("shape", "white"), [("IDENTITY", False), ("INVERSE", True), ("inverse ", True)])
 def test_the_shape_of_the_presentation(tmp_path: Path, photometric: str, shape: str, white: bool) -> None:
     """INVERSE and MONOCHROME1 both say that the lowest value is white; together they say it once."""
     values = np.array([[0, 55, 255]], np.uint8)

@@ -5,6 +5,7 @@ All is computed in real numbers: whole numbers of the file's own type would over
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,9 +41,8 @@ def grey_of(stored: np.ndarray, header: Header) -> np.ndarray:
 
 def _inverted(header: Header) -> bool:
     """Whether the lowest value is white. The two tags that say it say the same, and not the opposite."""
-    return (
-        header.PhotometricInterpretation == "MONOCHROME1" or header.get("PresentationLUTShape") == "INVERSE"
-    )
+    shape = str(header.get("PresentationLUTShape") or "").strip().upper()
+    return header.PhotometricInterpretation == "MONOCHROME1" or shape == "INVERSE"
 
 
 def _plain(stored: np.ndarray, header: Header) -> np.ndarray | None:
@@ -134,10 +134,15 @@ def _real(header: Header, tag: str) -> float | None:
     value: Any = header.get(tag)
     if hasattr(value, "__iter__") and not isinstance(value, str):
         value = next(iter(value), None)
+    if value is None or value == "":
+        return None
     try:
-        return None if value is None or value == "" else float(value)
+        found = float(value)
     except ValueError:
-        raise damaged(f"its tag {tag} has a value that cannot be read") from None
+        found = math.nan
+    if not math.isfinite(found):
+        raise damaged(f"its tag {tag} has a value that cannot be read")
+    return found
 
 
 def _through_window(values: np.ndarray, centre: float, width: float, form: str) -> np.ndarray:
