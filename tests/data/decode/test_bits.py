@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -13,7 +14,7 @@ from PIL import Image
 from lmd import api
 from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.data.decode.cache import open_cache, read_as
-from lmd.data.decode.images import decode, decode_small, verify
+from lmd.data.decode.images import decode, decode_small, examine, verify
 from lmd.errors import DataError
 from lmd.evaluation.predict import Model, predict_files, predict_split
 from lmd.model_card import Preprocessing
@@ -100,13 +101,73 @@ def test_values_beyond_the_bits_are_refused(lmd: Command, tmp_path: Path) -> Non
     assert not (tmp_path / "data").exists()
 
 
-def test_sixteen_bit_colours_of_a_png_cannot_be_stretched(tmp_path: Path) -> None:
-    from tests.data.decode.test_matrix import RGB, whole
+@pytest.mark.parametrize("colour", [2, 4, 6], ids=["RGB", "grey with alpha", "RGB with alpha"])
+def test_sixteen_bit_colours_of_a_png(tmp_path: Path, colour: int) -> None:
+    """They are told and stretched as grey ones are; 8 bits of 12 are more than the upper 4."""
     from tests.data.decode.test_matrix_formats import packed, png
 
-    (tmp_path / "x.png").write_bytes(png(packed(whole(RGB, 16), 16), 16, 2))
-    with pytest.raises(DataError, match="its colours have 16 bits, of which --bits cannot stretch"):
-        decode(tmp_path / "x.png", bits=12)
+    count = {2: 3, 4: 2, 6: 4}[colour]
+    values = np.random.default_rng(0).integers(0, 4001, (37, 50, count)).astype(np.uint16)
+    values[0, 0] = 4000
+    hidden = count in (2, 4)
+    if hidden:
+        values[..., -1] = np.random.default_rng(1).integers(0, 65536, (37, 50))
+    (tmp_path / "x.png").write_bytes(png(packed(values, 16), 16, colour))
+    grey = values[..., : count - hidden] / 4095 * 255
+    wanted = grey * (values[..., -1:] / 65535 if hidden else 1)
+    found = decode(tmp_path / "x.png", bits=12)
+    assert np.abs(found - wanted).max() <= 1.5  # Three values are rounded: a colour, its alpha, both.
+    assert np.ptp(found) > 200
+    assert examine(tmp_path / "x.png", 8)[1] == 4000
+    with pytest.raises(DataError, match=r"it has the value 4,000, and --bits 11 allows 2,047 at most"):
+        decode(tmp_path / "x.png", bits=11)
+
+
+def test_the_clear_colour_of_a_stretched_png(tmp_path: Path) -> None:
+    from tests.data.decode.test_matrix_formats import chunk, packed, png
+
+    values = np.full((37, 50, 3), 3000, np.uint16)
+    values[0, 0], values[0, 1] = (4095, 1, 2), (4095, 1, 3)
+    clear = chunk(b"tRNS", np.array([4095, 1, 2], ">u2").tobytes())
+    (tmp_path / "x.png").write_bytes(png(packed(values, 16), 16, 2, clear))
+    assert decode(tmp_path / "x.png", bits=12)[0, :3].tolist() == [[0, 0, 0], [255, 0, 0], [187, 187, 187]]
+
+
+@pytest.mark.parametrize("name", ["x.ppm", "x.tif", "x.jp2", "long.pgm"])
+def test_sixteen_bit_colours_of_other_files(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = np.random.default_rng(0).integers(0, 4001, (8, 10, 3)).astype(np.uint16)
+    values[0, 0] = 4000
+    path = tmp_path / name
+    if name == "x.tif":
+        tifffile.imwrite(path, values, photometric="rgb")
+    elif name == "x.jp2":
+        path.write_bytes(imagecodecs.jpeg2k_encode(values, level=0, reversible=True))
+    elif name == "x.ppm":
+        path.write_bytes(b"P6\n#" + b"c" * 700 + b"\n10 8\n65535\n" + values.astype(">u2").tobytes())
+    else:
+        values = np.repeat(values[..., :1], 3, axis=2)
+        grey = values[..., 0].astype(">u2").tobytes()
+        path.write_bytes(b"P5\n#" + b"c" * 700 + b"\n10 8\n65535\n" + grey)
+    np.testing.assert_array_equal(decode(path, bits=12), np.floor(values / 4095 * 255 + 0.5))
+    assert verify([path]) == {}
+    assert SAID in caplog.messages
+
+
+def test_where_bits_cannot_help_it_is_said(tmp_path: Path) -> None:
+    (tmp_path / "x.ppm").write_bytes(b"P3 1 1 65535 1000 2000 3000")
+    with pytest.raises(
+        DataError, match=r"its colours have 16 bits, of which --bits cannot stretch .* as TIFF"
+    ):
+        decode(tmp_path / "x.ppm", bits=12)
+
+
+def test_bits_leave_ordinary_files_alone(tmp_path: Path) -> None:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 9, 3)).astype(np.uint8))
+    for name in ("x.jpg", "x.bmp", "x.webp", "x.gif", "x.tif", "x.jp2", "x.tga"):
+        picture.save(tmp_path / name)
+        np.testing.assert_array_equal(decode(tmp_path / name, bits=12), decode(tmp_path / name))
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ from pydicom.uid import (
 )
 
 from lmd.data.dataset.sources import folder
-from lmd.data.decode import dicom, dicom_worker, files
+from lmd.data.decode import dicom, dicom_header, dicom_worker, files
 from lmd.data.decode.cache import open_cache
 from lmd.data.decode.images import decode
 from lmd.errors import DataError, LmdError
@@ -527,9 +527,9 @@ def test_nothing_of_a_patient_is_written_or_told(
 
 
 def test_only_listed_tags_reach_the_memory(tmp_path: Path) -> None:
-    found = dicom._header(written(tmp_path / "x.dcm", header(RAMP, WindowCenter=3)), "x")
+    found = dicom_header.found_in(written(tmp_path / "x.dcm", header(RAMP, WindowCenter=3))).tags
     assert "WindowCenter" in found
-    assert {element.keyword for element in found} <= set(dicom._TAGS)
+    assert {element.keyword for element in found} <= set(dicom_header.TAGS)
 
 
 def test_the_frame_is_an_option_of_the_command(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageOps
 
 from lmd.data.decode import pictures as reader
@@ -92,8 +93,42 @@ def test_black_and_white(tmp_path: Path) -> None:
 
 
 def test_transparency_is_laid_on_black(tmp_path: Path) -> None:
-    half = Image.new("RGBA", (2, 2), (200, 200, 200, 0))
-    assert decode(saved(tmp_path / "clear.png", half)).max() == 0
+    half = Image.new("RGBA", (2, 1), (200, 200, 200, 0))
+    half.putpixel((1, 0), (200, 100, 0, 51))
+    assert decode(saved(tmp_path / "clear.png", half)).tolist() == [[[0, 0, 0], [40, 20, 0]]]
+
+
+@pytest.mark.parametrize(
+    "name", ["x.png", "x.tga", "x.bmp", "x.webp", "x.tif", "x.jp2", "la.png", "deep.tif"]
+)
+def test_an_empty_transparency_is_none(tmp_path: Path, name: str) -> None:
+    """Its writer left the fourth channel at 0: a viewer that heeds it shows nothing at all."""
+    colours = np.random.default_rng(0).integers(0, 256, (8, 9, 3)).astype(np.uint8)
+    wanted, empty = colours, np.dstack([colours, np.zeros((8, 9), np.uint8)])
+    if name == "la.png":
+        wanted = np.repeat(colours[..., :1], 3, axis=2)
+        Image.fromarray(empty[..., [0, 3]], "LA").save(tmp_path / name)
+    elif name == "deep.tif":
+        tifffile.imwrite(
+            tmp_path / name, empty.astype(np.uint16) * 257, photometric="rgb", extrasamples=["unassalpha"]
+        )
+    else:
+        options = {"x.webp": {"lossless": True, "exact": True}, "x.jp2": {"irreversible": False}}
+        Image.fromarray(empty).save(tmp_path / name, **options.get(name, {}))
+    np.testing.assert_array_equal(decode(tmp_path / name), wanted)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 8, 16])
+def test_a_clear_grey_level_is_black(tmp_path: Path, bits: int) -> None:
+    from tests.data.decode.test_matrix_formats import HEIGHT, WIDTH, chunk, packed, png
+
+    top = 2**bits - 1
+    values = np.zeros((HEIGHT, WIDTH), np.uint8 if bits <= 8 else np.uint16)
+    values[3:, :20] = top
+    for clear, white in ((top, 0), (0, 255)):
+        mark = chunk(b"tRNS", clear.to_bytes(2, "big"))
+        (tmp_path / "x.png").write_bytes(png(packed(values, bits), bits, 0, mark))
+        np.testing.assert_array_equal(decode(tmp_path / "x.png")[..., 1], np.where(values == top, white, 0))
 
 
 def test_a_transparent_palette_colour_is_laid_on_black(tmp_path: Path) -> None:

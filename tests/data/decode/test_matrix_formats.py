@@ -178,7 +178,7 @@ def test_cmyk_jpegs_of_adobe(tmp_path: Path, progressive: bool) -> None:
 
 def test_twelve_bit_jpegs_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(imagecodecs.jpeg_encode(whole(GREY, 12), bitspersample=12, level=90))
-    refused(tmp_path / "x.jpg", "cannot be read")
+    refused(tmp_path / "x.jpg", "is a JPEG of 12 bits, which is not read; save it as PNG or JPEG")
 
 
 @pytest.mark.parametrize("lossless", [False, True])
@@ -332,6 +332,16 @@ KINDS: dict[str, tuple[bytes, str]] = {
     "zeros": (bytes(5000), "begins with 512 zero bytes"),
     "noise": (b"\x9c\xf3\x11\x80" * 9, "is not an image in a known format"),
     "damaged png": (b"\x89PNG\r\n\x1a\n" + bytes(90), "begins as a PNG file and is damaged"),
+    "lossless jpeg": (imagecodecs.ljpeg_encode(whole(GREY, 12), bitspersample=12), "is a lossless JPEG"),
+    "12-bit jpeg behind much EXIF": (
+        b"\xff\xd8\xff\xe1\xff\xff" + bytes(65533)
+        + imagecodecs.jpeg_encode(whole(GREY, 12), bitspersample=12)[2:], "is a JPEG of 12 bits"),
+    "apple png": (b"\x89PNG\r\n\x1a\n" + chunk(b"CgBI", b"\x50\0\x20\2") + png([], 8, 2)[8:], "(CgBI)"),
+    "pam": (b"P7\nWIDTH 1\n", "is a PAM picture"),
+    "pcx": (b"\x0a\5\1\x08" + bytes(60), "is a PCX picture"),
+    "sgi": (b"\1\xda\1\1\0\3", "is an SGI picture"),
+    "icns": (b"icns\0\0\1\0", "is an Apple icon"),
+    "utf-16": ("a letter".encode("utf-16"), "it is text (UTF-16)"),
     "qoi": (imagecodecs.qoi_encode(whole(RGB, 8)), "is a QOI picture"),
 }  # fmt: skip
 

@@ -29,7 +29,7 @@ from lmd.parallel import Steps, in_threads, quiet
 if TYPE_CHECKING:
     from lmd.data.dataset.manifest import Dataset
 
-_VERSION = 3  # Part of the cache's key: raise it when decoding, resizing or the chunks change.
+_VERSION = 4  # Part of the cache's key: raise it when decoding, resizing or the chunks change.
 _CHUNK_ROWS, _CHUNK_BYTES = 256, 2**26  # The most of a chunk; a killed build loses one chunk.
 _HASHED_AT_ONCE = 8192
 

@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from lmd.data.decode import dicom
 from lmd.data.decode.files import open_file, printable
-from lmd.data.decode.kinds import HEAD, early_end, what_else
+from lmd.data.decode.kinds import HEAD, beginning, early_end, told, what_else
 from lmd.data.decode.levels import few_bits
 from lmd.data.decode.pictures import MAX_PIXELS, Ask, Picture, read_picture
 from lmd.errors import DataError
@@ -56,7 +56,7 @@ def decode_small(
 def examine(
     path: Path, least: int, frame: int | None = None, bits: int | None = None
 ) -> tuple[np.ndarray, int]:
-    """Returns what `decode` does, and the largest value of a grey image with 16 bits; 0 of others.
+    """Returns what `decode` does, and the largest value of an image with 16 bits; 0 of others.
 
     Raises:
         DataError: as for `decode`.
@@ -71,17 +71,19 @@ def _read(path: Path, ask: Ask, use: Callable[[Picture], Any]) -> Any:
         with open_file(path) as file:
             head = file.read(HEAD)
             file.seek(0)
+            if head[12:16] == b"CgBI":  # Pillow begins to read it.
+                raise UnidentifiedImageError
             if dicom.is_dicom(head):
                 return use(Picture(Image.fromarray(dicom.read(path, name, ask.frame, MAX_PIXELS))))
             return read_picture(file, head, path, name, ask, use)
     except DataError:
         raise
     except UnidentifiedImageError as error:
-        raise DataError(f"image {name} {what_else(head)}") from error
+        raise DataError(f"image {name} {what_else(beginning(path))}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"image {name} is too large (at most {MAX_PIXELS:,} pixels)") from error
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files.
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        reason = told(error)[:160] or type(error).__name__
         raise DataError(f"image {name} cannot be read: {reason}{early_end(path)}") from error
 
 

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 from pathlib import Path
 from typing import NamedTuple
 
 HEAD = 512  # The bytes that are looked at.
+_MOST_BEFORE_FRAME = 2**22  # Bytes of a JPEG before its frame: EXIF, a preview, colour profiles.
 _PICTURE = "is {}, which is not read; save it as PNG or JPEG"
 _OTHER = "is not an image in a known format: it is {}"
+
+
+def told(error: BaseException) -> str:
+    """Returns the words of another library's error in one line, without its names of objects in memory.
+
+    >>> told(OSError("cannot identify <_io.BytesIO object>"))
+    'cannot identify'
+    """
+    return " ".join(re.sub(r"<[^<>]*>", "", str(error)).split())
 
 
 class _Kind(NamedTuple):
@@ -54,6 +65,13 @@ _KINDS = (
     _picture(b"SIMPLE  =", "a FITS file"),
     _picture(b"PF\n", "a colour PFM picture"),
     _picture(b"AT&TFORM", "a DjVu file"),
+    _picture(b"P7\n", "a PAM picture"),
+    *(_picture(bytes((10, version, 1)), "a PCX picture") for version in (0, 2, 3, 4, 5)),
+    _picture(b"\x01\xda", "an SGI picture"),
+    _picture(b"icns", "an Apple icon"),
+    _picture(b"CgBI", "a PNG of iPhones (CgBI)", 12),
+    _other(b"\xff\xfe", "text (UTF-16)"),
+    _other(b"\xfe\xff", "text (UTF-16)"),
     _other(b"%!PS", "PostScript; save its picture as PNG"),
     _other(b"\xc5\xd0\xd3\xc6", "PostScript; save its picture as PNG"),
     _other(b"%PDF", "a PDF; save its pages as PNG"),
@@ -87,6 +105,8 @@ _KINDS = (
 )
 
 
+_LOSSLESS_FRAMES = (0xC3, 0xC7, 0xCB, 0xCF)
+_FRAMES = (0xC0, 0xC1, 0xC2, 0xC5, 0xC6, 0xC9, 0xCA, 0xCD, 0xCE)
 _READ = (
     (b"\x89PNG", "PNG"),
     (b"\xff\xd8\xff", "JPEG"),
@@ -99,7 +119,10 @@ _READ = (
 
 
 def what_else(head: bytes) -> str:
-    """Returns what is to be said of a file that is no image, as the end of a sentence."""
+    """Returns what is to be said of a file that is no image, as the end of a sentence.
+
+    `head` is its beginning. Of a JPEG, more of it tells more.
+    """
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if b"<html" in head.lower() or b"<!doctype html" in head.lower():
         return "is a web page, not an image; its download may have failed"
@@ -110,12 +133,27 @@ def what_else(head: bytes) -> str:
     for place, mark, words in _KINDS:
         if head[place:].startswith(mark):
             return words
-    if head.startswith(b"\xff\xd8\xff") and b"\xff\xf7\0" in head:
-        return _PICTURE.format("a JPEG-LS picture")
+    if head.startswith(b"\xff\xd8\xff") and (kind := _kind_of_jpeg(head)):
+        return _PICTURE.format(kind)
     for mark, form in _READ:
         if head.startswith(mark):
             return f"cannot be read: it begins as a {form} file and is damaged"
     return _OTHER.format("text") if _is_text(head) else "is not an image in a known format"
+
+
+def _kind_of_jpeg(data: bytes) -> str | None:
+    """What kind a JPEG is that is not read; None of others. Its segments are passed until the frame's."""
+    place = 2
+    while place + 5 <= len(data) and data[place] == 0xFF:
+        mark, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
+        if mark == 0xF7:
+            return "a JPEG-LS picture"
+        if mark in _LOSSLESS_FRAMES:
+            return "a lossless JPEG"
+        if mark in _FRAMES:
+            return f"a JPEG of {data[place + 4]} bits" if data[place + 4] != 8 else None
+        place += 1 if mark == 0xFF else 2 + length
+    return None
 
 
 def _is_text(head: bytes) -> bool:
@@ -127,6 +165,16 @@ def _is_text(head: bytes) -> bool:
             return False
         text = head[: error.start].decode()
     return all(letter.isprintable() or letter in "\t\r\n\f" for letter in text)
+
+
+def beginning(path: Path) -> bytes:
+    """Returns the bytes of a file that tell its kind; of a JPEG many, since other data may come first."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+            return head + file.read(_MOST_BEFORE_FRAME) if head.startswith(b"\xff\xd8\xff") else head
+    except OSError:
+        return b""
 
 
 def early_end(path: Path) -> str:

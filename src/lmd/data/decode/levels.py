@@ -67,6 +67,23 @@ def colours_in_eight_bits(table: np.ndarray) -> np.ndarray:
     return (table if int(table.max(initial=0)) < 256 else table >> 8).astype(np.uint8)
 
 
+def upon_black(picture: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Returns colours on black; `alpha` [H, W, 1] is 255 where they hide it.
+
+    A file in which all pixels are transparent has no transparency: its writer left the channel empty.
+    """
+    if not alpha.any():
+        return picture
+    return ((picture.astype(np.uint16) * alpha + 127) // 255).astype(np.uint8)
+
+
+def without(picture: np.ndarray, clear: np.ndarray) -> np.ndarray:
+    """Returns a picture whose transparent pixels `clear` are black, unless all of them are."""
+    if not clear.all():
+        picture[clear] = 0
+    return picture
+
+
 def few_bits(top: int) -> str | None:
     """Returns what is to be said of 16-bit images whose largest value needs fewer bits; None of others."""
     bits = max(8, top.bit_length())

@@ -24,7 +24,7 @@ def painted(stored: np.ndarray, header: Header) -> np.ndarray:
     count, first = _described(header)
     if "RedPaletteColorLookupTableData" in header:
         tables = [
-            _numbers(header[f"{colour}PaletteColorLookupTableData"], header, count) for colour in COLOURS
+            numbers(header[f"{colour}PaletteColorLookupTableData"], header, count) for colour in COLOURS
         ]
         table = np.stack(tables, axis=1)
     else:
@@ -41,12 +41,17 @@ def _described(header: Header) -> tuple[int, int]:
     return (count & 0xFFFF) or 65536, first
 
 
-def _numbers(element: DataElement, header: Header, count: int) -> np.ndarray:
-    """The entries of one colour: 8 or 16 bits in the file's order, or numbers that pydicom made of them."""
+def numbers(element: DataElement, header: Header, count: int) -> np.ndarray:
+    """Returns the entries of a table: 8 or 16 bits in the file's order, or numbers that pydicom made of them.
+
+    Raises:
+        ValueError: there are fewer than `count`.
+    """
     data, big = element.value, header.original_encoding[1] is False
     if not isinstance(data, bytes):
-        table = np.array(data, np.uint16).reshape(-1)
-    elif len(data) >= 2 * count:
+        whole = np.array(data, np.int64).reshape(-1) & 0xFFFF
+        data = whole.astype(">u2" if big else "<u2").tobytes()
+    if len(data) >= 2 * count:
         table = np.frombuffer(data[: 2 * count], ">u2" if big else "<u2")
     else:  # 8 bits, two in a word; the last may be alone.
         table = np.frombuffer(data, np.uint8)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import warnings
 from collections.abc import Callable
@@ -11,10 +10,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image, features
+from PIL import Image, UnidentifiedImageError, features
 
-from lmd.data.decode import dicom, tiff, tiff_pages
-from lmd.data.decode.levels import DEEP, squeezed, stretched
+from lmd.data.decode import deep_colours, dicom, jpeg2000, tiff, tiff_pages
+from lmd.data.decode.kinds import told
+from lmd.data.decode.levels import DEEP, squeezed, stretched, without
 from lmd.errors import DataError
 
 MAX_PIXELS = 300_000_000  # A whole-slide tile fits; a decompression bomb does not.
@@ -56,7 +56,7 @@ class Picture(NamedTuple):
 
     image: Image.Image
     top: int = 0
-    """the largest value of a grey one that is stored with 16 bits"""
+    """the largest value of one that is stored with 16 bits"""
 
 
 def formats(path: Path) -> list[str]:
@@ -78,16 +78,38 @@ def read_picture(
         return _read_tiff(file, name, ask, use)
     with Image.open(file, formats=formats(path)) as image:
         _seek(image, name, ask.frame)
-        return _shown(image, name, ask, use, head)
+        _check_size(image.width, image.height, name)
+        if ask.least is not None:
+            image.draft("RGB", (ask.least, ask.least))
+        with _in_turn(image.width * image.height):
+            return use(_shown(file, image, head, name, ask))
 
 
-def _shown(image: Image.Image, name: str, ask: Ask, use: Callable[[Picture], Any], head: bytes) -> Any:
-    _check_size(image.width, image.height, name)
-    if ask.least is not None:
-        image.draft("RGB", (ask.least, ask.least))
-    with _in_turn(image.width * image.height):
-        image.load()
-        return use(_to_rgb(_upright(image), ask.bits, head))
+def _shown(file: BinaryIO, image: Image.Image, head: bytes, name: str, ask: Ask) -> Picture:
+    if image.format == "JPEG2000":
+        return _of_jpeg_2000(file, image, name, ask.bits)
+    image.load()
+    colours = deep_colours.whole_colours(file, image, head)
+    if colours is None:
+        return _to_rgb(_upright(image), ask.bits, _depth(file, image, head))
+    top = int(colours[..., :3].max() if colours.shape[2] > 2 else colours[..., 0].max())
+    if ask.bits is None:  # The upper bits, as of other files.
+        return Picture(_to_rgb(_upright(image), None, DEEP).image, top)
+    shown = deep_colours.stretched_colours(colours, ask.bits, image.info.get("transparency"))
+    return Picture(_upright(image, Image.fromarray(shown)), top)
+
+
+def _of_jpeg_2000(file: BinaryIO, image: Image.Image, name: str, bits: int | None) -> Picture:
+    place = file.tell()
+    found = jpeg2000.samples_of(file)
+    file.seek(place)
+    if found is None:
+        raise ValueError("it is a JPEG 2000 file without a picture")
+    if not jpeg2000.suits_pillow(found, image.mode):
+        shown, top = jpeg2000.deep(file, found, image, name, bits)
+        return Picture(_upright(image, Image.fromarray(shown)), top)
+    image.load()
+    return _to_rgb(_upright(image, jpeg2000.widened(image, found)), bits, found.bits[0])
 
 
 def _check_size(width: int, height: int, name: str) -> None:
@@ -111,14 +133,25 @@ def _read_tiff(file: BinaryIO, name: str, ask: Ask, use: Callable[[Picture], Any
         with _in_turn(page.width * page.height):
             image, top = tiff.shown(file, page, ask.bits)
             return use(Picture(_turned(image, page.value(274, 1)), top))
+    with _in_turn(page.width * page.height):
+        return use(_by_pillow(file, page, ask.bits))
+
+
+def _by_pillow(file: BinaryIO, page: tiff_pages.Page, bits: int | None) -> Picture:
+    """A TIFF page that Pillow reads right; of JPEG with 12 bits it gives the values themselves."""
     file.seek(0)
     try:
         with Image.open(file, formats=("TIFF",)) as image:
             if page.number:
                 image.seek(page.number)
-            return _shown(image, name, ask, use, b"")
+            image.load()
+            if image.mode.startswith("I;16") and page.bits < DEEP:
+                return Picture(_turned(Image.fromarray(tiff.narrowed(image, page)), page.value(274, 1)))
+            return _to_rgb(_upright(image), bits, page.bits)
+    except UnidentifiedImageError as error:
+        raise ValueError(f"it is {page.words} of a kind that is not read; save it as grey or RGB") from error
     except (OSError, SyntaxError) as error:
-        raise ValueError(f"it is {page.words} that is damaged or not supported ({error})") from error
+        raise ValueError(f"it is {page.words} that is damaged or not supported ({told(error)})") from error
 
 
 def _seek(image: Image.Image, name: str, frame: int | None) -> None:
@@ -129,13 +162,14 @@ def _seek(image: Image.Image, name: str, frame: int | None) -> None:
         image.seek(position)
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """The image turned as its EXIF tag says; a tag that cannot be read says nothing."""
+def _upright(image: Image.Image, shown: Image.Image | None = None) -> Image.Image:
+    """The image, or what is shown of it, turned as its EXIF tag says; a damaged tag says nothing."""
+    shown = image if shown is None else shown
     try:
         tag = image.getexif().get(0x0112, 1)
     except Exception:
-        return image
-    return _turned(image, tag)
+        return shown
+    return _turned(shown, tag)
 
 
 def _turned(image: Image.Image, tag: Any) -> Image.Image:
@@ -143,51 +177,55 @@ def _turned(image: Image.Image, tag: Any) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _to_rgb(image: Image.Image, bits: int | None, head: bytes) -> Picture:
+def _to_rgb(image: Image.Image, bits: int | None, depth: int) -> Picture:
     """RGB from any mode: 16-bit grey is scaled to 8 bits, transparency is laid on black."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
-        return _of_grey(image, bits, head)
+        return _of_grey(image, bits, depth)
     clear = image.info.get("transparency")
-    if image.format == "PNG" and image.mode == "L" and head[24] < 8 and isinstance(clear, int):
-        return _of_few_levels(image, head[24])
-    if bits is not None and _depth(image, head) == DEEP:
+    if image.format == "PNG" and image.mode in ("1", "L") and depth < 8 and isinstance(clear, int):
+        return _of_few_levels(image, depth)
+    if bits is not None and depth == DEEP and image.format != "TIFF":
         raise ValueError(
             "its colours have 16 bits, of which --bits cannot stretch the lower ones; save it as TIFF"
         )
     if image.mode in ("I", "F"):
         return Picture(Image.fromarray(squeezed(np.asarray(image))).convert("RGB"))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        return Picture(
-            Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image).convert("RGB")
-        )
+        return Picture(_upon_black(image.convert("RGBA")))
     return Picture(image.convert("RGB"))
 
 
-def _of_grey(image: Image.Image, bits: int | None, head: bytes) -> Picture:
+def _upon_black(image: Image.Image) -> Image.Image:
+    """RGB on black; where all pixels are transparent, the writer of the file left their alpha empty."""
+    if image.getchannel("A").getextrema() == (0, 0):
+        return image.convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image).convert("RGB")
+
+
+def _of_grey(image: Image.Image, bits: int | None, depth: int) -> Picture:
     """RGB from 16-bit grey. Of a file that says how many bits it uses, Pillow has stretched them."""
     values = np.asarray(image).astype(np.uint16, copy=False)
-    deep = _depth(image, head) == DEEP
+    deep = depth == DEEP
     grey = stretched(values, bits if deep else None)
     clear = image.info.get("transparency")
     if isinstance(clear, int):
-        grey[values == clear] = 0
+        grey = without(grey, values == clear)
     return Picture(Image.fromarray(grey).convert("RGB"), int(values.max()) if deep else 0)
 
 
 def _of_few_levels(image: Image.Image, depth: int) -> Picture:
-    """RGB from a grey PNG of fewer than 8 bits with a transparent level, which Pillow does not scale."""
-    clear = image.info.pop("transparency") * 255 // (2**depth - 1)
-    grey = np.asarray(image.convert("L"))
-    return Picture(Image.fromarray(np.where(grey == clear, 0, grey).astype(np.uint8)).convert("RGB"))
+    """RGB from a grey PNG of fewer than 8 bits with a transparent level, which Pillow does not scale.
+
+    Of a single bit Pillow has scaled it.
+    """
+    clear = image.info.pop("transparency") * (1 if depth == 1 else 255 // (2**depth - 1))
+    grey = np.array(image.convert("L"))
+    return Picture(Image.fromarray(without(grey, grey == clear)).convert("RGB"))
 
 
-def _depth(image: Image.Image, head: bytes) -> int:
-    """The bits of a sample, as the file says them."""
+def _depth(file: BinaryIO, image: Image.Image, head: bytes) -> int:
+    """The bits of a sample, as a PNG or PNM says them; 8 of other files."""
     if image.format == "PNG":
         return head[24]
-    if image.format == "PPM":
-        found = re.match(rb"P[2356](?:\s+|#[^\n]*\n)*\d+(?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+(\d+)", head)
-        return int(found[1]).bit_length() if found and int(found[1]) in (255, 65535) else 8
-    place = head.find(b"\xff\x4f\xff\x51")  # Where the codestream of JPEG 2000 begins.
-    return (head[place + 42] & 0x7F) + 1 if 0 <= place < len(head) - 42 else DEEP
+    top = deep_colours.pnm_top(file) if image.format == "PPM" else 0
+    return top.bit_length() if top in (255, 65535) else 8

@@ -8,15 +8,17 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image
 
-from lmd.data.decode.levels import DEEP, colours_in_eight_bits, scaled, squeezed, stretched
+from lmd.data.decode.levels import DEEP, colours_in_eight_bits, scaled, squeezed, stretched, upon_black
 from lmd.data.decode.tiff_pages import LAB, PALETTE, REAL, SIGNED, UNSIGNED, YCBCR, Page
 from lmd.data.decode.tiff_strips import LOSSLESS, samples, whole
 
-# What Pillow's libtiff unpacks, and nothing else does: fax, old and new JPEG, WebP.
-_BY_PILLOW = (2, 3, 4, 6, 7, 32771, 50001)
+_OLD_JPEG, _JPEG = 6, 7
+# What Pillow's libtiff unpacks, and nothing else does: fax, old and new JPEG.
+_BY_PILLOW = (2, 3, 4, _OLD_JPEG, _JPEG, 32771)
 _OTHERS = {
     33003: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34887: "LERC", 34892: "lossy JPEG",
     34934: "JPEG XR", 22610: "JPEG XR", 50002: "JPEG XL", 52546: "JPEG XL", 32809: "ThunderScan",
+    34933: "PNG", 50001: "WebP",
 }  # fmt: skip
 _COLOURS = {
     -1: 1,
@@ -33,7 +35,7 @@ _DNG = 50706
 
 
 class Shown(NamedTuple):
-    """A page in RGB, and the largest value of one that is grey with 16 bits (else 0)."""
+    """A page in RGB, and the largest value of one with 16 bits (else 0)."""
 
     image: Image.Image
     top: int
@@ -58,12 +60,37 @@ def check(page: Page, count: int) -> None:
     if page.compression not in (*LOSSLESS, *_BY_PILLOW):
         name = _OTHERS.get(page.compression, f"number {page.compression}")
         raise ValueError(f"it is a TIFF with a compression that is not read ({name}); save it uncompressed")
+    _check_jpeg(page)
+    _check_inks(page)
     if page.samples - _COLOURS[page.photometric] not in (0, len(page.extra)) or (
         _COLOURS[page.photometric] == 1 and page.samples > 2
     ):
         raise ValueError(
             f"it is {page.words} of {page.samples} channels; save those that matter as grey or RGB"
         )
+
+
+def _check_jpeg(page: Page) -> None:
+    """Old JPEG has 8 bits. Of 12 bits, libtiff leaves out the last of an odd number of columns."""
+    if page.compression not in (_OLD_JPEG, _JPEG) or page.bits == 8:
+        return
+    odd = page.width % 2 and not page.values(322)
+    if page.compression == _OLD_JPEG or page.bits != 12 or page.samples > 1 or page.photometric != 1 or odd:
+        where = " with an odd number of columns" if odd else ""
+        raise ValueError(
+            f"it is {page.words} compressed as JPEG{where}, which is not read; save it uncompressed"
+        )
+
+
+def _check_inks(page: Page) -> None:
+    """Refuses what looks like colours and is none, or has fewer samples than pixels."""
+    if page.photometric == 5 and page.value(332, 1) == 2:
+        raise ValueError("it is a TIFF of inks that are not cyan, magenta, yellow and black; save it as RGB")
+    if page.photometric != YCBCR or page.compression != 1 or page.bits != 8:
+        return
+    stored = sum(page.values(325 if page.values(322) else 279)) or page.width * page.height * 3
+    if page.values(530, (1, 1)) != (1, 1) or stored < page.width * page.height * 3:
+        raise ValueError(f"it is {page.words} with fewer colour samples than pixels; save it as RGB")
 
 
 def check_parts(file: BinaryIO, page: Page) -> None:
@@ -86,6 +113,8 @@ def suits_pillow(page: Page) -> bool:
     """Whether Pillow reads a page right: 8 bits or fewer, colours side by side, or what it alone unpacks."""
     if page.compression in _BY_PILLOW:
         return True
+    if len(page.extra) > 1 or (page.extra and page.photometric not in (1, 2)):
+        return False
     if page.large and page.order == ">":  # Pillow loses its way in the tags of some.
         return False
     small = page.bits == 8 or (page.bits in (1, 2, 4) and page.samples == 1)
@@ -100,6 +129,11 @@ def suits_pillow(page: Page) -> bool:
     return True
 
 
+def narrowed(image: Image.Image, page: Page) -> np.ndarray:
+    """Returns grey values of fewer than 16 bits, which Pillow gives as they are stored, in 8 bits."""
+    return np.repeat(scaled(np.asarray(image), page.bits)[..., None], 3, axis=2)
+
+
 def shown(file: BinaryIO, page: Page, bits: int | None) -> Shown:
     """Returns a page that Pillow does not read right.
 
@@ -109,9 +143,10 @@ def shown(file: BinaryIO, page: Page, bits: int | None) -> Shown:
     if page.photometric in (YCBCR, LAB) and (page.bits != 8 or page.values(530, (1, 1)) != (1, 1)):
         raise ValueError(f"it is {page.words}, which is not read; save it as RGB")
     values = samples(file, page)
-    deep = page.kind == UNSIGNED and page.bits == DEEP and page.photometric in (0, 1)
+    deep = page.kind == UNSIGNED and page.bits == DEEP and page.photometric in (0, 1, 2, 5)
     picture = _upon_black(_coloured(values, page, bits), values, page)
-    return Shown(Image.fromarray(picture), int(values[..., 0].max()) if deep else 0)
+    top = int(values[..., : _COLOURS[page.photometric]].max()) if deep else 0
+    return Shown(Image.fromarray(picture), top)
 
 
 def _coloured(values: np.ndarray, page: Page, bits: int | None) -> np.ndarray:
@@ -156,8 +191,9 @@ def _painted(values: np.ndarray, page: Page) -> np.ndarray:
 
 def _upon_black(picture: np.ndarray, values: np.ndarray, page: Page) -> np.ndarray:
     """Lays transparency on black; premultiplied colours lie on it already."""
-    if page.extra[:1] != (_TRANSPARENCY,):
+    if _TRANSPARENCY not in page.extra or _PREMULTIPLIED in page.extra:
         return picture
-    alpha = values[..., _COLOURS[page.photometric], None]
+    place = _COLOURS[page.photometric] + page.extra.index(_TRANSPARENCY)
+    alpha = values[..., place, None]
     eight = squeezed(alpha) if page.kind != UNSIGNED or page.bits > DEEP else scaled(alpha, page.bits)
-    return ((picture.astype(np.uint16) * eight + 127) // 255).astype(np.uint8)
+    return upon_black(picture, eight)

@@ -13,6 +13,7 @@ import numpy as np
 MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PALETTE, YCBCR, LAB = 3, 6, 8  # PhotometricInterpretation
 UNSIGNED, SIGNED, REAL = 1, 2, 3  # SampleFormat
+_UNDEFINED = {0, 4}  # SampleFormats that say nothing: up to 16 bits are taken as unsigned.
 _MOST_PAGES = 100_000
 Order = Literal["<", ">"]
 _BYTES: dict[Order, Literal["little", "big"]] = {"<": "little", ">": "big"}
@@ -99,9 +100,12 @@ class Page:
         Raises:
             ValueError: the samples of a pixel are of different kinds.
         """
-        found = {1 if kind == 4 else kind for kind in self.values(339, (1,))[: self.samples]}
+        given = self.values(339, (1,))[: self.samples]
+        found = {UNSIGNED if kind in _UNDEFINED else kind for kind in given}
         if len(found) > 1:
             raise ValueError("it is a TIFF whose colours are numbers of different kinds")
+        if set(given) & _UNDEFINED and self.bits > 16:  # They may be real numbers as well.
+            raise ValueError(f"it is a {self.bits}-bit TIFF that does not say what its numbers are")
         return found.pop()
 
     @cached_property
@@ -131,7 +135,8 @@ class Page:
         }
         layout = "planar " if self.planar else ""
         kind = kinds.get(self.kind, "complex-valued ")
-        return f"a {layout}{kind}{self.bits}-bit {colours.get(self.photometric, 'unusual')} TIFF"
+        words = f"{layout}{kind}{self.bits}-bit {colours.get(self.photometric, 'unusual')} TIFF"
+        return f"{'an' if words.startswith(('8', '11-', '18-')) else 'a'} {words}"
 
 
 def pages(file: BinaryIO) -> list[Page]:

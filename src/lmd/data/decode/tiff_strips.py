@@ -72,7 +72,7 @@ def _parts(page: Page) -> Iterator[_Part]:
         for top in range(0, page.height, rows)
         for left in range(0, page.width, columns)
     ]
-    if not lengths and page.compression == _NONE:
+    if not any(lengths) and page.compression == _NONE:  # Some writers leave them out, or write 0.
         lengths = tuple(_row_bytes(page, columns) * rows for _ in starts)
     if min(len(starts), len(lengths)) < len(corners):
         raise ValueError(
