@@ -204,8 +204,8 @@ def test_a_look_with_other_bits_is_another_look(folders: tuple[Dataset, Dataset]
     second = api.inspect(wide).files
     assert second is not None
     assert second.largest_of_16_bits is None
-    assert [path.name for path in (plain.folder / "cache").glob("looks*")] == ["looks-2.npy"]
-    assert [path.name for path in (wide.folder / "cache").glob("looks*")] == ["looks-2-bits12.npy"]
+    assert [path.name for path in (plain.folder / "cache").glob("looks*")] == ["looks-3.npy"]
+    assert [path.name for path in (wide.folder / "cache").glob("looks*")] == ["looks-3-bits12.npy"]
 
 
 def with_bits(bits: int | None) -> Model:

@@ -18,7 +18,7 @@ from lmd.errors import DataError
 from lmd.files import atomic_path
 from lmd.parallel import Steps, in_threads, quiet
 
-_VERSION = 2  # Part of the file's name: raise it when a record changes.
+_VERSION = 3  # Part of the file's name: raise it when a record changes.
 _SIDE = 64  # Of the grey picture that is hashed.
 _PIXELS = 32  # Of the grey picture that is kept, with which the hashes are checked.
 _HASH_SIDE = 16  # The lowest frequencies of the cosine transform, in both directions: 256 bits.
