@@ -180,16 +180,13 @@ def test_a_slip_is_answered_in_about_a_second(place: Path, text: str) -> None:
 def test_a_reader_that_has_gone_ends_it_quietly(place: Path, verb: str) -> None:
     """Such as `lmd sources | head -1`: 141 is what the shell reports of other tools."""
     code = "from lmd.cli import main; main()"
-    started = subprocess.Popen(
-        [sys.executable, "-u", "-c", code, *filled(verb, place)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert started.stdout is not None
-    assert started.stderr is not None
-    started.stdout.close()
-    err = started.stderr.read().decode()
-    assert started.wait() == 141
+    command = [sys.executable, "-u", "-c", code, *filled(verb, place)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as started:
+        assert started.stdout is not None
+        assert started.stderr is not None
+        started.stdout.close()
+        err = started.stderr.read().decode()
+    assert started.returncode == 141
     assert not any(word in err for word in ("lmd:", "Traceback", "Exception", "Broken"))
 
 
