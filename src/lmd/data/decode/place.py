@@ -33,7 +33,7 @@ def cache_folder(dataset: Dataset) -> Path:
 
 def _can_write(folder: Path) -> bool:
     there = next(part for part in (folder, *folder.absolute().parents) if part.exists())
-    return there.is_dir() and os.access(there, os.W_OK)
+    return os.access(there, os.W_OK)
 
 
 @cache
