@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lmd.errors import SettingsError
+from lmd.errors import DataError, SettingsError
 from lmd.parallel import Steps, quiet
 from lmd.run import RunFolder
 
@@ -51,7 +51,10 @@ def read_dataset(folder: Path | str, *, check_files: bool = True) -> Dataset:
     """
     from lmd.data.dataset import manifest
 
-    return manifest.read_dataset(Path(folder), check_files)
+    folder = Path(folder)
+    if not (folder / "dataset.json").exists() and (folder / "fold-0" / "dataset.json").is_file():
+        raise DataError(f"{folder} holds one dataset folder for each fold: name one, such as {folder}/fold-0")
+    return manifest.read_dataset(folder, check_files)
 
 
 def inspect(

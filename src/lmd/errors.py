@@ -54,10 +54,16 @@ def suggest(name: str, allowed: Iterable[str]) -> str:
 def nearest(name: str, allowed: Iterable[str], quote: str = "'", cutoff: float = 0.6) -> str:
     """Returns the end of an error message: the nearest allowed name, or nothing where none is near enough.
 
-    >>> nearest("lmdd", ["ce", "lmd"]), nearest("zzz", ["ce", "lmd"])
-    ("; did you mean 'lmd'?", '')
+    Capitals count for nothing.
+
+    >>> nearest("lmdd", ["ce", "lmd"]), nearest("CE", ["ce", "lmd"]), nearest("zzz", ["ce", "lmd"])
+    ("; did you mean 'lmd'?", "; did you mean 'ce'?", '')
     """
-    near = difflib.get_close_matches(name, sorted(allowed), n=1, cutoff=cutoff)
+    names = sorted(allowed)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=cutoff)
+    if not near:
+        small = {known.casefold(): known for known in names}
+        near = [small[one] for one in difflib.get_close_matches(name.casefold(), small, n=1, cutoff=cutoff)]
     return f"; did you mean {quote}{near[0]}{quote}?" if near else ""
 
 

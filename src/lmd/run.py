@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import yaml
 from pydantic import ValidationError
 
-from lmd.errors import CheckpointError, DataError, SettingsError
+from lmd.errors import CheckpointError, SettingsError
 from lmd.fields import first_fault
 from lmd.files import atomic_path, atomic_write, load_tree, save_tree
 from lmd.model_card import ModelCard
@@ -86,9 +86,11 @@ def create(path: Path) -> RunFolder:
     """Returns a new run folder.
 
     Raises:
-        SettingsError: the folder exists and is not empty, so that no run is overwritten.
+        SettingsError: it is a file, or the folder is not empty, so that no run is overwritten.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if path.exists() and not path.is_dir():
+        raise SettingsError(f"output folder {path} is a file: name a folder")
+    if path.exists() and any(path.iterdir()):
         raise SettingsError(f"output folder {path} is not empty; choose another, or go on with --resume")
     return RunFolder(path)
 
@@ -169,18 +171,14 @@ def write_stage1(run: RunFolder, weights: dict[str, Tensor], kind: str) -> None:
     save_tree(run.stage1, {"classifier": kind, "weights": weights})
 
 
-def read_stage1(
-    run: RunFolder, manifest_sha256: str, settings: CommonSettings
-) -> tuple[str, dict[str, Tensor]]:
+def read_stage1(run: RunFolder, settings: CommonSettings) -> tuple[str, dict[str, Tensor]]:
     """Returns the kind of classifier and the weights that a finished run's first stage handed over.
 
     Raises:
         CheckpointError: the run is not finished, or keeps no first stage.
-        DataError, SettingsError: it was trained on another data set, or with another encoder or image size.
+        SettingsError: it was trained with another encoder or image size.
     """
     card = read_model_card(run)
-    if card.dataset.manifest_sha256 != manifest_sha256:
-        raise DataError(f"--from {run.path}: it was trained on another data set ({card.dataset.title})")
     found = {"encoder": card.encoder, **card.preprocessing.model_dump()}
     for name in ("encoder", "size", "crop"):
         if found[name] != getattr(settings, name):

@@ -106,8 +106,10 @@ def read_recipe(path: Path) -> Tree:
     """
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"cannot read recipe {path}: {error}") from error
+    except OSError as error:
+        raise SettingsError(f"cannot read recipe {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"recipe {path} is not a text file (UTF-8)") from error
     except yaml.YAMLError as error:
         raise SettingsError(f"recipe {path} is not YAML: {' '.join(str(error).split())}") from error
     if tree is None:

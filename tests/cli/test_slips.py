@@ -48,7 +48,15 @@ SLIPS: list[tuple[str, list[str]]] = [
     ("train DATA --out R --set stage1.epochs", ["--set needs name=value, found 'stage1.epochs'"]),
     ("train DATA --out R --set", ["train: --set needs a value, as in --set NAME=VALUE"]),
     ("train DATA --out R --recipe RECIPE", ["unknown setting 'stage1.epoch'; did you mean 'stage1.epochs'?"]),
-    ("train DATA --out R --recipe none.yaml", ["cannot read recipe none.yaml"]),
+    ("train DATA --out R --recipe none.yaml", ["cannot read recipe none.yaml: No such file or directory"]),
+    ("train DATA --out R --method CE", ["unknown method 'CE'; did you mean 'ce'?"]),
+    ("train DATA --out R --set size=thirty", ["setting size = 'thirty': must be a whole number"]),
+    ("train DATA --out R --set size=0", ["setting size = 0: must be at least 8"]),
+    ("train DATA --out R --set pretrained=maybe", ["setting pretrained = 'maybe': must be true or false"]),
+    ("train DATA --out R --resume", ["never is not a run folder: it has no readable settings.yaml"]),
+    ("train DATA --out RECIPE", ["recipe.yaml is a file: name a folder"]),
+    ("train DATA --out OTHERS", ["others is not empty"]),
+    ("methods LMD", ["unknown method 'LMD'; did you mean 'lmd'?"]),
     ("train DATA --out R --seed one", ["train: --seed one: must be a whole number"]),
     ("train DATA --out R --seed -1", ["train: --seed -1: must be at least 0"]),
     ("train DATA --out R --seed 1 --seed 2", ["train: --seed is given twice"]),
@@ -166,6 +174,20 @@ def test_a_slip_is_answered_in_about_a_second(place: Path, text: str) -> None:
         assert done.returncode == 2
         times.append(seconds() - before)
     assert min(times) < (0.5 if text == "trian" else 1.5)
+
+
+@pytest.mark.parametrize("verb", ["sources", "inspect DATA --no-page --quick"])
+def test_a_reader_that_has_gone_ends_it_quietly(place: Path, verb: str) -> None:
+    """Such as `lmd sources | head -1`: 141 is what the shell reports of other tools."""
+    code = "from lmd.cli import main; main()"
+    command = [sys.executable, "-u", "-c", code, *filled(verb, place)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as started:
+        assert started.stdout is not None
+        assert started.stderr is not None
+        started.stdout.close()
+        err = started.stderr.read().decode()
+    assert started.returncode == 141
+    assert not any(word in err for word in ("lmd:", "Traceback", "Exception", "Broken"))
 
 
 def test_an_interrupt_says_how_to_go_on(lmd: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,7 +173,10 @@ def test_copies_are_found_whatever_their_name_and_format(
 def test_new_images_are_no_overlap_and_that_is_recorded(run: Path, tmp_path: Path) -> None:
     found = overlap(run, external(tmp_path / "new"))
     assert (found.images, found.validation, found.of, found.groups) == (0, 0, 12, None)
-    assert found.note == "none of the 12 images is a training or validation image"
+    assert found.note == (
+        "none of the 12 images is identical to a training or validation image (copies that were resized, or "
+        "saved again with loss, are not recognised)"
+    )
     assert saved(run)["data"]["title"] == "cases"
 
 
@@ -221,7 +224,7 @@ def test_copies_within_the_run_s_own_data_set_are_counted_and_not_refused(
     lmd("train", dataset.folder, "--method", "ce", "--out", tmp_path / "run", *words, "--set=stage1.epochs=1")
     code, out, _ = lmd("evaluate", tmp_path / "run")
     assert code == 0
-    assert "OVERLAP: 1 of 15 images were trained on" in out
+    assert "OVERLAP: 1 of 15 images was trained on" in out
     found = saved(tmp_path / "run")["overlap"]
     assert (found["images"], found["validation"]) == (1, 0)
 

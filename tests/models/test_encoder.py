@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from lmd.errors import CheckpointError, SettingsError
-from lmd.models.encoder import build_encoder, num_features
+from lmd.models.encoder import build_encoder, check_encoder, num_features
+from lmd.models.names import architecture
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +74,17 @@ def test_the_real_partial_weights_fit(shared: Path) -> None:
     encoder = build_encoder("resnet18", weights=str(file), partial_weights=True)
     # ImageNet's first layer has filters of very different strength; a fresh one has not.
     assert encoder.state_dict()["conv1.weight"].flatten(1).norm(dim=1).std() > 0.2
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("tv_resnet50", "resnet50.tv_in1k"),
+        ("gluon_resnet18_v1b", "resnet18.gluon_in1k"),
+        ("vit_deit_tiny_patch16_224", "deit_tiny_patch16_224"),
+    ],
+)
+def test_a_name_of_earlier_versions_of_timm_is_answered_with_todays(old: str, new: str) -> None:
+    with pytest.raises(SettingsError, match=f"unknown encoder '{old}'; timm calls it '{new}' now"):
+        check_encoder(old, size=64)
+    assert architecture(new) == new.partition(".")[0]

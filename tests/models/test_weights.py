@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lmd.errors import CheckpointError
+from lmd.errors import CheckpointError, SettingsError
 from lmd.models.encoder import build_encoder, check_encoder
 
 
@@ -66,8 +66,12 @@ def test_another_classifier_than_the_networks_own_is_another_architecture(path: 
 
 
 @pytest.mark.parametrize(
-    "prefix", ["module.", "model.", "encoder.", "backbone.", "state_dict.", "module.model."]
-)
+    "prefix",
+    [
+        "module.", "model.", "encoder.", "backbone.", "state_dict.", "module.model.", "net.", "0.", "visual.",
+        "trunk.", "base_model.", "student.backbone.", "module.encoder_q.", "feature_extractor.",
+    ],
+)  # fmt: skip
 def test_what_a_trainer_puts_before_every_name_is_left_out(
     path: Path, prefix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -76,6 +80,36 @@ def test_what_a_trainer_puts_before_every_name_is_left_out(
     with caplog.at_level(logging.WARNING):
         assert equal(build_encoder("test_resnet", weights=str(path)), whole)
     assert f"'{prefix}' at the beginning of all names is left out" in caplog.text
+
+
+@pytest.mark.parametrize("head", ["head", "fc", "classifier", "last_linear"])
+def test_a_classifier_beside_a_prefix_is_left_out_with_it(
+    path: Path, head: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = tensors("test_resnet")
+    beside = {f"{head}.weight": torch.zeros(3, 96), f"{head}.bias": torch.zeros(3)}
+    save_file({**{f"backbone.{key}": value for key, value in whole.items()}, **beside}, path)
+    with caplog.at_level(logging.WARNING):
+        assert equal(build_encoder("test_resnet", weights=str(path)), whole)
+    assert "'backbone.' at the beginning of the encoder's names is left out" in caplog.text
+    assert f"the classifier in {head} with it" in caplog.text
+
+
+def test_the_old_name_of_a_classifier_is_left_out(path: Path) -> None:
+    whole = tensors("test_resnet")
+    save_file({**whole, "last_linear.weight": torch.zeros(3, 96), "last_linear.bias": torch.zeros(3)}, path)
+    assert equal(build_encoder("test_resnet", weights=str(path)), whole)
+
+
+def test_two_encoders_in_a_file_are_told_apart(path: Path) -> None:
+    whole = tensors("test_resnet")
+    both = {f"{one}.{key}": value.clone() for one in ("encoder_q", "other") for key, value in whole.items()}
+    both["encoder_q.layer1.0.bn9.bias"] = torch.zeros(2)
+    del both["other.conv1.weight" if "other.conv1.weight" in both else "other.conv1.0.weight"]
+    save_file(both, path)
+    told = refusal(path)
+    assert "all of the encoder's are there under 'encoder_q.'" in told
+    assert "others are too, such as other." in told
 
 
 def test_the_model_of_a_run_is_sent_to_from(path: Path) -> None:
@@ -94,6 +128,52 @@ def test_other_precisions_are_converted(path: Path, dtype: torch.dtype) -> None:
     weight = encoder.state_dict()["layer1.0.conv1.weight"]
     assert weight.dtype == torch.float32
     assert torch.equal(weight, whole["layer1.0.conv1.weight"].to(dtype).float())
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int64, torch.bool, torch.complex64])
+def test_quantised_and_complex_numbers_are_refused(path: Path, dtype: torch.dtype) -> None:
+    whole = tensors("test_resnet")
+    save_file(
+        {key: value.to(dtype) if value.is_floating_point() else value for key, value in whole.items()}, path
+    )
+    assert f"holds {str(dtype).removeprefix('torch.')} numbers" in refusal(path)
+
+
+def test_one_complex_counter_is_refused_too(path: Path) -> None:
+    whole = tensors("test_resnet")
+    whole["bn1.num_batches_tracked"] = whole["bn1.num_batches_tracked"].to(torch.complex64)
+    save_file(whole, path)
+    assert "bn1.num_batches_tracked holds complex64 numbers" in refusal(path)
+
+
+def test_a_negative_variance_is_refused(path: Path) -> None:
+    whole = tensors("test_resnet")
+    whole["bn1.running_var"][2] = -0.5
+    save_file(whole, path)
+    assert "bn1.running_var holds negative numbers, but it is a variance" in refusal(path)
+
+
+def test_stretching_tables_of_positions_is_no_affair_of_the_terminal(
+    path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    save_file(tensors("swin_tiny_patch4_window7_224"), path)
+    recwarn.clear()
+    check_encoder("swin_tiny_patch4_window7_224", size=64, weights=str(path))
+    assert [str(one.message) for one in recwarn if one.category is UserWarning] == []
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ("https://hub.example/model.safetensors", "lmd downloads no address"),
+        ("hf-hub:timm/resnet18.a1_in1k", "--set encoder=NAME"),
+        ("PACKAGE:efficientnet-lite0", "write package:efficientnet-lite0, in small letters"),
+        ("", "--weights is empty"),
+    ],
+)
+def test_what_is_no_file_is_told_what_is_possible(weights: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        check_encoder("test_resnet", size=64, weights=weights)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -149,6 +229,10 @@ KINDS = {
         "git lfs pull",
     ),
     "page.safetensors": (b"<!DOCTYPE html><html>" + bytes(60), "a page of the web"),
+    "text.safetensors": (b"Entry not found", "it is text ('Entry not found'), not a file of weights"),
+    "error.safetensors": (b'{"error": "Invalid credentials"}', "it is JSON, not a file of weights"),
+    "index.json": (b'{"metadata": {}, "weight_map": {}}', "the files of weights that are in several parts"),
+    "tar.safetensors": (b"x" * 257 + b"ustar" + bytes(300), "it is a tar archive"),
     "empty.safetensors": (b"", "the file is empty"),
     "noise.safetensors": (bytes(range(7, 77)), "not a safetensors file"),
 }

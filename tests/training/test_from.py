@@ -200,13 +200,57 @@ def refused(
     assert not out.exists()
 
 
+def other_images(folder: Path, like: Dataset) -> Dataset:
+    """A data set with the table and dataset.json of another, and with an image of each name of its own."""
+    counts = {split: like.counts(split).tolist()[::-1] for split in ("train", "val", "test")}
+    drawn = toy.make_dataset(folder / "other", counts, classes=like.classes)
+    return Dataset(drawn.folder, like.table, like.info.model_copy(update={"image_root": "../images"}))
+
+
+def test_other_images_under_the_same_names_are_refused(
+    ce: RunFolder, dataset: Dataset, tmp_path: Path
+) -> None:
+    twin = other_images(tmp_path, dataset)
+    assert twin.info.manifest_sha256 == dataset.info.manifest_sha256
+    refused(
+        DataError, "trained on other images than those of .* though names", twin, ce.path, tmp_path / "run"
+    )
+
+
+def test_the_images_of_the_first_stage_are_carried_over(
+    ce: RunFolder, dataset: Dataset, tmp_path: Path
+) -> None:
+    """The run that it started from saw these pixels too, such as with other bits."""
+    start = RunFolder(Path(shutil.copytree(ce.path, tmp_path / "start")))
+    kept = json.loads(start.images.read_text())
+    kept["train"]["pixels"] = sorted([*kept["train"]["pixels"][1:], "f" * 64])
+    start.images.write_text(json.dumps(kept))
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            dataset, "decoupling", settings_of("decoupling"), tmp_path / "run", start=start, progress=Stop()
+        )
+    run = train(dataset, "decoupling", settings_of("decoupling"), tmp_path / "run", resume=True)
+    found = json.loads(run.images.read_text())
+    assert found["train"]["files"] == kept["train"]["files"]
+    assert len(found["train"]["pixels"]) == len(kept["train"]["pixels"]) + 1
+    assert "f" * 64 in found["train"]["pixels"]
+
+
+def test_an_interrupted_run_does_not_go_on_with_other_images(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(dataset, "ce", settings_of("ce"), tmp_path / "run", progress=Stop())
+    with pytest.raises(CheckpointError, match="began with other images"):
+        train(other_images(tmp_path, dataset), "ce", settings_of("ce"), tmp_path / "run", resume=True)
+
+
 def test_what_does_not_fit_is_refused_and_nothing_is_written(
     ce: RunFolder, dataset: Dataset, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
     moved = dataset.info.model_copy(update={"manifest_sha256": "0" * 64})
     other = Dataset(dataset.folder, dataset.table, moved)
-    refused(DataError, r"trained on another data set \(toy\)", other, ce.path, out)
+    refused(DataError, "trained on the images of .* but with another division", other, ce.path, out)
+    refused(DataError, r"trained on another data set \(toy\)", other_images(tmp_path, other), ce.path, out)
     refused(SettingsError, "size = 16, this run wants 24", dataset, ce.path, out, size=24)
     refused(SettingsError, "crop = none, this run wants center", dataset, ce.path, out, crop="center")
     refused(

@@ -62,6 +62,7 @@ Set = Annotated[
 ]
 
 _INTERRUPTED = 130
+_CLOSED = 141  # As other tools end whose reader has gone, such as `head`: 128 + SIGPIPE.
 
 
 def main() -> None:
@@ -70,6 +71,13 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = app(standalone_mode=False, prog_name="lmd")  # typer may turn an interrupt into its exit code.
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = _CLOSED
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):  # typer turns it into a bare exit code 1.
+            raise
+        code = _CLOSED
     except Exception as error:
         message = _message(error)
         if message is None:
@@ -80,6 +88,8 @@ def main() -> None:
         code = _INTERRUPTED
     if code == _INTERRUPTED:
         print("lmd: interrupted; a training goes on with --resume", file=sys.stderr)
+    if code == _CLOSED:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Or Python complains when it flushes at its end.
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +13,7 @@ from lmd.cli.app import Data, Seed, app
 from lmd.cli.names import within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER
-from lmd.errors import DataError, SettingsError
+from lmd.errors import CheckpointError, DataError, SettingsError
 
 
 @app.command(
@@ -64,6 +66,17 @@ def inspect(
         typer.echo(f"fingerprint: {write_fingerprint(json_file, found)}")
     if page and not quick:
         target = data / "inspect.html" if out is None else out
-        typer.echo(f"page: {write_inspection(target, dataset, found, 42 if seed is None else seed)}")
+        with _naming_ways_out(out):
+            typer.echo(f"page: {write_inspection(target, dataset, found, 42 if seed is None else seed)}")
     if strict and found.wrong:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _naming_ways_out(out: Path | None) -> Iterator[None]:
+    """Says how to do without a page beside the data, where their folder is read-only."""
+    try:
+        yield
+    except CheckpointError as error:
+        ways = "" if out else "; name another place with --out FILE, or leave the page out with --no-page"
+        raise CheckpointError(f"{error}{ways}") from error

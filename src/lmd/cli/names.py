@@ -51,10 +51,10 @@ def within(low: int, high: int | None = None) -> Check:
 
 
 def check_choice(method: str | None, recipe: Path | None, overrides: Sequence[str]) -> None:
-    """Refuses methods and settings that do not exist.
+    """Refuses methods and settings that do not exist, and values that no method takes.
 
     Raises:
-        SettingsError: one line that offers the nearest name.
+        SettingsError: one line that offers the nearest name, or says what is allowed.
     """
     from lmd import methods
     from lmd.api import METHOD
@@ -64,6 +64,16 @@ def check_choice(method: str | None, recipe: Path | None, overrides: Sequence[st
     name, tree = named_method(method, recipe, METHOD)
     methods.check_name(name)
     _check_settings(name, [tree, *layers])
+    if not name.endswith(".py"):  # A file of the user's own may have other limits.
+        _check_values([tree, *layers])
+
+
+def _check_values(layers: Sequence[Mapping[str, Any]]) -> None:
+    """Checks the values of the settings that all methods share; the others need the method, and torch."""
+    from lmd.settings import CommonSettings, resolve
+
+    shared = CommonSettings.model_fields
+    resolve(CommonSettings, *({key: layer[key] for key in layer if key in shared} for layer in layers))
 
 
 def _check_settings(method: str, layers: Sequence[Mapping[str, Any]]) -> None:

@@ -65,6 +65,7 @@ def train(
     from lmd.terminal import TrainingProgress
 
     dataset = read_dataset(data)  # Before torch is loaded.
+    _check_out(out, resume)
     with TrainingProgress() as progress:
         run = run_training(
             dataset, out=out, method=method, budget=budget, recipe=recipe, settings=settings or [], seed=seed,
@@ -104,6 +105,16 @@ def evaluate(
     for line in comparison_lines({run.name: result}):
         typer.echo(line)
     typer.echo(f"report: {run / 'report.html'}")
+
+
+def _check_out(out: Path, resume: bool) -> None:
+    """Refuses a folder that is in use, or has nothing to go on with, before torch is loaded."""
+    from lmd.run import RunFolder, create, read_identity
+
+    if resume:
+        read_identity(RunFolder(out))
+    else:
+        create(out)
 
 
 def _check_run(run: Path) -> None:

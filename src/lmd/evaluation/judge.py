@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from lmd.data.dataset.manifest import Dataset, read_dataset
+from lmd.errors import DataError
 from lmd.evaluation.cases import read_predictions
 from lmd.evaluation.evaluate import evaluate
-from lmd.evaluation.overlap import is_own, overlap_with_training
+from lmd.evaluation.overlap import overlap_with_training
+from lmd.evaluation.own import is_own
 from lmd.evaluation.predict import load_model, pixels_for, predict_split, write_predictions
 from lmd.evaluation.results import Evaluation, OtherData, write_evaluation
-from lmd.model_card import ModelCard
 from lmd.parallel import Steps, quiet
 from lmd.run import RunFolder, read_identity
 
@@ -30,20 +31,32 @@ def evaluate_run(
             images that the run was trained on (without `allow_overlap`).
     """
     model = load_model(folder)
-    dataset = data or read_dataset(Path(read_identity(folder)["data"]))
+    dataset = data or _recorded(folder)
     pixels = pixels_for(model, dataset, split)
-    overlap = overlap_with_training(folder, model.card, dataset, split, pixels, allow_overlap)
+    own = is_own(folder, model.card, dataset)
+    overlap = overlap_with_training(folder, model.card, dataset, split, pixels, own=own, allow=allow_overlap)
     file = folder.predictions(split)
     write_predictions(file, predict_split(model, dataset, split, progress, pixels))
     # The file has rounded probabilities. Whoever measures it must find what the evaluation says.
     result = evaluate(read_predictions(file), model.classes, model.card.bands, split)
-    result = result.model_copy(update={"data": _other(dataset, model.card), "overlap": overlap})
+    result = result.model_copy(update={"data": None if own else _named(dataset), "overlap": overlap})
     write_evaluation(folder.evaluation(split), result)
     return result
 
 
-def _other(dataset: Dataset, card: ModelCard) -> OtherData | None:
-    """The data set, where it is not the run's own."""
-    if is_own(dataset, card):
-        return None
+def _recorded(run: RunFolder) -> Dataset:
+    """The data set that the run was trained on.
+
+    Raises:
+        DataError: it is no longer there.
+    """
+    folder = Path(read_identity(run)["data"])
+    if not folder.is_dir():
+        raise DataError(
+            f"the data set of {run.path} is no longer at {folder}: name the folder with --data DIR"
+        )
+    return read_dataset(folder)
+
+
+def _named(dataset: Dataset) -> OtherData:
     return OtherData(title=dataset.info.title, manifest_sha256=dataset.info.manifest_sha256)

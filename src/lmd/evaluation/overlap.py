@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lmd.data.dataset.manifest import Dataset, read_dataset
+from lmd.data.dataset.manifest import Dataset
 from lmd.data.dataset.spelling import id_key
 from lmd.data.decode.cache import open_cache, read_as
 from lmd.errors import DataError, LmdError
+from lmd.evaluation.own import same_manifest, training_set
 from lmd.evaluation.results import Overlap
 from lmd.evaluation.seen import Hashes, SeenImages, hashes_of, read_seen, seen_in_training
 from lmd.model_card import ModelCard
-from lmd.run import RunFolder, read_identity
+from lmd.run import RunFolder
 
+_NOT_FOUND = "copies that were resized, or saved again with loss, are not recognised"
+_SEEN = "a training or validation image"
+_ASSUMED = (
+    "this run keeps no image hashes (an earlier version made it): by its manifest alone this is taken for "
+    "the run's own data set"
+)
+_TWIN = "the manifest is that of the run's own data set, but its training images are others"
 _UNKNOWN = (
     "this run keeps no image hashes (an earlier version made it), and its training images are not at hand: "
     "it is not known which of these images were trained on"
@@ -29,15 +36,19 @@ class Trained:
 
     seen: SeenImages | None
     dataset: Dataset | None
-
-
-def is_own(dataset: Dataset, card: ModelCard) -> bool:
-    """Returns whether this is the data set that the model was trained on, wherever it lies."""
-    return dataset.info.manifest_sha256 == card.dataset.manifest_sha256
+    assumed: bool = False
+    """whether the data set that is measured is taken for its own without any proof"""
 
 
 def overlap_with_training(
-    run: RunFolder, card: ModelCard, dataset: Dataset, split: str, pixels: np.ndarray, allow: bool
+    run: RunFolder,
+    card: ModelCard,
+    dataset: Dataset,
+    split: str,
+    pixels: np.ndarray,
+    *,
+    own: bool,
+    allow: bool,
 ) -> Overlap | None:
     """Returns how much of a split the run was trained on; None for its own training or validation images.
 
@@ -46,13 +57,14 @@ def overlap_with_training(
     Raises:
         DataError: images or groups of another data set were trained on, and that is not allowed.
     """
-    own = is_own(dataset, card)
     if own and split != "test":
         return None
     trained = _trained(run, card, dataset if own else None, pixels)
     rows = dataset.split(split)
     before = None if trained.seen is None else _copies(trained.seen, hashes_of(dataset, pixels, split)[0])
-    found = _counted(before, rows, trained.dataset)
+    found = _counted(before, rows, trained)
+    if not own and same_manifest(dataset, card):
+        found = found.model_copy(update={"note": f"{found.note}; {_TWIN}"})
     if found.any and not own and not allow:
         first = None if before is None else next(iter(rows["id"].to_numpy()[before.any(axis=0)]), None)
         named = "" if first is None else f" (first: {first})"
@@ -65,20 +77,12 @@ def overlap_with_training(
 
 def _trained(run: RunFolder, card: ModelCard, own: Dataset | None, pixels: np.ndarray) -> Trained:
     """What is known of a run's training: from its hashes, or from its data set where it has none."""
-    dataset = own or _training_set(run, card)
-    seen = read_seen(run)
+    recorded = training_set(run, card)
+    dataset, seen = own or recorded, read_seen(run)
+    assumed = own is not None and seen is None and recorded is None
     if seen is None and dataset is not None:
         seen = _hashed(dataset, card, pixels if own else None)
-    return Trained(seen, dataset)
-
-
-def _training_set(run: RunFolder, card: ModelCard) -> Dataset | None:
-    """The data set that a run was trained on, where it still lies where it lay."""
-    try:
-        dataset = read_dataset(Path(read_identity(run)["data"]), check_files=False)
-    except LmdError:
-        return None
-    return dataset if is_own(dataset, card) else None
+    return Trained(seen, dataset, assumed)
 
 
 def _hashed(dataset: Dataset, card: ModelCard, pixels: np.ndarray | None) -> SeenImages | None:
@@ -104,13 +108,15 @@ def _among(seen: Hashes, mine: Hashes) -> np.ndarray:
     return np.array([file in files or shown in pixels for file, shown in pairs], dtype=bool)
 
 
-def _counted(before: np.ndarray | None, rows: pd.DataFrame, trained: Dataset | None) -> Overlap:
+def _counted(before: np.ndarray | None, rows: pd.DataFrame, trained: Trained) -> Overlap:
     """What is shared with the training: images where they are known, groups where they can be compared."""
     images, validation = (None, None) if before is None else map(int, before.sum(1))
-    names = _named_groups(rows)
-    groups = len(names & _groups_of_training(trained)) if names and trained is not None else None
+    names, known = _named_groups(rows), trained.dataset
+    groups = len(names & _groups_of_training(known)) if names and known is not None else None
     note = _note(images, validation, len(rows), groups)
-    if names and trained is None:
+    if trained.assumed:
+        note += f"; {_ASSUMED}"
+    if names and known is None:
         note += "; groups (patients, lesions) were not compared, because the training folder is not at hand"
     return Overlap(images=images, validation=validation, of=len(rows), groups=groups, note=note)
 
@@ -128,15 +134,20 @@ def _note(images: int | None, validation: int | None, of: int, groups: int | Non
     """What was found, in words."""
     parts: list[str] = []
     if images:
-        parts.append(f"{images} of {of} images were trained on")
+        parts.append(f"{images} of {of} images {'was' if images == 1 else 'were'} trained on")
     if validation:
-        parts.append(
-            f"{validation} {'more' if images else f'of {of} images'} are validation images of the run"
-        )
+        parts.append(_validation_note(validation, of, more=bool(images)))
     if groups:
-        parts.append(f"{groups} groups (patients, lesions) are also in training or validation")
+        are = "group (patient, lesion) is" if groups == 1 else "groups (patients, lesions) are"
+        parts.append(f"{groups} {are} also in training or validation")
     if parts:
         parts = [f"{', '.join(parts)}: the result is better than on new images"]
     if images is None:
         return "; ".join([*parts, _UNKNOWN])
-    return parts[0] if parts else f"none of the {of} images is a training or validation image"
+    return parts[0] if parts else f"none of the {of} images is identical to {_SEEN} ({_NOT_FOUND})"
+
+
+def _validation_note(validation: int, of: int, *, more: bool) -> str:
+    among = "more" if more else f"of {of} images"
+    is_one = validation == 1
+    return f"{validation} {among} {'is a validation image' if is_one else 'are validation images'} of the run"

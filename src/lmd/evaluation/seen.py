@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 
 import numpy as np
 from pydantic import ValidationError
@@ -12,7 +13,7 @@ from lmd.data.decode.cache import file_hashes
 from lmd.errors import CheckpointError
 from lmd.fields import first_fault
 from lmd.files import atomic_write
-from lmd.parallel import in_threads
+from lmd.parallel import Steps, in_threads, quiet
 from lmd.run import RunFolder
 from lmd.settings import Settings
 
@@ -39,13 +40,23 @@ def hashes_of(dataset: Dataset, pixels: np.ndarray, *splits: str) -> list[Hashes
 
     `pixels` are those of the whole data set. Each file's hash is known since they were opened.
     """
-    files = file_hashes(dataset)
 
     def of_pixels(row: int) -> str:
         return hashlib.sha256(np.ascontiguousarray(pixels[row]).data).hexdigest()
 
-    rows = [np.flatnonzero(dataset.table["split"].to_numpy() == split).tolist() for split in splits]
-    return [Hashes(files=[files[row] for row in some], pixels=in_threads(of_pixels, some)) for some in rows]
+    parts = zip(files_of(dataset, *splits), (_rows(dataset, split) for split in splits), strict=True)
+    return [Hashes(files=files, pixels=in_threads(of_pixels, rows)) for files, rows in parts]
+
+
+def files_of(dataset: Dataset, *splits: str | None, progress: Steps = quiet) -> list[list[str]]:
+    """Returns the hashes of the image files of each split, in table order; None is the whole data set."""
+    files = file_hashes(dataset, progress)
+    return [[files[row] for row in _rows(dataset, split)] for split in splits]
+
+
+def _rows(dataset: Dataset, split: str | None) -> list[int]:
+    splits = dataset.table["split"].to_numpy()
+    return np.flatnonzero((splits == split) | (split is None)).tolist()
 
 
 def seen_in_training(dataset: Dataset, pixels: np.ndarray) -> SeenImages:
@@ -56,6 +67,35 @@ def seen_in_training(dataset: Dataset, pixels: np.ndarray) -> SeenImages:
 
 def _sorted(hashes: Hashes) -> Hashes:
     return Hashes(files=sorted(hashes.files), pixels=sorted(hashes.pixels))
+
+
+def joined(one: SeenImages, other: SeenImages | None) -> SeenImages:
+    """Returns the images of two trainings together: of a run and of the run that it started from."""
+    if other is None:
+        return one
+    return SeenImages(train=_both(one.train, other.train), val=_both(one.val, other.val))
+
+
+def _both(one: Hashes, other: Hashes) -> Hashes:
+    def both(first: list[str], second: list[str]) -> list[str]:
+        return sorted((Counter(first) | Counter(second)).elements())
+
+    return Hashes(files=both(one.files, other.files), pixels=both(one.pixels, other.pixels))
+
+
+def still_seen(run: RunFolder, now: SeenImages) -> SeenImages:
+    """Returns the images that an interrupted run began with, if it would go on with the same.
+
+    Raises:
+        CheckpointError: the images are others, though they may have the same names.
+    """
+    kept = read_seen(run)
+    if kept is not None and (kept.train.files, kept.val.files) != (now.train.files, now.val.files):
+        raise CheckpointError(
+            f"{run.path} began with other images: some of the files have changed since, or the data set is "
+            "another one with the same names; start the run anew in another folder"
+        )
+    return kept or now
 
 
 def write_seen(run: RunFolder, seen: SeenImages) -> None:

@@ -66,10 +66,29 @@ def _what_it_is(path: Path, error: Exception) -> str:
     if isinstance(error, OSError):
         return str(error.strerror or error)
     with path.open("rb") as file:
-        start = file.read(64)
+        start = file.read(512)
     if not start:
         return "the file is empty"
     known = next((what for beginning, what in _BEGINNINGS.items() if start.startswith(beginning)), None)
     if known is not None:
         return f"it is {known}" + (f"; {CONVERT}" if "torch.save" in known else "")
-    return f"it is cut off or damaged: load it anew ({error})" if start[8:9] == b"{" else str(error)
+    if start[8:9] == b"{":
+        return f"it is cut off or damaged: load it anew ({error})"
+    return _as_text(path, start) or str(error)
+
+
+def _as_text(path: Path, start: bytes) -> str | None:
+    """What a file of text is; None of any other."""
+    if start[257:262] == b"ustar":
+        return f"it is a tar archive; {CONVERT}"
+    try:
+        text = " ".join(start.decode("ascii").split())
+    except UnicodeDecodeError:
+        return None
+    if not text.isprintable():
+        return None
+    if text.startswith(("{", "[")):
+        index = "weight_map" in path.read_text(encoding="utf-8", errors="replace")
+        parts = ": it lists the files of weights that are in several parts; name a model that has one file"
+        return f"it is JSON, not a file of weights{parts if index else ''}"
+    return f"it is text ('{text[:40]}'), not a file of weights: the download went wrong"

@@ -28,12 +28,23 @@ def architecture(name: str) -> str:
         )
     plain, dot, tag = name.partition(".")
     if plain not in timm.list_models():
-        raise SettingsError(f"unknown encoder '{plain}'{_suggest_encoder(plain)}")
+        raise SettingsError(f"unknown encoder '{plain}'{_renamed(plain) or _suggest_encoder(plain)}")
     tags = [known.partition(".")[2] for known in timm.list_models(f"{plain}.*", pretrained=True)]
     if dot and tag not in tags:
         hint = suggest(tag, tags) if tags else "; timm has no weights for it, so that it has no tags"
         raise SettingsError(f"encoder '{plain}' has no weights with the tag '{tag}'{hint}")
     return plain
+
+
+def _renamed(name: str) -> str:
+    """The end of a refusal: what timm calls today what it called so before; "" of other names."""
+    from timm.models import _registry
+
+    old: dict[str, str | None] = getattr(_registry, "_deprecated_models", {})
+    new = old.get(name) or old.get(name.removeprefix("vit_"))
+    new = new or (name.removeprefix("vit_") if name.startswith("vit_deit_") else None)
+    known = new is not None and _registry.is_model(new.partition(".")[0])
+    return f"; timm calls it '{new}' now" if known else ""
 
 
 def _suggest_encoder(name: str) -> str:

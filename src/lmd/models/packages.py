@@ -14,6 +14,20 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PREFIX = "package:"
+_ADDRESSES = (
+    "http",
+    "https",
+    "ftp",
+    "s3",
+    "gs",
+    "file",
+    "hf",
+    "hf-hub",
+    "hf_hub",
+    "local-dir",
+    "timm",
+    "hub",
+)
 
 
 @dataclass(frozen=True)
@@ -42,10 +56,11 @@ def weights_path(weights: str) -> Path:
     """Returns the file that `--weights` names, itself or as 'package:NAME'; nothing of a package is run.
 
     Raises:
-        SettingsError: there is no such package.
+        SettingsError: there is no such package, or what is named is no file.
         CheckpointError: it is not installed.
     """
     if not weights.startswith(PREFIX):
+        _refuse_other_places(weights)
         return Path(weights)
     name, package = _named(weights)
     found = find_spec(package.module)
@@ -55,6 +70,22 @@ def weights_path(weights: str) -> Path:
     if file is None:
         raise CheckpointError(f"--weights {weights} needs a package: {how_to_install(name)}")
     return file
+
+
+def _refuse_other_places(weights: str) -> None:
+    """Refuses addresses, which would be taken for the paths of files."""
+    if not weights.strip():
+        raise SettingsError("--weights is empty: name a safetensors file or package:NAME (docs/weights.md)")
+    start, colon, rest = weights.partition(":")
+    if Path(weights).exists() or not colon:
+        return
+    if start.lower() == PREFIX[:-1]:
+        raise SettingsError(f"--weights {weights}: write {PREFIX}{rest}, in small letters")
+    if start.lower() in _ADDRESSES:
+        raise SettingsError(
+            f"--weights {weights}: lmd downloads no address; download the .safetensors file and name it, or "
+            "name an encoder of timm with --set encoder=NAME and leave --weights out (docs/weights.md)"
+        )
 
 
 def _named(weights: str) -> tuple[str, Package]:

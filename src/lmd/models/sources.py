@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmd.models import hub, packages
@@ -36,4 +35,4 @@ def obtain(name: str, pretrained: bool, weights: str | None) -> Given | None:
         )
     if weights.startswith(packages.PREFIX):
         return Given(f"weights {weights}", packages.read(weights, name))
-    return Given(f"weights {weights}", read_tensors(Path(weights)))
+    return Given(f"weights {weights}", read_tensors(packages.weights_path(weights)))

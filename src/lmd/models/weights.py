@@ -6,12 +6,14 @@ import logging
 import math
 import re
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from lmd.errors import CheckpointError
 from lmd.models.names import native_size, outline
+from lmd.models.prefixes import left_out, only_prefix
 
 if TYPE_CHECKING:
     from lmd.models.sources import Given
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 Tensors = dict[str, Tensor]
 
-# What trainers put before every name.
-_PREFIXES = ("module.", "model.", "encoder.", "backbone.", "state_dict.", "_orig_mod.")
 # Tables of positions are the only tensors that another image size stretches.
 _POSITIONS = re.compile(r"pos|rel")
 
@@ -29,8 +29,8 @@ def load_weights(encoder: nn.Module, name: str, given: Given, *, partial: bool) 
     """Loads tensors into an encoder of that name and returns the names that they lack.
 
     Raises:
-        CheckpointError: they are of another architecture, of another shape, not finite, or some are missing
-            without `partial`.
+        CheckpointError: they are of another architecture, of another shape or kind of number, not finite, or
+            some are missing without `partial`.
     """
     found = fit(encoder, name, given, partial=partial)
     missing = _missing(encoder.state_dict(), found)
@@ -48,36 +48,36 @@ def fit(encoder: nn.Module, name: str, given: Given, *, partial: bool) -> Tensor
         CheckpointError: as `load_weights`.
     """
     expected = encoder.state_dict()
-    found = _unwrapped(given, expected)
     classifier = _classifier_names(name, expected)
+    found = _unwrapped(given, expected, classifier)
     if not _fits(found, expected, classifier):
         found = _in_timms_form(found, encoder)
     _refuse_others(found, expected, classifier, name, given.title)
     found = {key: value for key, value in found.items() if key in expected}
     _refuse_shapes(found, expected, name, given.title)
     _refuse_gaps(found, expected, given.title, partial)
-    _refuse_infinite(found, given.title)
+    _refuse_numbers(found, expected, given.title)
     return {key: value.to(expected[key].dtype) for key, value in found.items()}
 
 
-def _unwrapped(given: Given, expected: Tensors) -> Tensors:
-    """The tensors without what a trainer has put before all of their names."""
-    found, left_out = given.tensors, ""
-    while found and not any(name in expected for name in found):
-        prefix = next((text for text in _PREFIXES if all(name.startswith(text) for name in found)), None)
-        if prefix is None:
-            break
-        found = {name.removeprefix(prefix): value for name, value in found.items()}
-        left_out += prefix
-    if left_out:
-        _log.warning("%s: '%s' at the beginning of all names is left out", given.title, left_out)
-    return found
+def _unwrapped(given: Given, expected: Tensors, classifier: set[str]) -> Tensors:
+    """The tensors without what a trainer has put before their names, and without a classifier beside them."""
+    prefix = left_out(given.tensors, expected, classifier)
+    if not prefix:
+        return given.tensors
+    others = [key for key in given.tensors if not key.startswith(prefix)]
+    beside = f", and the classifier {_shorten(others)} with it" if others else ""
+    where = "the encoder's" if others else "all"
+    text = "%s: '%s' at the beginning of %s names is left out%s"
+    _log.warning(text, given.title, prefix, where, beside)
+    return {key.removeprefix(prefix): value for key, value in given.tensors.items() if key.startswith(prefix)}
 
 
 def _classifier_names(name: str, expected: Tensors) -> set[str]:
     """What a file may hold besides the encoder: the classifier of the same network."""
     whole = outline(name, None, num_classes=10).state_dict()
-    return {key for key in whole if key not in expected} | {"fc.weight", "fc.bias"}
+    own = {key for key in whole if key not in expected}
+    return own | {f"{layer}.{part}" for layer in ("fc", "last_linear") for part in ("weight", "bias")}
 
 
 def _fits(found: Tensors, expected: Tensors, classifier: set[str]) -> bool:
@@ -93,7 +93,9 @@ def _in_timms_form(found: Tensors, encoder: nn.Module) -> Tensors:
     if translate is None:
         return found
     try:
-        changed: Any = translate(dict(found), encoder)
+        with warnings.catch_warnings():  # Torch warns of how timm stretches tables, which is timm's affair.
+            warnings.simplefilter("ignore")
+            changed: Any = translate(dict(found), encoder)
     except Exception:  # It expects a file of its own network, and raises anything where it is none.
         return found
     if not isinstance(changed, dict) or not changed:
@@ -109,11 +111,8 @@ def _in_timms_form(found: Tensors, encoder: nn.Module) -> Tensors:
 def _refuse_others(found: Tensors, expected: Tensors, classifier: set[str], name: str, title: str) -> None:
     if not any(key in found for key in _counted(expected)):
         first = next(iter(found), "-")
-        hint = (
-            "; a run of lmd is taken over with --from RUN"
-            if first.startswith(("classifier.", "encoder."))
-            else ""
-        )
+        a_run = first.startswith(("classifier.", "encoder."))
+        hint = "; a run of lmd is taken over with --from RUN" if a_run else only_prefix(found, expected)
         raise CheckpointError(f"{title} hold nothing of this encoder '{name}' (first name: {first}){hint}")
     surplus = _counted(key for key in found if key not in expected and key not in classifier)
     if surplus:
@@ -157,10 +156,21 @@ def _refuse_gaps(found: Tensors, expected: Tensors, title: str, partial: bool) -
         )
 
 
-def _refuse_infinite(found: Tensors, title: str) -> None:
+def _refuse_numbers(found: Tensors, expected: Tensors, title: str) -> None:
+    """Refuses what would be garbage as weights: quantised numbers, such as int8, lack their scale."""
     for name, value in found.items():
-        if value.is_floating_point() and not math.isfinite(float(value.float().abs().sum())):
+        if not expected[name].is_floating_point() and not value.is_complex():
+            continue  # A counter of steps.
+        if not value.is_floating_point():
+            kind = str(value.dtype).removeprefix("torch.")
+            raise CheckpointError(
+                f"{title}: {name} holds {kind} numbers, as quantised or other files do; lmd takes fp16, "
+                "bf16, fp32 and fp64"
+            )
+        if not math.isfinite(float(value.float().abs().sum())):
             raise CheckpointError(f"{title}: {name} holds numbers that are not finite")
+        if name.endswith("running_var") and float(value.float().min()) < 0:
+            raise CheckpointError(f"{title}: {name} holds negative numbers, but it is a variance")
 
 
 def _shorten(names: list[str]) -> str:

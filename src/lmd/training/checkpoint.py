@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
+
+from torch import Tensor
 
 from lmd import run
 from lmd.errors import CheckpointError
+from lmd.evaluation.seen import SeenImages
 from lmd.models.classifier import classifier_kind
 from lmd.models.network import Network
 from lmd.run import RunFolder
 from lmd.settings import Tree
 from lmd.stages.base import Stage
 from lmd.training.selection import Best
+
+
+class FirstStage(NamedTuple):
+    """What another run's first stage handed over, and the images that it saw where the run tells."""
+
+    classifier: str
+    weights: dict[str, Tensor]
+    seen: SeenImages | None = None
 
 
 @dataclass

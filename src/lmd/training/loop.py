@@ -15,7 +15,7 @@ from lmd.data.decode.cache import open_cache
 from lmd.data.feed.loader import ImageSet, image_set, resident
 from lmd.data.feed.sampling import instance_order
 from lmd.errors import SettingsError
-from lmd.evaluation.seen import seen_in_training, write_seen
+from lmd.evaluation.seen import joined, seen_in_training, still_seen, write_seen
 from lmd.files import atomic_write
 from lmd.model_card import ModelCard, Preprocessing, TrainedOn
 from lmd.models.classifier import build_classifier, classifier_kind
@@ -28,12 +28,9 @@ from lmd.runtime import Runtime, derive_seed, environment
 from lmd.settings import CommonSettings, Tree
 from lmd.stages.base import Stage, StageContext
 from lmd.training import checkpoint
-from lmd.training.checkpoint import State
+from lmd.training.checkpoint import FirstStage, State
 from lmd.training.progress import Progress
 from lmd.training.selection import Selection, validate
-
-# The kind of a classifier, and the weights of the network that it belongs to.
-FirstStage = tuple[str, dict[str, Tensor]]
 
 
 class Trainer:
@@ -79,6 +76,7 @@ class Trainer:
     def _write_head(self) -> None:
         """Writes what a run folder begins with: its settings and its environment."""
         run.write_identity(self.folder, self.identity)
+        write_seen(self.folder, self.seen)
         environment_now = {**environment(), "precision": self.runtime.precision}
         atomic_write(self.folder.path / "environment.json", json.dumps(environment_now, indent=2) + "\n")
 
@@ -92,15 +90,17 @@ class Trainer:
             raise SettingsError(
                 f"method '{self.identity['method']}' has one stage: --from leaves it nothing to do"
             )
-        self._load_network(*first)
+        self._load_network(first.classifier, first.weights)
         self._prepare(self.stages[1])  # Whether it can, before anything is written.
-        self._load_network(*first)
+        self._load_network(first.classifier, first.weights)
+        self.seen = joined(self.seen, first.seen)
         self._write_head()
-        run.write_stage1(self.folder, first[1], first[0])
+        run.write_stage1(self.folder, first.weights, first.classifier)
         self.state = State(stage=1)
         self._checkpoint(None)
 
     def _restore(self, saved: Tree) -> None:
+        self.seen = still_seen(self.folder, self.seen)
         self.state = checkpoint.state_of(saved)
         stage = self.stages[self.state.stage]
         self._load_network(saved["classifier"], saved["network"])

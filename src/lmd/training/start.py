@@ -7,11 +7,14 @@ from pathlib import Path
 from lmd import run
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import CheckpointError, DataError, SettingsError
+from lmd.evaluation.own import refuse_other_data
+from lmd.evaluation.seen import read_seen
 from lmd.models.encoder import check_encoder
 from lmd.models.names import normalisation
 from lmd.run import RunFolder
 from lmd.settings import CommonSettings, Tree
-from lmd.training.loop import FirstStage, Trainer
+from lmd.training.checkpoint import FirstStage
+from lmd.training.loop import Trainer
 from lmd.training.progress import Progress, Silent
 
 
@@ -37,19 +40,21 @@ def train(
     """
     _check_classes(dataset)
     sha256 = dataset.info.manifest_sha256
-    first = None if start is None else _stage1(start, sha256, settings)
+    progress = progress or Silent()
+    first = None if start is None else _stage1(start, dataset, settings, progress)
     identity = run.identity(method, settings, dataset.folder, sha256, start)
     folder = _resumable(out, identity) if resume else run.create(out)
     if folder.model.is_file():
         return folder  # It had finished already.
     if first is None and not folder.checkpoint.is_file():
         check_fresh(settings)
-    return Trainer(dataset, settings, folder, identity, progress or Silent(), first).run()
+    return Trainer(dataset, settings, folder, identity, progress, first).run()
 
 
-def _stage1(start: RunFolder, sha256: str, settings: CommonSettings) -> FirstStage:
+def _stage1(start: RunFolder, dataset: Dataset, settings: CommonSettings, progress: Progress) -> FirstStage:
     """What a run's first stage handed over; this run must normalise images as that one did."""
-    found = run.read_stage1(start, sha256, settings)
+    refuse_other_data(start, dataset, progress.caching)
+    found = run.read_stage1(start, settings)
     made = run.read_model_card(start).preprocessing
     wanted = normalisation(settings.encoder)
     if (made.mean, made.std) != wanted:
@@ -57,7 +62,7 @@ def _stage1(start: RunFolder, sha256: str, settings: CommonSettings) -> FirstSta
             f"--from {start.path}: its images were normalised by mean and std {made.mean}, {made.std}, those "
             f"of '{settings.encoder}' are by {wanted[0]}, {wanted[1]}; train its first stage anew"
         )
-    return found
+    return FirstStage(*found, read_seen(start))
 
 
 def check_fresh(settings: CommonSettings) -> None:

@@ -14,6 +14,7 @@ from lmd.data.decode.cache import file_hashes
 from lmd.data.decode.files import open_file
 from lmd.data.decode.images import examine
 from lmd.data.decode.pictures import formats
+from lmd.data.decode.place import cache_folder
 from lmd.errors import DataError
 from lmd.files import atomic_path
 from lmd.parallel import Steps, in_threads, quiet
@@ -84,7 +85,7 @@ def _fill(records: np.ndarray, hashes: dict[int, str], dataset: Dataset, progres
     recipe = dataset.info.recipe
     chosen = {name: recipe[name] for name in ("frame", "bits") if recipe.get(name) is not None}
     words = "".join(f"-{name}{value}" for name, value in chosen.items())
-    kept_file = dataset.folder / "cache" / f"looks-{_VERSION}{words}.npy"
+    kept_file = cache_folder(dataset) / f"looks-{_VERSION}{words}.npy"
     kept = _read_kept(kept_file)
     known = {str(name): number for number, name in enumerate(kept["sha256"])}
     files = dataset.table["file"].tolist()

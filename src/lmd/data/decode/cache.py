@@ -22,6 +22,7 @@ import numpy as np
 
 from lmd.data.decode.files import open_file
 from lmd.data.decode.images import decode_small
+from lmd.data.decode.place import cache_folder
 from lmd.errors import DataError
 from lmd.files import atomic_write
 from lmd.parallel import Steps, in_threads, quiet
@@ -37,8 +38,8 @@ _HASHED_AT_ONCE = 8192
 def open_cache(dataset: Dataset, size: int, crop: str = "none", progress: Steps | None = None) -> np.ndarray:
     """Returns the decoded images, uint8 [N, 3, size, size] in table order, memory-mapped and read-only.
 
-    They are decoded once, under DATA/cache, keyed by the files' hashes, the size, the crop, the frame and
-    the bits that the recipe names.
+    They are decoded once, in the `cache_folder`, keyed by the files' hashes, the size, the crop, the frame
+    and the bits that the recipe names.
     A changed image gives another key. An unfinished or damaged cache is not used.
 
     Raises:
@@ -50,7 +51,11 @@ def open_cache(dataset: Dataset, size: int, crop: str = "none", progress: Steps 
     files = list(zip(dataset.table["file"], hashes, strict=True))
     text = json.dumps([_VERSION, size, crop, frame, bits, files])
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
-    array = _Array(dataset.folder / "cache" / f"{size}-{crop}-{key}.npy", (len(hashes), 3, size, size))
+    name, shape = f"{size}-{crop}-{key}.npy", (len(hashes), 3, size, size)
+    ready = _read(_Array(dataset.folder / "cache" / name, shape))
+    if ready is not None:
+        return ready
+    array = _Array(cache_folder(dataset) / name, shape)
 
     def pixels(path: Path) -> np.ndarray:
         return decode_small(path, size, crop, frame, bits)
@@ -198,8 +203,8 @@ def file_hashes(dataset: Dataset, progress: Steps = quiet) -> list[str]:
         DataError: an image cannot be read.
         CheckpointError: the disk is full.
     """
-    known_file = dataset.folder / "cache" / "hashes.json"
-    known = _read_known(known_file)
+    known_file = cache_folder(dataset) / "hashes.json"
+    known = _read_known(dataset.folder / "cache" / "hashes.json") | _read_known(known_file)
     paths = dataset.paths()
     now: dict[str, list[Any]] = {}
     for start in range(0, len(paths), _HASHED_AT_ONCE):  # Saved after each block, should a later one fail.
