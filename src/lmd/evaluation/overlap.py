@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lmd.data.dataset.manifest import Dataset
-from lmd.data.dataset.spelling import id_key
+from lmd.data.dataset.meaning.spelling import id_key
 from lmd.data.decode.cache import open_cache, read_as
 from lmd.errors import DataError, LmdError
 from lmd.evaluation.own import same_manifest, training_set

@@ -11,8 +11,8 @@ from PIL import Image
 
 from lmd.data.dataset.checks import SPLITS
 from lmd.data.dataset.manifest import Dataset, read_dataset
+from lmd.data.dataset.reading.tables import PUBLISHED
 from lmd.data.dataset.sources import hyper_kvasir
-from lmd.data.dataset.tables import PUBLISHED
 from lmd.errors import LmdError
 from lmd.settings import resolve
 from tests import toy

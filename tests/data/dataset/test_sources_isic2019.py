@@ -14,8 +14,8 @@ from PIL import Image
 from lmd.data.dataset.checks import SPLITS, Leakage, crossing_groups, leakage
 from lmd.data.dataset.longtail import counts_as_paper
 from lmd.data.dataset.manifest import Dataset, read_dataset
+from lmd.data.dataset.reading.tables import PUBLISHED
 from lmd.data.dataset.sources import isic2019
-from lmd.data.dataset.tables import PUBLISHED
 from lmd.data.decode.cache import open_cache
 from lmd.errors import DataError, LmdError
 from lmd.settings import resolve

@@ -11,8 +11,8 @@ from PIL import Image
 
 from lmd.data.dataset.checks import SPLITS, crossing_groups
 from lmd.data.dataset.manifest import Dataset, read_dataset
+from lmd.data.dataset.reading.tables import PUBLISHED
 from lmd.data.dataset.sources import isic_archive
-from lmd.data.dataset.tables import PUBLISHED
 from lmd.errors import DataError, LmdError
 from lmd.settings import resolve
 from tests import toy

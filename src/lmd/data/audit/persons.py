@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from lmd.data.dataset.checks import COLUMNS
-from lmd.data.dataset.grouping import Grouping
 from lmd.data.dataset.manifest import Dataset
-from lmd.data.dataset.suspects import unused_people
+from lmd.data.dataset.meaning.grouping import Grouping
+from lmd.data.dataset.meaning.suspects import unused_people
 
 
 def grouping_of(dataset: Dataset) -> Grouping:

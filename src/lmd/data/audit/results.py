@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ConfigDict, Field
 
 from lmd.data.dataset.checks import Leakage
-from lmd.data.dataset.grouping import Grouping
+from lmd.data.dataset.meaning.grouping import Grouping
 from lmd.files import atomic_write
 from lmd.settings import Settings
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from lmd.data.audit.results import FileFacts, Fingerprint, GroupSizes, NearDuplicates, NearPair
 from lmd.data.audit.wrong import first_names
 from lmd.data.dataset.checks import SPLITS
-from lmd.data.dataset.grouping import PATIENTS_UNKNOWN
 from lmd.data.dataset.manifest import Dataset
+from lmd.data.dataset.meaning.grouping import PATIENTS_UNKNOWN
 from lmd.data.decode.levels import few_bits
 from lmd.text import in_columns
 

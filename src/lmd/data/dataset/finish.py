@@ -16,7 +16,7 @@ from lmd.data.dataset.gaps import gap_lines
 from lmd.data.dataset.longtail import head_medium_tail
 from lmd.data.dataset.manifest import Dataset, DatasetInfo, with_splits, write_dataset
 from lmd.data.dataset.options import RawOptions
-from lmd.data.dataset.tables import hashes
+from lmd.data.dataset.reading.tables import hashes
 from lmd.data.dataset.usable import Skipped
 from lmd.errors import DataError
 from lmd.settings import Tree

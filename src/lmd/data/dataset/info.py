@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import AliasChoices, Field, ValidationError
 
-from lmd.data.dataset.grouping import Grouping
+from lmd.data.dataset.meaning.grouping import Grouping
 from lmd.errors import DataError
 from lmd.fields import first_fault
 from lmd.settings import Settings

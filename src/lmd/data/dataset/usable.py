@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmd.data.dataset.locate import ImageIndex
+from lmd.data.dataset.meaning.locate import ImageIndex
 from lmd.data.dataset.options import RawOptions
 from lmd.data.decode.images import verify
 from lmd.errors import DataError

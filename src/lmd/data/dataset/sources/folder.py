@@ -10,19 +10,19 @@ from typing import Annotated, Literal
 import pandas as pd
 from pydantic import Field
 
-from lmd.data.dataset import grouping
-from lmd.data.dataset.class_folders import ClassFolders, SortedImage
-from lmd.data.dataset.doubles import refuse_doubles
 from lmd.data.dataset.finish import finish_raw
-from lmd.data.dataset.folder_groups import folder_groups, tell_groups
-from lmd.data.dataset.folder_levels import tells_no_class, told_versions
-from lmd.data.dataset.grouping import Grouping, SimilarIds
-from lmd.data.dataset.labels import tell_missing_words
+from lmd.data.dataset.folders.class_folders import ClassFolders, SortedImage
+from lmd.data.dataset.folders.doubles import refuse_doubles
+from lmd.data.dataset.folders.folder_groups import folder_groups, tell_groups
+from lmd.data.dataset.folders.folder_levels import tells_no_class, told_versions
+from lmd.data.dataset.folders.masks import told_masks
 from lmd.data.dataset.manifest import Dataset
-from lmd.data.dataset.masks import told_masks
+from lmd.data.dataset.meaning import grouping
+from lmd.data.dataset.meaning.grouping import Grouping, SimilarIds
+from lmd.data.dataset.meaning.labels import tell_missing_words
+from lmd.data.dataset.meaning.spelling import refuse_twins
 from lmd.data.dataset.options import FoldOptions
 from lmd.data.dataset.output import refuse_used
-from lmd.data.dataset.spelling import refuse_twins
 from lmd.data.dataset.usable import Skipped, existing_folder, without_bad_images
 from lmd.data.decode.files import printable
 from lmd.errors import DataError

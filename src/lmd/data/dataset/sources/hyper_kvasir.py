@@ -12,12 +12,12 @@ from pydantic import field_validator
 
 from lmd.data.dataset.finish import Arrange, finish_raw
 from lmd.data.dataset.folds import Part, fold_splits
-from lmd.data.dataset.grouping import Grouping
 from lmd.data.dataset.longtail import bands_by_count, split_stratified
 from lmd.data.dataset.manifest import Dataset
+from lmd.data.dataset.meaning.grouping import Grouping
 from lmd.data.dataset.options import ListedOptions, RawOptions
 from lmd.data.dataset.output import refuse_used
-from lmd.data.dataset.tables import read_published, read_table
+from lmd.data.dataset.reading.tables import read_published, read_table
 from lmd.data.dataset.usable import usable
 from lmd.errors import DataError, SettingsError
 from lmd.parallel import Steps, quiet

@@ -13,12 +13,12 @@ from pydantic import Field
 from lmd.data.dataset.checks import COLUMNS, SPLITS
 from lmd.data.dataset.finish import finish_raw
 from lmd.data.dataset.folds import Part, divided, parts
-from lmd.data.dataset.grouping import Grouping
 from lmd.data.dataset.longtail import counts_as_paper, split_as_paper, subsample
 from lmd.data.dataset.manifest import Dataset, with_splits
+from lmd.data.dataset.meaning.grouping import Grouping
 from lmd.data.dataset.options import FoldOptions, ListedOptions
 from lmd.data.dataset.output import refuse_used
-from lmd.data.dataset.tables import labels_of_marks, read_table
+from lmd.data.dataset.reading.tables import labels_of_marks, read_table
 from lmd.data.dataset.usable import existing_folder, usable
 from lmd.errors import DataError, SettingsError
 from lmd.parallel import Steps, quiet

@@ -9,11 +9,11 @@ from typing import Literal
 import pandas as pd
 
 from lmd.data.dataset.finish import finish_raw
-from lmd.data.dataset.grouping import Grouping, Level, is_within
 from lmd.data.dataset.manifest import Dataset
+from lmd.data.dataset.meaning.grouping import Grouping, Level, is_within
 from lmd.data.dataset.options import FoldOptions, ListedOptions
 from lmd.data.dataset.output import refuse_used
-from lmd.data.dataset.tables import labels_of_marks, read_published, read_table
+from lmd.data.dataset.reading.tables import labels_of_marks, read_published, read_table
 from lmd.data.dataset.usable import usable
 from lmd.errors import DataError, SettingsError
 from lmd.parallel import Steps, quiet

@@ -17,10 +17,10 @@ from pydantic import AfterValidator
 
 from lmd.data.dataset.checks import SPLITS
 from lmd.data.dataset.finish import finish
-from lmd.data.dataset.grouping import Grouping
 from lmd.data.dataset.manifest import Dataset
+from lmd.data.dataset.meaning.grouping import Grouping
 from lmd.data.dataset.output import refuse_used
-from lmd.data.dataset.tables import hashes
+from lmd.data.dataset.reading.tables import hashes
 from lmd.errors import DataError, SettingsError, how_to_install, suggest
 from lmd.parallel import Steps, quiet
 from lmd.settings import Settings

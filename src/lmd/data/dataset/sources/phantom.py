@@ -16,8 +16,8 @@ from PIL import Image
 from pydantic import Field, field_validator
 
 from lmd.data.dataset.finish import finish
-from lmd.data.dataset.grouping import Grouping
 from lmd.data.dataset.manifest import Dataset
+from lmd.data.dataset.meaning.grouping import Grouping
 from lmd.data.dataset.options import SplitOptions
 from lmd.data.dataset.output import refuse_used
 from lmd.parallel import Steps, quiet

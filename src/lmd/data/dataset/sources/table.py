@@ -10,20 +10,20 @@ from typing import Literal
 import pandas as pd
 from pydantic import Field, field_validator
 
-from lmd.data.dataset import grouping
-from lmd.data.dataset.columns import columns_line, is_named
 from lmd.data.dataset.finish import finish_raw
-from lmd.data.dataset.given_splits import given_splits
-from lmd.data.dataset.grouping import Grouping, SimilarIds
-from lmd.data.dataset.image_column import choose_image_column
-from lmd.data.dataset.labels import labels_of, refuse_similar, tell_missing_words
-from lmd.data.dataset.locate import ImageIndex
 from lmd.data.dataset.manifest import Dataset
+from lmd.data.dataset.meaning import grouping
+from lmd.data.dataset.meaning.columns import columns_line, is_named
+from lmd.data.dataset.meaning.given_splits import given_splits
+from lmd.data.dataset.meaning.grouping import Grouping, SimilarIds
+from lmd.data.dataset.meaning.image_column import choose_image_column
+from lmd.data.dataset.meaning.labels import labels_of, refuse_similar, tell_missing_words
+from lmd.data.dataset.meaning.locate import ImageIndex
+from lmd.data.dataset.meaning.suspects import unused_people
+from lmd.data.dataset.meaning.unsound import without_unsound_rows
 from lmd.data.dataset.options import FoldOptions, Texts
 from lmd.data.dataset.output import refuse_used
-from lmd.data.dataset.suspects import unused_people
-from lmd.data.dataset.tables import read_table
-from lmd.data.dataset.unsound import without_unsound_rows
+from lmd.data.dataset.reading.tables import read_table
 from lmd.data.dataset.usable import existing_folder, without_bad_images
 from lmd.errors import DataError
 from lmd.parallel import Steps, quiet

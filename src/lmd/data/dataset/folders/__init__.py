@@ -1,0 +1,1 @@
+"""Class folders: what each folder and file in them is."""

@@ -1,0 +1,1 @@
+"""Tables as users have them: a file becomes rows of texts."""
