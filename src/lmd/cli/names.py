@@ -92,7 +92,7 @@ def _check_settings(method: str, layers: Sequence[Mapping[str, Any]]) -> None:
 
 def _what_is_unknown(name: str, known: set[str], method: str) -> str:
     """The name with the one that was meant, or the part of it that the method has not."""
-    hint = nearest(name, known, cutoff=0.8)
+    hint = nearest(name, known, cutoff=0.8 if "." in name else 0.6)
     parts = name.split(".")
     groups = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
     first = next(group for group in groups if group not in known)

@@ -48,9 +48,10 @@ class Words:
         name, equals, value = word.partition("=")
         name = normal(name)
         if name not in self.options:
-            raise SettingsError(
-                f"{self.path} has no option {name}{near_option(name, self.options)} {self.help}"
-            )
+            near = near_option(name, self.options)
+            if not near and "--set" in self.options:
+                near = "; settings are given as --set NAME=VALUE"
+            raise SettingsError(f"{self.path} has no option {name}{near} {self.help}")
         option = self.options[name]
         if option.is_flag:
             return self._flag(name, option, value if equals else None)

@@ -22,9 +22,7 @@ from tests import toy
 from tests.command import Command, refused
 from tests.evaluation.test_predict import model_of
 
-SAID = (
-    "the 16-bit images use 12 bits only (largest value 4,000): they come out dark; --bits 12 stretches them"
-)
+SAID = "the images of 16 bits or more use 12 bits only (largest value 4,000): they come out dark; --bits 12 stretches them"
 
 
 def twelve_bits(root: Path, top: int = 4000, count: int = 6) -> Path:
@@ -246,3 +244,22 @@ def test_a_run_writes_it_into_model_json(folders: tuple[Dataset, Dataset], tmp_p
         folder = api.train(read_dataset(dataset.folder), out=run, method="ce", settings=settings)
         card = json.loads(folder.model.read_text())
         assert card["preprocessing"]["bits"] == bits
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.int32, np.uint32, np.float32, np.float64])
+def test_wide_values_of_few_bits_are_told_and_stretched(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: type
+) -> None:
+    """One image up to 250 and one up to 1,351 would differ in brightness without a word."""
+    values = np.arange(400).reshape(20, 20)
+    for number, top in enumerate((250, 1351)):
+        tifffile.imwrite(tmp_path / f"{number}.tif", (values * top // 399).astype(kind))
+    paths = sorted(tmp_path.glob("*.tif"))
+    assert verify(paths) == {}
+    assert "use 11 bits only (largest value 1,351)" in caplog.text
+    caplog.clear()
+    assert verify(paths, bits=11) == {}
+    assert caplog.messages == []
+    assert [int(decode(path, bits=11).max()) for path in paths] == [31, 168]
+    with pytest.raises(DataError, match="it has the value 1,351, and --bits 10 allows 1,023"):
+        decode(paths[1], bits=10)

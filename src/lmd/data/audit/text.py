@@ -8,7 +8,7 @@ from lmd.data.audit.results import FileFacts, Fingerprint, GroupSizes, NearDupli
 from lmd.data.audit.wrong import first_names
 from lmd.data.dataset.checks import SPLITS
 from lmd.data.dataset.manifest import Dataset
-from lmd.data.dataset.meaning.grouping import PATIENTS_UNKNOWN
+from lmd.data.dataset.meaning.grouping import PATIENTS_UNKNOWN, SOME_UNKNOWN
 from lmd.data.decode.levels import few_bits
 from lmd.text import in_columns
 
@@ -85,7 +85,9 @@ def _group_lines(found: Fingerprint) -> list[str]:
 
 def person_lines(found: Fingerprint) -> list[str]:
     """Returns what is not known of the patients."""
-    return [] if found.grouping.knows_patients else [PATIENTS_UNKNOWN]
+    if found.grouping.knows_patients:
+        return []
+    return [SOME_UNKNOWN if found.grouping.level in ("patient", "case") else PATIENTS_UNKNOWN]
 
 
 def per_group_line(sizes: GroupSizes) -> str:

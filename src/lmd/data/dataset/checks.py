@@ -90,7 +90,9 @@ def _check_labels(table: pd.DataFrame, classes: list[str]) -> None:
         if name not in present:
             raise DataError(f"class '{name}' is empty: it has no image at all")
         if trained and name not in trained:  # Without any it is a set for testing a model of other images.
-            raise DataError(f"class '{name}' has no training image")
+            raise DataError(
+                f"class '{name}' has no training image: give it some, leave it out, or name it as in training"
+            )
 
 
 def crossing_groups(table: pd.DataFrame) -> list[str]:

@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image
 
-from lmd.data.decode.levels import DEEP, scaled, squeezed, stretched, upon_black
+from lmd.data.decode.levels import DEEP, scaled, squeezed, stretched, top_of_wide, upon_black
 from lmd.errors import DataError, how_to_install
 
 _START = b"\xff\x4f\xff\x51"
@@ -124,7 +124,9 @@ def deep(
     picture = np.repeat(eight, 3, axis=2) if count == 1 else eight
     if len(found.bits) > count:
         picture = upon_black(picture, scaled(values[..., count:], found.bits[0]))
-    return picture, int(colours.max()) if found.bits[0] == DEEP and not found.signs[0] else 0
+    if found.signs[0]:
+        return picture, top_of_wide(colours)
+    return picture, int(colours.max()) if found.bits[0] == DEEP else 0
 
 
 def _check(found: Samples, image: Image.Image) -> None:
@@ -140,7 +142,7 @@ def _check(found: Samples, image: Image.Image) -> None:
 
 def _eight_bits(values: np.ndarray, found: Samples, bits: int | None) -> np.ndarray:
     if found.signs[0]:
-        return squeezed(values)
+        return squeezed(values, bits)
     if found.bits[0] != DEEP:
         return scaled(values, found.bits[0])
     if bits is None and values.shape[2] == 3:  # Of colours the upper bits, as of other files.

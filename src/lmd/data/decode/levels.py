@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 DEEP = 16  # Bits of the files that may use fewer: --bits is for them.
@@ -30,28 +32,40 @@ def stretched(values: np.ndarray, bits: int | None) -> np.ndarray:
     """
     if bits is None:
         return scaled(values, DEEP)
-    top = int(values.max(initial=0))
+    _refuse_beyond(int(values.max(initial=0)), bits)
+    return scaled(values, bits)
+
+
+def _refuse_beyond(top: int, bits: int) -> None:
     if top >= 2**bits:
         raise ValueError(
             f"it has the value {top:,}, and --bits {bits} allows {2**bits - 1:,} at most; "
             f"say --bits {top.bit_length()} or leave --bits out"
         )
-    return scaled(values, bits)
 
 
-def squeezed(values: np.ndarray) -> np.ndarray:
+def top_of_wide(values: np.ndarray) -> int:
+    """Returns the largest of values that `squeezed` takes as 0-65535; 0 where it takes another range."""
+    low, high = float(values.min(initial=0)), float(values.max(initial=0))
+    return math.ceil(high) if low >= 0 and 255 < high <= 65535 else 0
+
+
+def squeezed(values: np.ndarray, bits: int | None = None) -> np.ndarray:
     """Returns signed, 32-bit, 64-bit and real values in 8 bits.
 
     The first of the ranges 0-1 (real numbers only), 0-255 and 0-65535 that holds all values becomes 0-255;
-    else their own range.
+    else their own range. With `bits`, values of 0 or more that go beyond 0-1 have the range of so many bits.
 
     Raises:
-        ValueError: there are pixels that are not numbers.
+        ValueError: there are pixels that are not numbers, or values that need more bits than that.
     """
     if not np.isfinite(values).all():
         raise ValueError("it has pixels that are not numbers")
     low, high = float(values.min()), float(values.max())
     tops = (1.0, 255.0, 65535.0) if values.dtype.kind == "f" else (255.0, 65535.0)
+    if low >= 0 and bits is not None:
+        _refuse_beyond(math.ceil(high), bits)
+        tops = (*tops[:-2], 2.0**bits - 1)
     if low >= 0:
         low, high = 0.0, next((top for top in tops if high <= top), high)
     if values.dtype.itemsize != 4 or values.dtype.kind != "f":
@@ -90,6 +104,6 @@ def few_bits(top: int) -> str | None:
     if not top or bits == DEEP:
         return None
     return (
-        f"the 16-bit images use {bits} bits only (largest value {top:,}): they come out dark; "
+        f"the images of 16 bits or more use {bits} bits only (largest value {top:,}): they come out dark; "
         f"--bits {bits} stretches them"
     )

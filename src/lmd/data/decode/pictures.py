@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError, features
 
 from lmd.data.decode import deep_colours, dicom, jpeg2000, tiff, tiff_pages
 from lmd.data.decode.kinds import told
-from lmd.data.decode.levels import DEEP, squeezed, stretched, without
+from lmd.data.decode.levels import DEEP, squeezed, stretched, top_of_wide, without
 from lmd.errors import DataError
 
 MAX_PIXELS = 300_000_000  # A whole-slide tile fits; a decompression bomb does not.
@@ -189,7 +189,8 @@ def _to_rgb(image: Image.Image, bits: int | None, depth: int) -> Picture:
             "its colours have 16 bits, of which --bits cannot stretch the lower ones; save it as TIFF"
         )
     if image.mode in ("I", "F"):
-        return Picture(Image.fromarray(squeezed(np.asarray(image))).convert("RGB"))
+        values = np.asarray(image)
+        return Picture(Image.fromarray(squeezed(values, bits)).convert("RGB"), top_of_wide(values))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         return Picture(_upon_black(image.convert("RGBA")))
     return Picture(image.convert("RGB"))

@@ -8,7 +8,15 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image
 
-from lmd.data.decode.levels import DEEP, colours_in_eight_bits, scaled, squeezed, stretched, upon_black
+from lmd.data.decode.levels import (
+    DEEP,
+    colours_in_eight_bits,
+    scaled,
+    squeezed,
+    stretched,
+    top_of_wide,
+    upon_black,
+)
 from lmd.data.decode.tiff_pages import LAB, PALETTE, REAL, SIGNED, UNSIGNED, YCBCR, Page
 from lmd.data.decode.tiff_strips import LOSSLESS, samples, whole
 
@@ -145,7 +153,9 @@ def shown(file: BinaryIO, page: Page, bits: int | None) -> Shown:
     values = samples(file, page)
     deep = page.kind == UNSIGNED and page.bits == DEEP and page.photometric in (0, 1, 2, 5)
     picture = _upon_black(_coloured(values, page, bits), values, page)
-    top = int(values[..., : _COLOURS[page.photometric]].max()) if deep else 0
+    colours = values[..., : _COLOURS[page.photometric]]
+    wide = page.kind != UNSIGNED or page.bits > DEEP
+    top = int(colours.max()) if deep else top_of_wide(colours) if wide else 0
     return Shown(Image.fromarray(picture), top)
 
 
@@ -170,13 +180,13 @@ def _coloured(values: np.ndarray, page: Page, bits: int | None) -> np.ndarray:
 def _grey(values: np.ndarray, page: Page, bits: int | None) -> np.ndarray:
     if page.kind == UNSIGNED and page.bits == DEEP:
         return stretched(values, bits)
-    return scaled(values, page.bits) if page.kind == UNSIGNED and page.bits < DEEP else squeezed(values)
+    return scaled(values, page.bits) if page.kind == UNSIGNED and page.bits < DEEP else squeezed(values, bits)
 
 
 def _eight_bits(values: np.ndarray, page: Page, bits: int | None) -> np.ndarray:
     """Colours in 8 bits: of 16 bits the upper ones, as of other files."""
     if page.kind != UNSIGNED or page.bits > DEEP:
-        return squeezed(values)
+        return squeezed(values, bits)
     if page.bits == DEEP and bits is None:
         return (values >> 8).astype(np.uint8)
     return stretched(values, bits) if page.bits == DEEP else scaled(values, page.bits)

@@ -177,7 +177,7 @@ def test_what_crosses_between_and_lies_within_the_patient_is_no_contradiction(me
 def test_unknown_patients_are_not_nothing_wrong(messy: Messy, lmd: Command) -> None:
     messy.table(cases(patient_id=[""] * 20 + ["P1"] * 4))
     _, out, _ = lmd("inspect", messy.out, "--no-page")
-    assert "patients are not known" in out
+    assert "patients of some images are not known: images of one patient may be in training and test" in out
     assert "nothing is wrong" not in out
 
 
@@ -412,3 +412,19 @@ def test_a_data_set_of_an_earlier_version_is_looked_at_too(messy: Messy) -> None
     del blind.info.recipe["ignore_column"]
     assert fingerprint(blind).grouping.level == "image"
     assert [line for line in fingerprint(blind).wrong if "'Patient ID' looks like persons" in line]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("Chart No", [f"P{row // 4 + 1:02d}" for row in range(24)]), ("ID", [f"Z{row // 4 + 11}" for row in range(24)]),
+        ("Pseudonym", [f"{row // 4 + 101}.0" for row in range(24)]), ("code", [f"S{row // 4:02d}" for row in range(24)]),
+        ("Zaak", [f"Z{row // 4 + 11}" for row in range(24)]), ("ID", [f"A{row // 4:02d}.1" for row in range(24)]),
+    ],
+)  # fmt: skip
+def test_ids_that_resemble_codes_of_diseases_are_suspected(
+    messy: Messy, name: str, values: list[str]
+) -> None:
+    dataset = messy.table(cases(**{name: values}))
+    assert f"column '{name}' looks like persons or lesions and was not used" in messy.told()
+    assert fingerprint(dataset).wrong

@@ -279,3 +279,12 @@ def test_a_list_of_one_label_is_the_label(messy: Messy) -> None:
 def test_a_label_of_ones_and_zeros_beside_other_flags_is_the_label(messy: Messy) -> None:
     columns = {"image": cases()["image"], "target": halves("0", "1"), "attribution": ["0", "0", "1"] * 8}
     assert messy.table(columns).classes == ["0", "1"]
+
+
+def test_marks_of_get_dummies_are_read(messy: Messy) -> None:
+    columns = {
+        "image": cases()["image"],
+        "label_mel": ["True", "False"] * 12,
+        "label_nv": ["False", "True"] * 12,
+    }
+    assert messy.table(columns).classes == ["label_mel", "label_nv"]

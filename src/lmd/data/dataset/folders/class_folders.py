@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -182,7 +183,7 @@ class ClassFolders:
         if place != self.root and len(inside) > 1:
             raise DataError(
                 f"{self.root} holds a single folder, and the class folders lie in it: give --root "
-                f"{printable(place)}"
+                f"{shlex.quote(printable(place))}"
             )
 
     def _is_image(self, path: Path) -> bool:

@@ -79,9 +79,6 @@ _PEOPLE = frozenset(
     "surname initials firstname lastname forename child mouse user owner member baby mother twin".split()
 )
 
-_DATE = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}.*|(19|20)\d\d(\d{4})?")
-_DISEASE = re.compile(r"[A-TV-Z]\d\d(\.\w{1,4})?|\d{3}\.\d{1,2}")  # ICD-10 and ICD-9.
-_NUMBERED_ID = re.compile(r"([^\W\d]*)[-_ /.]?\d+|\d{4,}|(?=\w*\d)[0-9a-fA-F-]{8,}")
 
 IMAGES = (
     "image file filename path filepath imagepath imagefile imagefilename imagename imageid imageindex "
@@ -175,28 +172,6 @@ def suspects_a_person(name: str) -> bool:
         return True
     glued = any(len(word) > 3 and word.endswith(("pid", "mrn", "uid", "番号")) for word in words)
     return not words & _COUNTERS and (bool(words & _ID_LIKE) or glued)
-
-
-def are_diseases(values: Iterable[str]) -> bool:
-    """Whether all values are codes of diseases (ICD-10, ICD-9)."""
-    return all(_DISEASE.fullmatch(word) for word in values)
-
-
-def look_like_ids(values: Iterable[str]) -> bool:
-    """Whether the different values of a column are numbered names or long numbers: "P0012", "7310442".
-
-    Dates, years and codes of diseases are none.
-
-    >>> look_like_ids(["S1", "S2", "S3", "S4", "S5"]), look_like_ids(["2019", "2020", "2021", "2022", "2023"])
-    (True, False)
-    """
-    found = list(values)
-    if len(found) < 5 or any(_DATE.fullmatch(word) or _DISEASE.fullmatch(word) for word in found[:20]):
-        return False
-    fits = [_NUMBERED_ID.fullmatch(word) for word in found]
-    named = {match[1] for match in fits if match is not None and match[1] is not None}
-    short = all(word.isdigit() and len(word) < 4 for word in found)
-    return all(fits) and len(named) <= 2 and not short
 
 
 def is_named(raw: Iterable[str], named: str, path: object) -> str:

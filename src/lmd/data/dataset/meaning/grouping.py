@@ -9,12 +9,8 @@ from typing import Literal
 
 import pandas as pd
 
-from lmd.data.dataset.meaning.columns import (
-    LEVELS,
-    is_doubtful,
-    level_of,
-    look_like_ids,
-)
+from lmd.data.dataset.meaning.columns import LEVELS, is_doubtful, level_of
+from lmd.data.dataset.meaning.ids import look_like_ids
 from lmd.data.dataset.meaning.spelling import id_key, is_no_person, is_shortened, known_texts, of_each, twins
 from lmd.errors import DataError
 from lmd.settings import Settings
@@ -23,6 +19,7 @@ _log = logging.getLogger(__name__)
 
 Level = Literal["patient", "case", "study", "series", "lesion", "group", "image"]
 SimilarIds = Literal["refuse", "merge", "keep"]
+SOME_UNKNOWN = "patients of some images are not known: images of one patient may be in training and test"
 PATIENTS_UNKNOWN = "patients are not known: images of one patient may be in training and test"
 FEW = 5  # Fewer values than this under a name such as "code" are no persons.
 

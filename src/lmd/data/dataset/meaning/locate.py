@@ -115,6 +115,10 @@ class ImageIndex:
         """The parts of a name below the root; None of a name that leads out of it."""
         text = name.strip()
         parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".")]
+        while parts[:1] == [
+            ".."
+        ]:  # A prefix of another machine: what is found lies below the root all the same.
+            del parts[0]
         if ".." in parts:
             return None
         return self._from_root(text, parts) or None if text.startswith("/") else parts

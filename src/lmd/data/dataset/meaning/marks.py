@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from lmd.data.dataset.meaning.columns import is_doubtful, is_property
+from lmd.data.dataset.meaning.columns import is_doubtful, is_property, tokens
 from lmd.data.dataset.meaning.spelling import is_missing, known_texts, lowered, of_each
 from lmd.errors import DataError
 
 _ONE, _NONE = frozenset(("1", "1.0", "true", "yes", "x")), frozenset(("0", "0.0", "false", "no", ""))
 _UNCERTAIN = frozenset(("-1", "-1.0", "u", "2", "2.0", "0.5"))
+_BEFORE_A_CLASS = frozenset(("label", "class", "dx", "diagnosis", "target"))
 _NOT_CLASSES = frozenset(
     "male female sex left right verified train training val valid validation test testing".split()
 )
@@ -72,7 +73,10 @@ def labels_of_marks(raw: pd.DataFrame, columns: list[str], unmarked: str, path: 
 def _may_be_a_class(name: str) -> bool:
     """Whether a column's name is none of a property or an id; "lesion" and "case" may be classes."""
     known = name.casefold().removeprefix("is_") in _NOT_CLASSES
-    return not known and (is_doubtful(name) or not is_property(name))
+    own = " ".join(
+        word for word in tokens(name) if word not in _BEFORE_A_CLASS
+    )  # "label_mel" of get_dummies.
+    return not known and (is_doubtful(name) or not is_property(own))
 
 
 def _is_marks(values: pd.Series) -> bool:

@@ -6,15 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from lmd.data.dataset.meaning.columns import (
-    are_diseases,
-    is_doubtful,
-    is_property,
-    level_of,
-    look_like_ids,
-    suspects_a_person,
-)
+from lmd.data.dataset.meaning.columns import is_doubtful, is_property, level_of, suspects_a_person
 from lmd.data.dataset.meaning.grouping import FEW, is_within
+from lmd.data.dataset.meaning.ids import are_diseases, look_like_ids, names_a_code
 from lmd.data.dataset.meaning.spelling import is_no_person, known_texts
 
 
@@ -32,6 +26,7 @@ def _is_torn(name: str, ids: pd.Series, groups: pd.Series, labels: pd.Series) ->
     words = set(ids) - {""}
     is_id = level_of(name) is not None and not is_doubtful(name)
     # A name or code that the label decides is another word for the class.
-    many = len(words) >= FEW and not is_within(labels, ids) and not are_diseases(words)
-    suspected = many and (suspects_a_person(name) or (look_like_ids(words) and not is_property(name)))
+    many = len(words) >= FEW and not is_within(labels, ids)
+    by_name = suspects_a_person(name) and not (names_a_code(name) and are_diseases(words))
+    suspected = many and (by_name or (look_like_ids(words) and not is_property(name)))
     return (is_id or suspected) and not is_within(ids, groups)
