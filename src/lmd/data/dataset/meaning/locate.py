@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import dropwhile
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -83,12 +84,13 @@ class ImageIndex:
         the root ("P1/scan" is not "P2/scan") where the table has several images of one name, or where other
         rows name their images by the folders that are there.
         """
-        plain = [_bare(name) for name in names]
-        written = {form for name in names for form in self._written(name)}
-        several = Counter(_folded(_last(name)) for name in set(plain))
-        by_folder = any("/" in file for file in written)
+        written = [self._as_written(name) for name in names]
+        taken = {place.file for place in written if place is not None}
+        several = Counter(_folded(_last(_bare(name))) for name in dict.fromkeys(names))
+        by_folder = any("/" in file for file in taken)
         fixed = frozenset(name for name, count in several.items() if count > 1 or by_folder)
-        return [self._place(name, written, fixed) for name in names]
+        pairs = zip(names, written, strict=True)
+        return [place or self._looked_up(name, taken, fixed) for name, place in pairs]
 
     def place(self, name: str) -> Place:
         """Returns the one file that a name means: as it is written, or else if exactly one fits.
@@ -96,29 +98,23 @@ class ImageIndex:
         Tried in this order: the path below the root; the name with its folders, as far as they agree; the
         name without its ending; the name with lost zeros, or with the ".0" that a spreadsheet adds.
         """
-        return self._place(name, set(), frozenset())
+        return self._as_written(name) or self._looked_up(name, set(), frozenset())
 
-    def _place(self, name: str, written: set[str], fixed: frozenset[str]) -> Place:
+    def _as_written(self, name: str) -> Place | None:
+        """The file that a name means as it is written, or that it leads out of the root; None of others."""
         parts = self._parts(name)
         if parts is None:
             return Place(reason=f"names an image outside of {self.root}: '{printable(name)}'", leaves=True)
-        exact = next(iter(self._written(name)), None)
-        return Place(exact) if exact is not None else self._looked_up(name, written, fixed)
-
-    def _written(self, name: str) -> list[str]:
-        """The file that a name means as it is written, if it is below the root."""
-        parts = self._parts(name) or []
-        forms = (name, name.strip(), "/".join(parts), _bare("/".join(parts)))
-        return [form for form in dict.fromkeys(forms) if form in self._exact][:1]
+        path = "/".join(parts)
+        forms = (name, name.strip(), path, _bare(path))
+        return next((Place(form) for form in forms if form in self._exact), None)
 
     def _parts(self, name: str) -> list[str] | None:
         """The parts of a name below the root; None of a name that leads out of it."""
         text = name.strip()
         parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".")]
-        while parts[:1] == [
-            ".."
-        ]:  # A prefix of another machine: what is found lies below the root all the same.
-            del parts[0]
+        if parts[:1] == [".."] and not (self.root / text).exists():  # Of another machine: "../input".
+            parts = list(dropwhile(lambda part: part == "..", parts))
         if ".." in parts:
             return None
         return self._from_root(text, parts) or None if text.startswith("/") else parts
@@ -139,26 +135,24 @@ class ImageIndex:
             return [*below.relative_to(self.root).parts, parts[-1]]
         return [] if os.path.lexists(name) else parts
 
-    def _looked_up(self, name: str, written: set[str], fixed: frozenset[str]) -> Place:
+    def _looked_up(self, name: str, taken: set[str], fixed: frozenset[str]) -> Place:
         plain = _bare(name)
-        for found in self._candidates(plain):
+        for found in filter(None, self._candidates(plain)):
             free = [file for file in found if not _is_mask(file, plain)]
             if _folded(_last(plain)) in fixed:
                 free = [file for file in free if _folders_agree(plain, file)]
-            free = [file for file in free if file not in written or _folders_agree(plain, file)]
+            free = [file for file in free if file not in taken or _folders_agree(plain, file)]
             nearest = _nearest(plain, free) if len(free) > 1 else free
-            if len(nearest) == 1:
-                return Place(nearest[0])
             if nearest:
-                return Place(reason=_several(name, nearest))
+                return Place(nearest[0]) if len(nearest) == 1 else Place(reason=_several(name, nearest))
         return Place(reason=f"{NOT_BELOW} {self.root}: '{printable(name)}'")
 
-    def _candidates(self, plain: str) -> Iterator[list[str]]:
+    def _candidates(self, plain: str) -> Iterator[list[str] | None]:
         """The files that fit a name, by each way of looking; a mask is not the image of its name."""
+        yield self._by_name.get(_folded(_last(plain)))
         bare = stem(plain)
-        yield self._by_name.get(_folded(_last(plain)), [])
-        yield self._by_stem.get(bare, [])
-        yield self._by_number.get(_without_zeros(_POINT_ZERO.sub("", bare)), [])
+        yield self._by_stem.get(bare)
+        yield self._by_number.get(_without_zeros(_POINT_ZERO.sub("", bare)))
 
     def tell_unlisted(self, files: Iterable[str]) -> None:
         """Says how many image files the table does not name, and what else is not used."""

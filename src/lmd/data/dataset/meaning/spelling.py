@@ -83,8 +83,9 @@ def is_no_person(text: str) -> bool:
 
 
 def of_each(function: Callable[[str], Any], texts: pd.Series) -> pd.Series:
-    """Returns a function of each text of a column."""
-    return pd.Series([function(text) for text in texts], index=texts.index, dtype=object)
+    """Returns a function of each text of a column; it is called once for each different text."""
+    made = {text: function(text) for text in dict.fromkeys(texts)}
+    return pd.Series([made[text] for text in texts], index=texts.index, dtype=object)
 
 
 def known_texts(texts: pd.Series, unknown: Callable[[str], bool] = is_missing) -> pd.Series:
