@@ -104,8 +104,12 @@ def test_labels_are_left_out_on_request(messy: Messy) -> None:
 def test_a_class_folder_named_unknown_is_told(messy: Messy) -> None:
     for number, name in enumerate(("nevus", "unknown") * 6):
         picture(messy.path / "root" / name / f"x{number}.png", number)
+        picture(messy.path / "root" / "mel" / f"y{number}.png", 20 + number)
     messy.folder(messy.path / "root")
     assert "'unknown' 6" in messy.told()
+    assert "leave its images out with --exclude" in messy.told()
+    other = Messy(messy.path / "more", messy.log, 0)
+    assert other.folder(messy.path / "root", exclude="unknown").classes == ["mel", "nevus"]
 
 
 def test_the_classes_are_printed_with_their_counts(messy: Messy, lmd: Command) -> None:

@@ -125,12 +125,12 @@ def refuse_similar(labels: pd.Series, path: Path) -> None:
     refuse_twins(labels, f"{path}: labels", lambda name: f" (row {rows[name]})")
 
 
-def tell_missing_words(labels: pd.Series) -> None:
-    """Tells of classes whose name may mean that the class is not known."""
+def tell_missing_words(labels: pd.Series, option: str) -> None:
+    """Tells of classes whose name may mean that the class is not known; `option` leaves their images out."""
     counts = Counter(label for label in labels if is_missing(label) or label in _NO_CLASS)
     if counts:
         words = ", ".join(f"'{word}' {number}" for word, number in counts.most_common())
         _log.warning(
             "these labels may mean that the class is not known: %s; each is a class as it stands; leave its "
-            "images out with --drop-label", words,
+            "images out with %s", words, option,
         )  # fmt: skip

@@ -75,7 +75,7 @@ def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
     for line in (*told_masks([image.file for image in images]), *told_versions(i.below for i in images)):
         _log.warning("%s", line)
     table = _table(images)
-    tell_missing_words(table["label"])
+    tell_missing_words(table["label"], "--exclude")
     table["group"], groups = _groups(images, table["id"], options)
     classes = sorted(set(table["label"]))
     table, bad = without_bad_images(table, root, options, progress)

@@ -98,7 +98,7 @@ def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
     refuse_similar(table["label"][~table["label"].isin(["", *options.drop_label])], options.table)
     table, unsound = without_unsound_rows(table, index, options)
     index.tell_unlisted([*table["file"], *(file for file, _ in unsound)])
-    tell_missing_words(table["label"])
+    tell_missing_words(table["label"], "--drop-label")
     classes = sorted(set(table["label"]))
     table, bad = without_bad_images(table, root, options, progress)
     _log.warning("%s", columns_line(columns))
