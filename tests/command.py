@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
 
 Command = Callable[..., tuple[int, str, str]]
@@ -15,3 +16,9 @@ def refused(result: tuple[int, str, str], *words: str) -> None:
     assert len(lines) == 1, err
     assert "Traceback" not in err
     assert all(word in lines[0] for word in words), lines[0]
+
+
+def child_seconds() -> float:
+    """Processor time of the processes that have ended; other work on the machine does not count."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

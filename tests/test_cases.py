@@ -150,12 +150,5 @@ def test_k1_external_test_only(messy: Messy, lmd: Command, labels: list[str]) ->
 
 def test_m1_subfolder_ids(messy: Messy, lmd: Command) -> None:
     other = Messy(messy.path / "ham", messy.log, 0)
-    for row in range(24):
-        picture(other.root / f"HAM10000_images_part_{row // 12 + 1}" / f"ISIC_{row:07d}.jpg", row)
-    columns = {
-        "lesion_id": [f"HAM_{row // 2:07d}" for row in range(24)],
-        "image_id": [f"ISIC_{row:07d}" for row in range(24)],
-        "dx": ["nv", "mel"] * 12,
-    }
-    assert table(other, lmd, columns)[0] == 0
+    assert table(other, lmd, other.like_ham10000())[0] == 0
     assert len(read_dataset(other.out).table) == 24

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from lmd.cli.options import shown_options
 from lmd.cli.verbs import Verbs
 from lmd.data.dataset import sources
 from lmd.data.dataset.checks import SPLITS as KNOWN_SPLITS
-from tests.command import Command, refused
+from tests.command import Command, child_seconds, refused
 
 
 def in_a_process(*words: str) -> subprocess.CompletedProcess[str]:
@@ -171,13 +170,9 @@ def test_help_is_plain_text_on_stdout_and_an_error_on_stderr() -> None:
 def test_the_help_of_a_source_takes_about_a_second() -> None:
     """Processor time, not the clock: other processes on the machine do not count."""
 
-    def seconds() -> float:
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return used.ru_utime + used.ru_stime
-
     times = []
     for _ in range(3):
-        before = seconds()
+        before = child_seconds()
         assert in_a_process("prepare", "folder", "--help").returncode == 0
-        times.append(seconds() - before)
+        times.append(child_seconds() - before)
     assert statistics.median(times) < 1.5  # Most of it is pandas.

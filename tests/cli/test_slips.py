@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from lmd.data.asked import image_files, once_each
 from lmd.errors import DataError
 from lmd.fields import setting_names
 from tests import toy
-from tests.command import Command, refused
+from tests.command import Command, child_seconds, refused
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my_method.py"
 
@@ -163,16 +162,12 @@ def test_a_slip_is_answered_in_about_a_second(place: Path, text: str) -> None:
     pandas alone takes 0.6 seconds, and more beside other work; torch would take two more.
     """
 
-    def seconds() -> float:
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return used.ru_utime + used.ru_stime
-
     times = []
     for _ in range(3):
-        before = seconds()
+        before = child_seconds()
         done = subprocess.run([sys.executable, "-m", "lmd", *filled(text, place)], capture_output=True)
         assert done.returncode == 2
-        times.append(seconds() - before)
+        times.append(child_seconds() - before)
     assert min(times) < (0.5 if text == "trian" else 1.5)
 
 

@@ -43,21 +43,6 @@ def external(
     return lmd.prepare("table", folder / "data", root=folder / "images", table=folder / "cases.csv")
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Dataset]:
-    """A finished run and its data set: 57 training and 15 validation images, each a group by itself."""
-    place = tmp_path_factory.mktemp("trained")
-    dataset = toy.make_dataset(place)
-    lmd.train(dataset, method="ce", settings=SETTINGS, out=place / "run")
-    return place / "run", dataset
-
-
-@pytest.fixture
-def run(trained: tuple[Path, Dataset], tmp_path: Path) -> Path:
-    """A copy of the run, as each test writes into it."""
-    return Path(shutil.copytree(trained[0], tmp_path / "run"))
-
-
 def files(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 

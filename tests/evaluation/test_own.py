@@ -6,29 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
-import pytest
-
 import lmd
 from lmd.data.dataset.manifest import Dataset, read_dataset
 from tests import toy
 from tests.command import Command, refused
 
 SETTINGS = {**toy.COMMON, "stage1": {"epochs": 1}}
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Dataset]:
-    """A finished run and its data set."""
-    place = tmp_path_factory.mktemp("trained")
-    dataset = toy.make_dataset(place)
-    lmd.train(dataset, method="ce", settings=SETTINGS, out=place / "run")
-    return place / "run", dataset
-
-
-@pytest.fixture
-def run(trained: tuple[Path, Dataset], tmp_path: Path) -> Path:
-    """A copy of the run, as each test writes into it."""
-    return Path(shutil.copytree(trained[0], tmp_path / "run"))
 
 
 def twin(trained: tuple[Path, Dataset], folder: Path) -> Dataset:

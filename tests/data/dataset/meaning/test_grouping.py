@@ -189,6 +189,8 @@ def test_nested_levels_take_the_coarsest(messy: Messy) -> None:
     )
     assert dataset.table["group"].tolist() == [f"P{row // 8}" for row in range(24)]
     assert "by 'patient_id' and 'study_id' and 'lesion_id' (patient)" in messy.told()
+    assert dataset.table["lesion_id"].tolist() == lesions
+    assert "patient_id" not in dataset.table.columns
 
 
 def test_split_lesion_takes_the_lesions_and_tells_of_the_patients(messy: Messy) -> None:
@@ -316,7 +318,7 @@ def test_ids_of_two_persons_stay_two(one: str, other: str) -> None:
         "#NV",
         "不詳",
         "-1",
-        "XXXX",
+        "xxxxx",
         "unknown_1",
         "Anonymous^Patient",
     ],

@@ -142,14 +142,7 @@ def test_images_that_the_table_does_not_name_are_counted(
 def test_names_without_their_folders_are_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The archive of HAM10000 has two folders of images, and a table of names alone."""
     messy = Messy(tmp_path, caplog, 0)
-    for row in range(24):
-        picture(messy.root / f"HAM10000_images_part_{row % 2 + 1}" / f"ISIC_{row:07d}.jpg", row)
-    columns = {
-        "lesion_id": [f"HAM_{row // 2:07d}" for row in range(24)],
-        "image_id": [f"ISIC_{row:07d}" for row in range(24)],
-        "dx": ["nv", "mel"] * 12,
-    }
-    dataset = messy.table(columns)
+    dataset = messy.table(messy.like_ham10000())
     assert len(dataset.table) == 24
     assert dataset.table["file"][3] == "HAM10000_images_part_2/ISIC_0000003.jpg"
     assert dataset.table["group"].nunique() == 12

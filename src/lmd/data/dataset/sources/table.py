@@ -143,7 +143,12 @@ def _named(raw: pd.DataFrame, options: Options, index: ImageIndex) -> tuple[pd.D
         "split": splits[1] if splits else [],
         "group": found.columns,
     }
-    taken = {name for names in used.values() for name in names}
+    taken = {
+        image,
+        *marked,
+        *(splits[1] if splits else ()),
+        *found.columns[:1],
+    }  # Finer groups stay metadata.
     rest = raw[[name for name in raw.columns if name not in taken and name not in _OURS]]
     return pd.concat([table, rest], axis=1), found, {kind: names for kind, names in used.items() if names}
 
