@@ -103,7 +103,7 @@ def train(
         recipe: a YAML file of settings.
         settings: names and values, {"stage1.epochs": 3}, or one or several texts as `--set` takes them.
         seed: the seed of every random draw (default: the recipe's, or 42).
-        weights: a safetensors file for the encoder, or "package:NAME" (docs/weights.md).
+        weights: a safetensors file for the encoder, "package:NAME", or a run's folder (docs/weights.md).
         partial_weights: accept weights that lack some tensors.
         start: a finished run whose first stage is taken over (`--from`).
         resume: go on with an interrupted run; alone, with that run's own settings.

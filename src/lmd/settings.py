@@ -63,7 +63,7 @@ class CommonSettings(Settings):
     pretrained: bool = True
     """start from downloaded ImageNet weights (LMD paper)"""
     weights: str | None = None
-    """safetensors file or package:NAME with the encoder's weights, in place of a download (ours: none)"""
+    """the encoder's, in place of a download: a safetensors file, package:NAME or a run folder (ours: none)"""
     partial_weights: bool = False
     """accept a file of weights that lacks some tensors (ours: no)"""
     freeze: Literal["all", "stem", "none"] = "none"

@@ -256,7 +256,7 @@ def test_a_cut_file_a_folder_and_no_file_are_told_apart(path: Path) -> None:
     assert "it is cut off or damaged" in refusal(path)
     path.write_bytes(whole[:100])
     assert "it is cut off or damaged" in refusal(path)
-    assert "are a folder: name the .safetensors file in it" in refusal(path.parent)
+    assert "are a folder and no run: name the .safetensors file in it" in refusal(path.parent)
     path.unlink()
     assert f"no weights file {path}" in refusal(path)
 

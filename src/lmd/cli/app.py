@@ -47,8 +47,8 @@ Budget = Annotated[
 Weights = Annotated[
     str | None,
     typer.Option(
-        metavar="FILE",
-        help="the encoder's: a safetensors file, or package:efficientnet-lite0 (default: a download)",
+        metavar="FILE|RUN",
+        help="the encoder's: a safetensors file, package:efficientnet-lite0, or a run (default: a download)",
     ),
 ]
 PartialWeights = Annotated[

@@ -97,8 +97,13 @@ def _hashed(dataset: Dataset, card: ModelCard, pixels: np.ndarray | None) -> See
 
 
 def _copies(seen: SeenImages, mine: Hashes) -> np.ndarray:
-    """Which images are training images, and which of the others are validation images: [2, N]."""
+    """Which images are training images, and which of the others are validation images: [2, N].
+
+    An image behind the weights that the training began with is a training image.
+    """
     in_train = _among(seen.train, mine)
+    if seen.earlier is not None:
+        in_train = in_train | _among(seen.earlier, mine)
     return np.stack([in_train, _among(seen.val, mine) & ~in_train])
 
 
@@ -111,8 +116,8 @@ def _among(seen: Hashes, mine: Hashes) -> np.ndarray:
 def _counted(before: np.ndarray | None, rows: pd.DataFrame, trained: Trained) -> Overlap:
     """What is shared with the training: images where they are known, groups where they can be compared."""
     images, validation = (None, None) if before is None else map(int, before.sum(1))
-    names, known = _named_groups(rows), trained.dataset
-    groups = len(names & _groups_of_training(known)) if names and known is not None else None
+    names, known = named_groups(rows), trained.dataset
+    groups = len(names & groups_of_training(known)) if names and known is not None else None
     note = _note(images, validation, len(rows), groups)
     if trained.assumed:
         note += f"; {_ASSUMED}"
@@ -121,12 +126,13 @@ def _counted(before: np.ndarray | None, rows: pd.DataFrame, trained: Trained) ->
     return Overlap(images=images, validation=validation, of=len(rows), groups=groups, note=note)
 
 
-def _groups_of_training(trained: Dataset) -> set[str]:
-    return _named_groups(trained.table[trained.table["split"] != "test"])
+def groups_of_training(trained: Dataset) -> set[str]:
+    """Returns the groups that a training on a data set sees."""
+    return named_groups(trained.table[trained.table["split"] != "test"])
 
 
-def _named_groups(rows: pd.DataFrame) -> set[str]:
-    """The groups, however they are written; an image that is a group by itself names nobody."""
+def named_groups(rows: pd.DataFrame) -> set[str]:
+    """Returns the groups, however they are written; an image that is a group by itself names nobody."""
     return set(map(id_key, rows["group"][rows["group"] != rows["id"]]))
 
 

@@ -33,6 +33,12 @@ class SeenImages(Settings):
     format: int = 1
     train: Hashes
     val: Hashes
+    earlier: Hashes | None = None
+    """the images behind the weights that the training began with, where these are those of a run"""
+
+    def everything(self) -> Hashes:
+        """Returns the images of training, validation and earlier trainings together."""
+        return _united([self.train, self.val, *([self.earlier] if self.earlier else [])])
 
 
 def hashes_of(dataset: Dataset, pixels: np.ndarray, *splits: str) -> list[Hashes]:
@@ -73,7 +79,21 @@ def joined(one: SeenImages, other: SeenImages | None) -> SeenImages:
     """Returns the images of two trainings together: of a run and of the run that it started from."""
     if other is None:
         return one
-    return SeenImages(train=_both(one.train, other.train), val=_both(one.val, other.val))
+    both = SeenImages(train=_both(one.train, other.train), val=_both(one.val, other.val))
+    return begun_with(begun_with(both, one.earlier), other.earlier)
+
+
+def begun_with(seen: SeenImages, earlier: Hashes | None) -> SeenImages:
+    """Returns what a training has seen that began with weights which had seen other images."""
+    if earlier is None:
+        return seen
+    known = [earlier] if seen.earlier is None else [seen.earlier, earlier]
+    return seen.model_copy(update={"earlier": _united(known)})
+
+
+def _united(parts: list[Hashes]) -> Hashes:
+    files = {name for part in parts for name in part.files}
+    return Hashes(files=sorted(files), pixels=sorted({name for part in parts for name in part.pixels}))
 
 
 def _both(one: Hashes, other: Hashes) -> Hashes:
@@ -100,7 +120,7 @@ def still_seen(run: RunFolder, now: SeenImages) -> SeenImages:
 
 def write_seen(run: RunFolder, seen: SeenImages) -> None:
     """Writes the hashes into the run folder."""
-    atomic_write(run.images, seen.model_dump_json(indent=0) + "\n")
+    atomic_write(run.images, seen.model_dump_json(indent=0, exclude_none=True) + "\n")
 
 
 def read_seen(run: RunFolder) -> SeenImages | None:

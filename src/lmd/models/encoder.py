@@ -36,8 +36,8 @@ def build_encoder(
         name: a name that timm knows, such as "resnet18"; a tag chooses the download: "resnet18.a1_in1k".
         size: the side S of the images in pixels (None: what timm's configuration says).
         pretrained: download timm's weights; ignored where `weights` names some.
-        weights: a safetensors file with the tensors of such an encoder, or "package:NAME"; a classifier in it
-            is left out.
+        weights: a safetensors file with the tensors of such an encoder, "package:NAME", or a run's folder; a
+            classifier in it is left out.
         partial_weights: accept weights that lack tensors; they keep their initial values and are listed.
 
     Raises:

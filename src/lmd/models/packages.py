@@ -53,15 +53,17 @@ PACKAGES = {
 
 
 def weights_path(weights: str) -> Path:
-    """Returns the file that `--weights` names, itself or as 'package:NAME'; nothing of a package is run.
+    """Returns the file that `--weights` names: itself, that of 'package:NAME', or that of a run folder.
+
+    Nothing of a package is run.
 
     Raises:
-        SettingsError: there is no such package, or what is named is no file.
-        CheckpointError: it is not installed.
+        SettingsError: there is no such package, or what is named is neither a file nor one run.
+        CheckpointError: it is not installed, or the run has not finished.
     """
     if not weights.startswith(PREFIX):
         _refuse_other_places(weights)
-        return Path(weights)
+        return _model_of_run(Path(weights)) if Path(weights).is_dir() else Path(weights)
     name, package = _named(weights)
     found = find_spec(package.module)
     folders = [] if found is None else list(found.submodule_search_locations or [])
@@ -70,6 +72,18 @@ def weights_path(weights: str) -> Path:
     if file is None:
         raise CheckpointError(f"--weights {weights} needs a package: {how_to_install(name)}")
     return file
+
+
+def _model_of_run(folder: Path) -> Path:
+    """The weights of a run folder (`lmd.run.RunFolder` has its layout, and is above this)."""
+    fold = next((file.parent for file in sorted(folder.glob("fold-*/settings.yaml"))), None)
+    if fold is not None:
+        raise SettingsError(f"--weights {folder} holds one run for each fold: name one, such as {fold}")
+    if not (folder / "settings.yaml").is_file():
+        raise CheckpointError(f"weights {folder} are a folder and no run: name the .safetensors file in it")
+    if not (folder / "model" / "model.json").is_file():
+        raise CheckpointError(f"--weights {folder}: this run has not finished; go on with it with --resume")
+    return folder / "model" / "model.safetensors"
 
 
 def _refuse_other_places(weights: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 _USUAL = ("module.", "model.", "encoder.", "backbone.", "state_dict.", "_orig_mod.")
 # What classifiers are called that trainers put beside an encoder, which has a prefix then.
 _HEADS = ("head", "heads", "fc", "classifier", "cls_head", "last_linear", "linear")
-_RUN = ("encoder.", "classifier")  # What lmd itself writes; such a file is taken over with --from.
+_RUN = ("encoder.", "classifier")  # What lmd itself writes; such a file is named by its run, --weights RUN.
 
 
 def prefix_of(names: Collection[str], expected: Collection[str]) -> str:

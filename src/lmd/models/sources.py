@@ -1,4 +1,4 @@
-"""Where an encoder's weights come from: a file, a package, or the hub that timm names."""
+"""Where an encoder's weights come from: a file, a package, a run, or the hub that timm names."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lmd.models import hub, packages
 from lmd.models.files import read_tensors
+from lmd.models.own_run import encoder_of, own_run
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,8 +25,8 @@ def obtain(name: str, pretrained: bool, weights: str | None) -> Given | None:
     """Returns the weights for an encoder of that name; None where there are to be none.
 
     Raises:
-        SettingsError: the package is unknown, or holds another encoder.
-        CheckpointError: the file, the package or the download cannot be had or read.
+        SettingsError: the package is unknown, or the package or the run holds another encoder.
+        CheckpointError: the file, the package, the run or the download cannot be had or read.
     """
     if weights is None:
         return (
@@ -33,6 +34,9 @@ def obtain(name: str, pretrained: bool, weights: str | None) -> Given | None:
             if pretrained
             else None
         )
+    own = own_run(weights)
+    if own is not None:
+        return Given(f"weights of the run {weights}", encoder_of(own, name))
     if weights.startswith(packages.PREFIX):
         return Given(f"weights {weights}", packages.read(weights, name))
     return Given(f"weights {weights}", read_tensors(packages.weights_path(weights)))

@@ -112,7 +112,9 @@ def _refuse_others(found: Tensors, expected: Tensors, classifier: set[str], name
     if not any(key in found for key in _counted(expected)):
         first = next(iter(found), "-")
         a_run = first.startswith(("classifier.", "encoder."))
-        hint = "; a run of lmd is taken over with --from RUN" if a_run else only_prefix(found, expected)
+        hint = (
+            "; a run of lmd is named by its folder: --weights RUN" if a_run else only_prefix(found, expected)
+        )
         raise CheckpointError(f"{title} hold nothing of this encoder '{name}' (first name: {first}){hint}")
     surplus = _counted(key for key in found if key not in expected and key not in classifier)
     if surplus:

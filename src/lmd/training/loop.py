@@ -15,7 +15,8 @@ from lmd.data.decode.cache import open_cache
 from lmd.data.feed.loader import ImageSet, image_set, resident
 from lmd.data.feed.sampling import instance_order
 from lmd.errors import SettingsError
-from lmd.evaluation.seen import joined, seen_in_training, still_seen, write_seen
+from lmd.evaluation.earlier import seen_before
+from lmd.evaluation.seen import begun_with, joined, seen_in_training, still_seen, write_seen
 from lmd.files import atomic_write
 from lmd.model_card import ModelCard, Preprocessing, TrainedOn
 from lmd.models.classifier import build_classifier, classifier_kind
@@ -63,6 +64,7 @@ class Trainer:
         elif first is not None:
             self._take_over(first)
         else:
+            self.seen = begun_with(self.seen, seen_before(settings.weights))
             self._write_head()
 
     def _load_data(self) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from lmd import run
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import CheckpointError, DataError, SettingsError
+from lmd.evaluation.earlier import refuse_known_test
 from lmd.evaluation.own import refuse_other_data
 from lmd.evaluation.seen import read_seen
 from lmd.models.encoder import check_encoder
@@ -51,6 +52,7 @@ def train(
         return folder  # It had finished already.
     if first is None and not folder.checkpoint.is_file():
         check_fresh(settings)
+        refuse_known_test(settings.weights, dataset, progress.caching)
     return Trainer(dataset, settings, folder, identity, progress, first).run()
 
 
