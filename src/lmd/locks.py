@@ -30,7 +30,7 @@ _FAR = 2**30  # Windows keeps others from reading what is locked: this is behind
 
 
 def try_lock(descriptor: int) -> bool | None:
-    """Locks an open file for this process; False where another has it, None where the file system has no locks.
+    """Locks an open file; False where another process has it, None where the file system has no locks.
 
     Closing the file unlocks it.
     """

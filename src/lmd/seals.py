@@ -1,15 +1,17 @@
 """Checksums inside of files: one SHA-256 over every byte, its own place counted as zeros.
 
 A checksum in a second file could not be replaced at once with the first. Inside of it, one rename replaces
-both. What says that a file has a checksum is a byte sequence at a fixed place: a file whose sequence is damaged
-is no longer one of any kind that lmd reads.
+both. A sequence of bytes at a fixed place says that a file has a checksum. A file in which that sequence is
+damaged is no longer of any kind that lmd reads.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 BLANK = "0" * 64
 DAMAGED = "it is damaged, or was changed after it was written: its checksum does not fit"
@@ -29,6 +31,7 @@ class Mark(NamedTuple):
 
 # The header of a safetensors file follows its length in 8 bytes.
 TREE = Mark(8, b'{"__metadata__":{"lmd_sealed":"')
+_NAME = "sha256"
 JSON = Mark(0, b'{\n  "sha256": "')
 
 
@@ -56,6 +59,36 @@ def fits(path: Path, mark: Mark) -> bool | None:
         if not _has(file, mark):
             return None
         return file.read(len(BLANK)) == _checksum(file, mark)
+
+
+def sealed_json(tree: Mapping[str, Any]) -> str:
+    """Returns a JSON object as text, with the checksum of that text as its first entry.
+
+    >>> print(sealed_json({"a": 1})[:18])
+    {
+      "sha256": "d
+    """
+    text = json.dumps({_NAME: BLANK, **tree}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.replace(BLANK, hashlib.sha256(text.encode()).hexdigest(), 1)
+
+
+def read_sealed_json(path: Path) -> tuple[dict[str, Any], bool]:
+    """Returns a JSON object without its checksum, and whether it has one.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is damaged.
+    """
+    fit = fits(path, JSON)
+    if fit is False:
+        raise ValueError(DAMAGED)
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    if not isinstance(tree, dict) or (fit is None and _NAME in tree):
+        raise ValueError("it does not begin as lmd writes it")
+    return {name: value for name, value in tree.items() if name != _NAME}, fit is not None
 
 
 def sha256_of(path: Path) -> str:

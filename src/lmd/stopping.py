@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# SIGTERM: a scheduler or the system wants the machine; SIGUSR1: a scheduler will start the same command again.
+# SIGTERM: the machine is wanted back. SIGUSR1: a scheduler will start the same command again.
 HEEDED = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 _AGAIN = 1.0  # Seconds. `timeout` sends its signal twice at once; a person presses Ctrl-C again later.
 
