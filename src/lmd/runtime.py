@@ -42,8 +42,8 @@ _PROCESSES = ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI
 def refuse_several_processes() -> None:
     """Refuses to work as one of several processes that were started to do the same thing.
 
-    A SLURM batch job that asked for several tasks runs its script once: that is one process. In an interactive
-    one (`srun --pty bash`) a person starts this process, whatever the step asked for.
+    A SLURM batch job that asked for several tasks runs its script once: that is one process. In an
+    interactive job (`srun --pty bash`) a person starts this process, whatever the step asked for.
 
     Raises:
         SettingsError: there are several.

@@ -30,9 +30,8 @@ def heeding() -> Iterator[None]:
     """Heeds the signals for a while; one that whoever started the process had ignored stays ignored."""
     _asked.clear()
     usual = {number: signal.getsignal(number) for number in HEEDED}
-    heeded = [number for number, handler in usual.items() if handler is not signal.SIG_IGN]
-    if threading.current_thread() is not threading.main_thread():
-        heeded = []  # Python takes signals in the main thread alone.
+    main = threading.current_thread() is threading.main_thread()  # Python takes signals in it alone.
+    heeded = [number for number, handler in usual.items() if main and handler is not signal.SIG_IGN]
     for number in heeded:
         signal.signal(number, _stop)
     try:

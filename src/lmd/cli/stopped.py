@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import shlex
 import signal
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lmd.errors import LmdError
+from lmd.stopping import asked
 
 INTERRUPTED = 130  # As shells say that Ctrl-C ended something: 128 + SIGINT.
-TRY_AGAIN = (
-    75  # EX_TEMPFAIL of sysexits.h: what follows with && does not start, and a scheduler may try again.
-)
+TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: what follows with && does not start.
 
 # The verbs that go on where they were when they are called again.
 _GOES_ON = ("train", "reproduce", "demo")
@@ -25,6 +25,21 @@ _running: list[tuple[str, Mapping[str, Any]]] = []
 def remember(verb: str, values: Mapping[str, Any]) -> None:
     """Keeps what is running, for the message where a signal stops it."""
     _running[:] = [(verb, values)]
+
+
+def ended(run: Callable[[], int]) -> int:
+    """Runs the command and returns its exit code; a signal that stopped it is told, whatever it led to."""
+    try:
+        code = run()
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        if asked() is None and not isinstance(error, KeyboardInterrupt):
+            raise
+        code = INTERRUPTED
+    number = asked() or (signal.SIGINT if code == INTERRUPTED else None)
+    if number is None:
+        return code
+    print(f"lmd: {message(number, sys.argv[1:])}", file=sys.stderr)
+    return exit_code(number)
 
 
 def exit_code(number: int) -> int:
