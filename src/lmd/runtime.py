@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from lmd import stopping
 from lmd.errors import SettingsError
 from lmd.version import __version__
 
@@ -70,6 +71,7 @@ class Runtime:
         from lightning_fabric import Fabric
         from lightning_fabric.plugins.environments import LightningEnvironment
 
+        stopping.check()  # A library may have dropped an interrupt while it was imported.
         # Fabric announces its precision plugin on every start; the run folder records the precision.
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         use_cuda = accelerator == "cuda" or (accelerator == "auto" and torch.cuda.is_available())

@@ -28,16 +28,19 @@ def remember(verb: str, values: Mapping[str, Any]) -> None:
 
 
 def ended(run: Callable[[], int]) -> int:
-    """Runs the command and returns its exit code; a signal that stopped it is told, whatever it led to."""
+    """Runs the command and returns its exit code; a signal that stopped it is told, whatever it led to.
+
+    Work that was done before the signal could stop it is done: the code is that of the work.
+    """
     try:
         code = run()
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         if asked() is None and not isinstance(error, KeyboardInterrupt):
             raise
         code = INTERRUPTED
-    number = asked() or (signal.SIGINT if code == INTERRUPTED else None)
-    if number is None:
+    if code != INTERRUPTED:
         return code
+    number = asked() or signal.SIGINT
     print(f"lmd: {message(number, sys.argv[1:])}", file=sys.stderr)
     return exit_code(number)
 
@@ -59,7 +62,10 @@ def message(number: int, words: Sequence[str]) -> str:
     told = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
     verb, values = _running[0] if _running else ("", {})
     if verb == "train":
-        return f"{told}; the last finished epoch is kept; go on with: {_resuming(values, words)}"
+        from lmd.run_folder import RunFolder  # Of use to this verb alone.
+
+        kept = "; the last finished epoch is kept" if RunFolder(values["out"]).checkpoint.is_file() else ""
+        return f"{told}{kept}; go on with: {_resuming(values, words)}"
     how = "go on with" if verb in _GOES_ON else "start again with"
     return f"{told}; {how}: {shlex.join(['lmd', *words])}"
 
