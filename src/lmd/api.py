@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lmd.errors import DataError, SettingsError
 from lmd.parallel import Steps, quiet
 from lmd.run import RunFolder
+from lmd.run_folder import is_new
 
 if TYPE_CHECKING:
     from lmd.data.audit.results import Fingerprint
@@ -106,7 +107,8 @@ def train(
         weights: a safetensors file for the encoder, "package:NAME", or a run's folder (docs/weights.md).
         partial_weights: accept weights that lack some tensors.
         start: a finished run whose first stage is taken over (`--from`).
-        resume: go on with an interrupted run; alone, with that run's own settings.
+        resume: go on with an interrupted run; alone, with that run's own settings. Where there is none,
+            a new run starts.
         progress: what is told how far the training is.
 
     Raises:
@@ -120,7 +122,8 @@ def train(
     flags: dict[str, Any] = {"seed": seed, "weights": weights and str(weights)}
     flags |= {"partial_weights": partial_weights or None}
     flags = {name: value for name, value in flags.items() if value is not None}
-    if resume and budget == BUDGET and not (method or recipe or settings or flags):
+    bare = budget == BUDGET and not (method or recipe or settings or flags)
+    if resume and bare and not is_new(Path(out)):
         name, resolved = _saved_choice(Path(out))
     else:
         file = None if recipe is None else Path(recipe)

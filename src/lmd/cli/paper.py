@@ -47,6 +47,9 @@ def reproduce(
     from lmd.experiments.request import Request, check
 
     request = Request(name, data, out, seeds, methods, budget, weights, partial_weights, settings or [])
+    from lmd.runtime import refuse_several_processes
+
+    refuse_several_processes()
     check(request)  # Before torch is loaded.
     from lmd.experiments.engine import plan, reproduce
     from lmd.terminal import Watching

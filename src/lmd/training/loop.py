@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lmd import methods, run
+from lmd import methods, run, stopping
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.cache import open_cache
 from lmd.data.feed.loader import ImageSet, image_set, resident
@@ -17,7 +17,6 @@ from lmd.data.feed.sampling import instance_order
 from lmd.errors import SettingsError
 from lmd.evaluation.earlier import seen_before
 from lmd.evaluation.seen import begun_with, joined, seen_in_training, still_seen, write_seen
-from lmd.files import atomic_write
 from lmd.model_card import ModelCard, Preprocessing, TrainedOn
 from lmd.models.classifier import build_classifier, classifier_kind
 from lmd.models.encoder import build_encoder, num_features
@@ -26,10 +25,10 @@ from lmd.models.inference import recalibrate
 from lmd.models.names import normalisation
 from lmd.models.network import Network
 from lmd.run import RunFolder
-from lmd.runtime import Runtime, derive_seed, environment
+from lmd.runtime import Runtime, derive_seed
 from lmd.settings import CommonSettings, Tree
 from lmd.stages.base import Stage, StageContext
-from lmd.training import checkpoint
+from lmd.training import checkpoint, surroundings
 from lmd.training.checkpoint import FirstStage, State
 from lmd.training.progress import Progress
 from lmd.training.selection import Selection, validate
@@ -80,8 +79,7 @@ class Trainer:
         """Writes what a run folder begins with: its settings and its environment."""
         run.write_identity(self.folder, self.identity)
         write_seen(self.folder, self.seen)
-        environment_now = {**environment(), "precision": self.runtime.precision}
-        atomic_write(self.folder.path / "environment.json", json.dumps(environment_now, indent=2) + "\n")
+        surroundings.write(self.folder, self.runtime)
 
     def _take_over(self, first: FirstStage) -> None:
         """Starts at the second stage, from the network that another run's first stage handed over.
@@ -104,7 +102,9 @@ class Trainer:
 
     def _restore(self, saved: Tree) -> None:
         self.seen = still_seen(self.folder, self.seen)
+        surroundings.compare(self.folder, self.runtime)
         self.state = checkpoint.state_of(saved)
+        run.write_metrics(self.folder, self.state.history)  # It may lack what the checkpoint has.
         stage = self.stages[self.state.stage]
         self._load_network(saved["classifier"], saved["network"])
         self._prepare(stage)
@@ -131,14 +131,18 @@ class Trainer:
                 self.network,
                 self.train,
                 self.runtime,
-                self.progress.stepped,
+                self._stepped,
                 self.val,
                 self.selection.offer,
             )
         )
 
+    def _stepped(self, done: int, total: int) -> None:
+        stopping.check()
+        self.progress.stepped(done, total)
+
     def run(self) -> RunFolder:
-        """Runs what is left of the stages, writes the model and removes the checkpoint."""
+        """Runs what is left of the stages and writes the model."""
         for number in range(self.state.stage, len(self.stages)):
             stage = self.stages[number]
             if self.stage is not stage:
@@ -200,7 +204,6 @@ class Trainer:
         artefacts = self.state.best.artefacts or self.stages[-1].artefacts()
         write_seen(self.folder, self.seen)
         run.write_model(self.folder, dict(self.network.state_dict()), self._card(), artefacts)
-        self.folder.checkpoint.unlink(missing_ok=True)
         return self.folder
 
     def _card(self) -> ModelCard:
@@ -209,14 +212,14 @@ class Trainer:
         return ModelCard(
             method=self.identity["method"],
             encoder=settings.encoder,
-            classifier=classifier_kind(self.network.classifier),
+            classifier=cast("Any", classifier_kind(self.network.classifier)),
             classes=self.dataset.classes,
             bands=info.bands,
             bands_rule=info.bands_rule,
             preprocessing=Preprocessing(
                 size=settings.size, crop=settings.crop, mean=mean, std=std, bits=info.recipe.get("bits")
             ),
-            precision=self.runtime.precision,
+            precision=cast("Any", self.runtime.precision),
             training_counts=self.train.counts.tolist(),
             dataset=TrainedOn(**info.model_dump(include=set(TrainedOn.model_fields))),
             selected_by=settings.select,
