@@ -25,7 +25,7 @@ def seconds_of(run: Run, source: Run | None) -> float:
 
 
 def _history(run: Run) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in run.folder.metrics.read_text(encoding="utf-8").splitlines()]
+    return read_metrics(run.folder.path)
 
 
 def find_sources(runs: Sequence[Run]) -> Sources:
