@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lmd.errors import DataError, SettingsError
 from lmd.parallel import Steps, quiet
 from lmd.run import RunFolder
+from lmd.run_folder import is_new
 
 if TYPE_CHECKING:
     from lmd.data.audit.results import Fingerprint
@@ -107,7 +108,8 @@ def train(
         weights: a safetensors file for the encoder, or "package:NAME" (docs/weights.md).
         partial_weights: accept weights that lack some tensors.
         start: a finished run whose first stage is taken over (`--from`).
-        resume: go on with an interrupted run; alone, with that run's own settings.
+        resume: go on with an interrupted run; alone, with that run's own settings. Where there is none,
+            a new run starts.
         allow_code: run a method's .py file, too, that a recipe or the run folder names. One that `method`
             names runs without it.
         progress: what is told how far the training is.
@@ -124,7 +126,7 @@ def train(
     flags |= {"partial_weights": partial_weights or None}
     flags = {name: value for name, value in flags.items() if value is not None}
     named = None if method is None else str(method)
-    bare = resume and budget == BUDGET and not (recipe or settings or flags)
+    bare = resume and budget == BUDGET and not (recipe or settings or flags) and not is_new(Path(out))
     if bare and named in (None, saved := _saved(Path(out))["method"]):
         name, resolved = _saved_choice(Path(out), allow_code or named == saved)
     else:

@@ -3,44 +3,116 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any, cast
 
 from lmd.errors import CheckpointError
+from lmd.locks import LOCK, is_at, try_lock
+from lmd.reading import json_of
+from lmd.seals import BLANK, DAMAGED, TREE, fits, seal
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_TREE = "lmd_tree"
+_log = logging.getLogger(__name__)
+
+# The end of the name of each temporary folder of ours: `.<name>.<random>.lmd`.
+TEMPORARY = ".lmd"
+_TREE, _OLD_TREE = "lmd_sealed", "lmd_tree"
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path` that becomes `path` on success and vanishes on failure.
+    """Gives a temporary path that becomes `path` on success and vanishes on failure.
 
     Raises:
         CheckpointError: the disk is full or the folder cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as handle:
-            temporary = Path(handle.name)
+        with beside(path) as temporary:
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(path)
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """Gives a path in a new temporary folder beside `path`, which is locked for a while and then removed.
+
+    Whatever is written into it, also by libraries that make temporary files of their own, is removed with it.
+    So are such folders that killed processes left: a lock goes with its process.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent)
+    folder, descriptor = _temporary(path)
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
+        yield folder / path.name
     finally:
-        temporary.unlink(missing_ok=True)
+        if os.name == "nt":  # It removes no open file.
+            os.close(descriptor)
+        shutil.rmtree(folder, ignore_errors=True)
+        if os.name != "nt":
+            os.close(descriptor)
+
+
+def _temporary(path: Path) -> tuple[Path, int]:
+    """A new temporary folder, and its open lock."""
+    while True:
+        folder = Path(tempfile.mkdtemp(TEMPORARY, f".{path.name}.", path.parent))
+        with suppress(FileNotFoundError):  # Another process swept it away before it was locked.
+            descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+            if try_lock(descriptor) is not False and is_at(descriptor, folder / LOCK):
+                return folder, descriptor
+            os.close(descriptor)
+
+
+def is_temporary(path: Path) -> bool:
+    """Returns whether a path has the name of a temporary folder of ours, or of a folder's lock.
+
+    >>> is_temporary(Path("run/.settings.yaml.x2_k9qpl.lmd")), is_temporary(Path("run/.lock"))
+    (True, True)
+    >>> is_temporary(Path("run/settings.yaml"))
+    False
+    """
+    return path.name == LOCK or (path.name.startswith(".") and path.name.endswith(TEMPORARY))
+
+
+def sweep(folder: Path) -> None:
+    """Removes the temporary folders of processes that were killed; those that are still filled stay."""
+    try:
+        with os.scandir(folder) as entries:
+            left = [Path(entry.path) for entry in entries if entry.name.endswith(TEMPORARY)]
+    except OSError:
+        return
+    for path in left:
+        if is_temporary(path) and path.is_dir():
+            _remove_dead(path)
+
+
+def _remove_dead(folder: Path) -> None:
+    """Removes a temporary folder whose lock no process holds."""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDWR)
+    except OSError:
+        with suppress(OSError):  # Killed, or not locked yet, right after it was made: nothing is in it.
+            folder.rmdir()
+        return
+    dead = try_lock(descriptor)
+    if dead and os.name != "nt":
+        shutil.rmtree(folder, ignore_errors=True)
+    os.close(descriptor)
+    if dead and os.name == "nt":
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def atomic_write(path: Path, content: str | bytes) -> None:
@@ -52,7 +124,8 @@ def atomic_write(path: Path, content: str | bytes) -> None:
 def save_tree(path: Path, tree: Any) -> None:
     """Saves a nested tree of tensors and JSON values in one safetensors file, atomically.
 
-    Tensors are stored under numbered names; the tree that refers to them is JSON in the header.
+    Tensors are stored under numbered names; the tree that refers to them is JSON in the header, behind a
+    checksum of the whole file (`lmd.seals`).
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -61,13 +134,14 @@ def save_tree(path: Path, tree: Any) -> None:
     skeleton = json.dumps(_detach_tensors(tree, tensors))
     with atomic_path(path) as temporary:
         try:
-            save_file(tensors, temporary, metadata={_TREE: skeleton})
+            save_file(tensors, temporary, metadata={_TREE: BLANK + skeleton})
         except SafetensorError as error:  # It reports a full disk as its own error.
             raise OSError(str(error)) from error
+        seal(temporary, TREE)
 
 
 def load_tree(path: Path) -> Any:
-    """Returns the tree that `save_tree` stored.
+    """Returns the tree that `save_tree` stored, once its checksum is found right.
 
     Raises:
         CheckpointError: the file is missing, damaged or of another kind.
@@ -75,12 +149,28 @@ def load_tree(path: Path) -> Any:
     from safetensors import SafetensorError, safe_open
 
     try:
+        sealed = _check(path)
         with safe_open(path, framework="pt") as file:
-            skeleton = json.loads((file.metadata() or {})[_TREE])
+            text = (file.metadata() or {})[_TREE if sealed else _OLD_TREE]
+            skeleton = json_of(text[len(BLANK) :] if sealed else text)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        return _attach_tensors(skeleton, tensors)
+    except (OSError, SafetensorError, LookupError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"cannot read checkpoint {path}: {error}") from error
-    return _attach_tensors(skeleton, tensors)
+
+
+def _check(path: Path) -> bool:
+    """Whether a tree has a checksum; where it has, it fits.
+
+    Raises:
+        ValueError: it does not fit.
+    """
+    fit = fits(path, TREE)
+    if fit is False:
+        raise ValueError(DAMAGED)
+    if fit is None:
+        _log.warning("%s is of an earlier version: it has no checksum that would show damage", path)
+    return fit is not None
 
 
 def _detach_tensors(tree: Any, tensors: dict[str, Tensor]) -> Any:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from pydantic import AliasChoices, Field
+from typing import Annotated, Literal
 
-from lmd.settings import Settings
+from pydantic import AliasChoices, Field, StringConstraints, model_validator
+
+from lmd.settings import Fraction, NonNegative, Positive, Settings
+
+Name = Annotated[str, StringConstraints(min_length=1)]
+Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+
+# The files beside model.json.
+FileName = Literal["model.safetensors", "stage1.safetensors", "gaussians.safetensors", "images.json"]
+WEIGHTS: FileName = "model.safetensors"
+# From this one on a card has its own checksum and those of the files beside it.
+FORMAT = 2
 
 
 class Preprocessing(Settings):
     """How an image becomes the network's input: decoded, squashed to `size` x `size`, normalised."""
 
-    size: int
-    crop: str
+    size: Annotated[int, Field(ge=8, le=2048)]
+    crop: Literal["none", "center"]
     mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    bits: int | None = None
+    std: tuple[Positive, Positive, Positive]
+    bits: Annotated[int, Field(ge=8, le=16)] | None = None
     """how many bits the 16-bit images of the training used, where `lmd prepare --bits` said so"""
 
 
@@ -30,19 +41,34 @@ class TrainedOn(Settings):
 class ModelCard(Settings):
     """A trained model's architecture, classes, preprocessing and origin."""
 
-    format: int = 1
-    method: str
-    encoder: str
+    format: Annotated[int, Field(ge=1, le=FORMAT)] = 1
+    method: Name
+    encoder: Name
     # Version 0.1 wrote "head".
-    classifier: str = Field(validation_alias=AliasChoices("classifier", "head"))
-    classes: list[str]
+    classifier: Literal["linear", "cosine", "prototype"] = Field(
+        validation_alias=AliasChoices("classifier", "head")
+    )
+    classes: list[Name] = Field(min_length=2)
     # Version 0.1 wrote "groups" and "groups_rule".
-    bands: dict[str, list[str]] = Field(validation_alias=AliasChoices("bands", "groups"))
+    bands: dict[Name, list[str]] = Field(validation_alias=AliasChoices("bands", "groups"))
     bands_rule: str = Field(validation_alias=AliasChoices("bands_rule", "groups_rule"))
     preprocessing: Preprocessing
-    precision: str
-    training_counts: list[int]
+    precision: Literal["fp32", "bf16"]
+    training_counts: list[Annotated[int, Field(ge=0)]]
     dataset: TrainedOn
-    selected_by: str
-    validation_bacc: float | None
-    training_seconds: float
+    selected_by: Literal["val_bacc", "last"]
+    validation_bacc: Fraction | None
+    training_seconds: NonNegative
+    files: dict[FileName, Sha256] = Field(default_factory=dict)
+    """SHA-256 of the files beside this one"""
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> ModelCard:
+        if twice := [name for name in self.classes if self.classes.count(name) > 1]:
+            raise ValueError(f"classes: '{twice[0]}' is there twice")
+        if len(self.training_counts) != len(self.classes):
+            raise ValueError(f"training_counts must have {len(self.classes)} numbers, one for each class")
+        for band, members in self.bands.items():
+            if unknown := [name for name in members if name not in self.classes]:
+                raise ValueError(f"bands: '{band}' has '{unknown[0]}', which is none of the classes")
+        return self

@@ -1,12 +1,12 @@
-"""The run folder: which files it has, and how they are written and read."""
+"""What a run folder holds, written and read: what the run is, its state, its model."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import dataclass
+import logging
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -14,85 +14,22 @@ from pydantic import ValidationError
 from lmd.errors import CheckpointError, SettingsError
 from lmd.fields import first_fault
 from lmd.files import atomic_path, atomic_write, load_tree, save_tree
-from lmd.model_card import ModelCard
+from lmd.model_card import FORMAT, WEIGHTS, FileName, ModelCard
 from lmd.models.packages import weights_path
+from lmd.reading import MOST_YAML, UnreadableError, text_of, yaml_of
+from lmd.run_folder import RunFolder
+from lmd.seals import DAMAGED, read_sealed_json, sealed_json, sha256_of
 from lmd.settings import CommonSettings, Tree
+from lmd.text import shortened
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+_log = logging.getLogger(__name__)
 
 _HEAD = ("method", "method_sha256", "data", "manifest_sha256", "weights_sha256", "from_sha256")
 # What these tell apart; all else in an identity is a setting.
 _KINDS = {"manifest_sha256": "data", "method_sha256": "code: the method's file has changed"}
-
-
-@dataclass(frozen=True)
-class RunFolder:
-    """The paths of a run's files."""
-
-    path: Path
-
-    @property
-    def settings(self) -> Path:
-        """The resolved settings, with the method and the data set they belong to."""
-        return self.path / "settings.yaml"
-
-    @property
-    def checkpoint(self) -> Path:
-        """The state from which a run goes on; removed when the run has finished."""
-        return self.path / "checkpoint" / "state.safetensors"
-
-    @property
-    def weights(self) -> Path:
-        """The trained weights."""
-        return self.path / "model" / "model.safetensors"
-
-    @property
-    def stage1(self) -> Path:
-        """The network as the first stage handed it over: what `--from` starts from."""
-        return self.path / "model" / "stage1.safetensors"
-
-    @property
-    def model(self) -> Path:
-        """All that prediction needs besides the weights."""
-        return self.path / "model" / "model.json"
-
-    @property
-    def images(self) -> Path:
-        """Hashes of the training and validation images, without names: what `evaluate` compares with."""
-        return self.path / "model" / "images.json"
-
-    @property
-    def gaussians(self) -> Path:
-        """The class Gaussians of a method that estimates them."""
-        return self.path / "model" / "gaussians.safetensors"
-
-    @property
-    def metrics(self) -> Path:
-        """One JSON object for each epoch."""
-        return self.path / "metrics.jsonl"
-
-    def predictions(self, split: str) -> Path:
-        """The predictions on a split."""
-        return self.path / f"predictions-{split}.csv"
-
-    def evaluation(self, split: str) -> Path:
-        """The metrics on a split."""
-        return self.path / f"evaluation-{split}.json"
-
-
-def create(path: Path) -> RunFolder:
-    """Returns a new run folder.
-
-    Raises:
-        SettingsError: it is a file, or the folder is not empty, so that no run is overwritten.
-    """
-    if path.exists() and not path.is_dir():
-        raise SettingsError(f"output folder {path} is a file: name a folder")
-    if path.exists() and any(path.iterdir()):
-        raise SettingsError(f"output folder {path} is not empty; choose another, or go on with --resume")
-    return RunFolder(path)
 
 
 def identity(
@@ -112,7 +49,7 @@ def identity(
 
 def _sha256(path: Path, what: str = "weights") -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise CheckpointError(f"no {what} file {path} ({error.strerror})") from error
 
@@ -153,12 +90,24 @@ def read_identity(run: RunFolder) -> Tree:
         CheckpointError: this is no run folder.
     """
     try:
-        flat = cast("Tree", yaml.safe_load(run.settings.read_text(encoding="utf-8")))
+        flat = cast("Tree", yaml_of(text_of(run.settings, MOST_YAML)))
         flat.setdefault("method_sha256")  # Runs of earlier versions have none.
         head = {name: flat.pop(name) for name in _HEAD}
-    except (OSError, yaml.YAMLError, KeyError, AttributeError, TypeError) as error:
+    except (OSError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{run.path} is not a run folder: it has no readable settings.yaml") from error
+    except UnreadableError as error:
+        raise CheckpointError(f"{run.path} has no readable settings.yaml: it {error}") from error
+    _check_head(run, head)
     return {**head, "settings": flat}
+
+
+def _check_head(run: RunFolder, head: Tree) -> None:
+    """Refuses a head whose values are no texts; the hashes may be missing."""
+    for name, value in head.items():
+        none = value is None and name.endswith("_sha256")
+        if not none and (not isinstance(value, str) or "\0" in value):
+            told = shortened(repr(value))
+            raise CheckpointError(f"{run.settings} is damaged: {name} = {told} is no text that can be meant")
 
 
 def write_metrics(run: RunFolder, history: list[Tree]) -> None:
@@ -184,6 +133,7 @@ def read_stage1(run: RunFolder, settings: CommonSettings) -> tuple[str, dict[str
         if found[name] != getattr(settings, name):
             wanted = getattr(settings, name)
             raise SettingsError(f"--from {run.path}: it has {name} = {found[name]}, this run wants {wanted}")
+    check_files(run, card)
     tree = load_tree(run.stage1)
     kind = "classifier" if "classifier" in tree else "head"  # Version 0.1 wrote "head".
     return tree[kind], tree["weights"]
@@ -200,7 +150,10 @@ def write_model(
     if artefacts:
         with atomic_path(run.gaussians) as temporary:
             save_file({name: value.contiguous() for name, value in artefacts.items()}, temporary)
-    atomic_write(run.model, card.model_dump_json(indent=2) + "\n")
+    names = [name for name in get_args(FileName) if (run.model.parent / name).is_file()]
+    files = {name: sha256_of(run.model.parent / name) for name in names}
+    card = card.model_copy(update={"format": FORMAT, "files": files})
+    atomic_write(run.model, sealed_json(card.model_dump(mode="json")))
 
 
 def read_model_card(run: RunFolder) -> ModelCard:
@@ -213,11 +166,37 @@ def read_model_card(run: RunFolder) -> ModelCard:
         hint = "it has not finished; go on with --resume" if run.settings.is_file() else "no such run"
         raise CheckpointError(f"{run.path} has no trained model: {hint}")
     try:
-        return ModelCard.model_validate_json(run.model.read_text(encoding="utf-8"))
+        tree, sealed = read_sealed_json(run.model)
+        card = ModelCard.model_validate(tree)
+        if sealed != (card.format == FORMAT) or sealed != (WEIGHTS in card.files):
+            raise ValueError("its format does not say whether it has checksums")
     except ValidationError as error:
         raise CheckpointError(f"{run.model} is damaged: {first_fault(error)}") from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{run.model} is damaged: {error}") from error
+    if not sealed:
+        _tell_no_checksum(run.model)
+    return card
+
+
+@cache
+def _tell_no_checksum(path: Path) -> None:
+    """Says it once, however often the file is read."""
+    _log.warning("%s is of an earlier version: it has no checksums that would show damage", path)
+
+
+def check_files(run: RunFolder, card: ModelCard) -> None:
+    """Checks that the files of a model are those that its model.json was written with.
+
+    What a copy of the run leaves out is not missed, but for the weights.
+
+    Raises:
+        CheckpointError: a file was changed, or the weights are gone.
+    """
+    for name, wanted in card.files.items():
+        path = run.model.parent / name
+        if (path.is_file() or path == run.weights) and _sha256(path) != wanted:
+            raise CheckpointError(f"cannot use {path}: {DAMAGED}; copy it anew, or train the run again")
 
 
 def save_checkpoint(run: RunFolder, state: Tree) -> None:

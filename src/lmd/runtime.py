@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from lmd.errors import SettingsError
 from lmd.version import __version__
 
 if TYPE_CHECKING:
@@ -34,6 +35,32 @@ def derive_seed(*keys: int | str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+# What the starters of several processes set: torchrun, srun (for a step, not for the batch job), mpirun.
+_PROCESSES = ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+
+
+def refuse_several_processes() -> None:
+    """Refuses to work as one of several processes that were started to do the same thing.
+
+    A SLURM batch job that asked for several tasks runs its script once: that is one process. In an interactive
+    one (`srun --pty bash`) a person starts this process, whatever the step asked for.
+
+    Raises:
+        SettingsError: there are several.
+    """
+    if os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive"):
+        names = [name for name in _PROCESSES if not name.startswith("SLURM")]
+    else:
+        names = list(_PROCESSES)
+    for name in names:
+        number = os.environ.get(name, "")
+        if number.isdecimal() and int(number) > 1:
+            raise SettingsError(
+                f"{name} = {number}: training on several processes is not built yet; start one process "
+                f"(srun --ntasks=1, no torchrun or mpirun), or unset {name} where this is the only one"
+            )
+
+
 class Runtime:
     """The device a run is on, its precision and its place among the processes."""
 
@@ -41,6 +68,7 @@ class Runtime:
         """Starts Fabric on one device; `precision` is auto, fp32 or bf16."""
         import torch
         from lightning_fabric import Fabric
+        from lightning_fabric.plugins.environments import LightningEnvironment
 
         # Fabric announces its precision plugin on every start; the run folder records the precision.
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
@@ -52,6 +80,8 @@ class Runtime:
             accelerator="cuda" if use_cuda else "cpu",
             devices=1,
             precision="bf16-mixed" if self.precision == "bf16" else "32-true",
+            # One process. Fabric would look for SLURM, and refuse a batch job that has several tasks.
+            plugins=[LightningEnvironment()],
         )
 
     @property

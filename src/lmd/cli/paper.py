@@ -50,6 +50,9 @@ def reproduce(
     request = Request(
         name, data, out, seeds, methods, budget, weights, partial_weights, settings or [], allow_code
     )
+    from lmd.runtime import refuse_several_processes
+
+    refuse_several_processes()
     check(request)  # Before torch is loaded.
     from lmd.experiments.engine import plan, reproduce
     from lmd.terminal import Watching

@@ -22,6 +22,9 @@ def demo(
     seed: Seed = None,
 ) -> None:
     """Trains CE, CE + logit adjustment and LMD on drawn phantoms and compares them; minutes, no download."""
+    from lmd.runtime import refuse_several_processes
+
+    refuse_several_processes()
     from lmd.demonstration import run_demo
     from lmd.terminal import Watching
 
@@ -56,7 +59,9 @@ def train(
         Path | None,
         typer.Option("--from", metavar="RUN", help="take over the first stage of this finished run"),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on with an interrupted run")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="go on with an interrupted run; start where there is none")
+    ] = False,
     allow_code: AllowCode = False,
 ) -> None:
     """Trains a method on a dataset folder; shows each loss term and the time left."""
@@ -111,9 +116,14 @@ def evaluate(
 
 def _check_out(out: Path, resume: bool) -> None:
     """Refuses a folder that is in use, or has nothing to go on with, before torch is loaded."""
-    from lmd.run import RunFolder, create, read_identity
+    from lmd.locks import refuse_held
+    from lmd.run import RunFolder, read_identity
+    from lmd.run_folder import create, is_new
+    from lmd.runtime import refuse_several_processes
 
-    if resume:
+    refuse_several_processes()
+    refuse_held(out)
+    if resume and not is_new(out):
         read_identity(RunFolder(out))
     else:
         create(out)
@@ -122,7 +132,9 @@ def _check_out(out: Path, resume: bool) -> None:
 def _check_run(run: Path) -> None:
     """Refuses a run without a trained model before torch is loaded."""
     from lmd.run import RunFolder, read_model_card
+    from lmd.runtime import refuse_several_processes
 
+    refuse_several_processes()
     read_model_card(RunFolder(run))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from lmd.cli.stopped import remember
 from lmd.cli.words import (
     Words,
     arguments,
@@ -40,6 +41,11 @@ class Verb(TyperCommand):
             message = f"unexpected argument '{rest[0]}': {path_of(ctx)} takes {takes} options"
             raise SettingsError(f"{message} {see_help(ctx)}")
         return rest
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Runs the verb; what runs is kept, should a signal stop it."""
+        remember(ctx.info_name or "", ctx.params)
+        return super().invoke(ctx)
 
     def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """Returns what follows the verb in the usage line: all that is needed, then options."""

@@ -30,7 +30,7 @@ from lmd.models.folding import at_rest
 from lmd.models.inference import batch_for
 from lmd.models.network import Network
 from lmd.parallel import Steps, num_cores, one_core_each, quiet, streamed
-from lmd.run import RunFolder, read_model_card
+from lmd.run import RunFolder, check_files, read_model_card
 from lmd.runtime import Runtime
 
 
@@ -76,6 +76,7 @@ def load_model(folder: RunFolder) -> Model:
         CheckpointError: the run has no finished model, or its files do not fit together.
     """
     card = read_model_card(folder)
+    check_files(folder, card)
     made = card.preprocessing
     encoder = build_encoder(card.encoder, size=made.size)
     classifier = build_classifier(card.classifier, num_features(encoder), len(card.classes), seed=0)

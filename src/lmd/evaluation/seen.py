@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
+from typing import Annotated
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.cache import file_hashes
@@ -15,7 +17,12 @@ from lmd.fields import first_fault
 from lmd.files import atomic_write
 from lmd.parallel import Steps, in_threads, quiet
 from lmd.run import RunFolder
+from lmd.seals import read_sealed_json, sealed_json
 from lmd.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+FORMAT = 2  # From this one on the file has a checksum.
 
 
 class Hashes(Settings):
@@ -30,7 +37,7 @@ class Hashes(Settings):
 class SeenImages(Settings):
     """The images of a training, sorted by hash: nothing tells which image a hash belongs to."""
 
-    format: int = 1
+    format: Annotated[int, Field(ge=1, le=FORMAT)] = FORMAT
     train: Hashes
     val: Hashes
 
@@ -95,12 +102,18 @@ def still_seen(run: RunFolder, now: SeenImages) -> SeenImages:
             f"{run.path} began with other images: some of the files have changed since, or the data set is "
             "another one with the same names; start the run anew in another folder"
         )
+    if kept is not None and (kept.train, kept.val) != (now.train, now.val):
+        _log.warning(
+            "%s: the images are decoded otherwise than when it began: its result will not be, bit for bit, "
+            "that of a training that nothing stopped",
+            run.path,
+        )
     return kept or now
 
 
 def write_seen(run: RunFolder, seen: SeenImages) -> None:
     """Writes the hashes into the run folder."""
-    atomic_write(run.images, seen.model_dump_json(indent=0) + "\n")
+    atomic_write(run.images, sealed_json(seen.model_dump(mode="json") | {"format": FORMAT}))
 
 
 def read_seen(run: RunFolder) -> SeenImages | None:
@@ -112,7 +125,11 @@ def read_seen(run: RunFolder) -> SeenImages | None:
     if not run.images.is_file():
         return None
     try:
-        return SeenImages.model_validate_json(run.images.read_text(encoding="utf-8"))
+        tree, sealed = read_sealed_json(run.images)
+        seen = SeenImages.model_validate(tree)
+        if sealed != (seen.format == FORMAT):
+            raise ValueError("its format does not say whether it has a checksum")
+        return seen
     except ValidationError as error:
         raise CheckpointError(f"{run.images} is damaged: {first_fault(error)}") from error
     except (OSError, ValueError) as error:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import time
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lmd import methods, run
+from lmd import methods, run, stopping
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.cache import open_cache
 from lmd.data.feed.loader import ImageSet, image_set, resident
 from lmd.data.feed.sampling import instance_order
 from lmd.errors import SettingsError
 from lmd.evaluation.seen import joined, seen_in_training, still_seen, write_seen
-from lmd.files import atomic_write
 from lmd.model_card import ModelCard, Preprocessing, TrainedOn
 from lmd.models.classifier import build_classifier, classifier_kind
 from lmd.models.encoder import build_encoder, num_features
@@ -24,10 +22,10 @@ from lmd.models.inference import recalibrate
 from lmd.models.names import normalisation
 from lmd.models.network import Network
 from lmd.run import RunFolder
-from lmd.runtime import Runtime, derive_seed, environment
+from lmd.runtime import Runtime, derive_seed
 from lmd.settings import CommonSettings, Tree
 from lmd.stages.base import Stage, StageContext
-from lmd.training import checkpoint
+from lmd.training import checkpoint, surroundings
 from lmd.training.checkpoint import FirstStage, State
 from lmd.training.progress import Progress
 from lmd.training.selection import Selection, validate
@@ -77,8 +75,7 @@ class Trainer:
         """Writes what a run folder begins with: its settings and its environment."""
         run.write_identity(self.folder, self.identity)
         write_seen(self.folder, self.seen)
-        environment_now = {**environment(), "precision": self.runtime.precision}
-        atomic_write(self.folder.path / "environment.json", json.dumps(environment_now, indent=2) + "\n")
+        surroundings.write(self.folder, self.runtime)
 
     def _take_over(self, first: FirstStage) -> None:
         """Starts at the second stage, from the network that another run's first stage handed over.
@@ -101,7 +98,9 @@ class Trainer:
 
     def _restore(self, saved: Tree) -> None:
         self.seen = still_seen(self.folder, self.seen)
+        surroundings.compare(self.folder, self.runtime)
         self.state = checkpoint.state_of(saved)
+        run.write_metrics(self.folder, self.state.history)  # It may lack what the checkpoint has.
         stage = self.stages[self.state.stage]
         self._load_network(saved["classifier"], saved["network"])
         self._prepare(stage)
@@ -128,14 +127,18 @@ class Trainer:
                 self.network,
                 self.train,
                 self.runtime,
-                self.progress.stepped,
+                self._stepped,
                 self.val,
                 self.selection.offer,
             )
         )
 
+    def _stepped(self, done: int, total: int) -> None:
+        stopping.check()
+        self.progress.stepped(done, total)
+
     def run(self) -> RunFolder:
-        """Runs what is left of the stages, writes the model and removes the checkpoint."""
+        """Runs what is left of the stages and writes the model."""
         for number in range(self.state.stage, len(self.stages)):
             stage = self.stages[number]
             if self.stage is not stage:
@@ -197,7 +200,6 @@ class Trainer:
         artefacts = self.state.best.artefacts or self.stages[-1].artefacts()
         write_seen(self.folder, self.seen)
         run.write_model(self.folder, dict(self.network.state_dict()), self._card(), artefacts)
-        self.folder.checkpoint.unlink(missing_ok=True)
         return self.folder
 
     def _card(self) -> ModelCard:

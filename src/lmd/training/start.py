@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from lmd import run
@@ -9,13 +10,18 @@ from lmd.data.dataset.manifest import Dataset
 from lmd.errors import CheckpointError, DataError, SettingsError
 from lmd.evaluation.own import refuse_other_data
 from lmd.evaluation.seen import read_seen
+from lmd.locks import locked, refuse_held
 from lmd.models.encoder import check_encoder
 from lmd.models.names import normalisation
 from lmd.run import RunFolder
+from lmd.run_folder import create, is_new, remove_checkpoint, tidy
+from lmd.runtime import refuse_several_processes
 from lmd.settings import CommonSettings, Tree
 from lmd.training.checkpoint import FirstStage
 from lmd.training.loop import Trainer
 from lmd.training.progress import Progress, Silent
+
+_log = logging.getLogger(__name__)
 
 
 def train(
@@ -34,21 +40,37 @@ def train(
 
     An interrupted run goes on from its last finished epoch with `resume`, to the same weights, bit for
     bit, that it would have reached uninterrupted: every random draw is a function of (seed, stage, epoch).
+    Where there is nothing to go on with, `resume` starts a new run. The folder is locked meanwhile.
 
     Raises:
         SettingsError, DataError, CheckpointError: one line on what is wrong.
     """
+    refuse_several_processes()
     _check_classes(dataset)
     sha256 = dataset.info.manifest_sha256
     progress = progress or Silent()
     first = None if start is None else _stage1(start, dataset, settings, progress)
     identity = run.identity(method, settings, dataset.folder, sha256, start)
-    folder = _resumable(out, identity) if resume else run.create(out)
-    if folder.model.is_file():
-        return folder  # It had finished already.
-    if first is None and not folder.checkpoint.is_file():
+    folder = _usable(out, identity, resume)  # Before anything is made.
+    if first is None and not folder.checkpoint.is_file() and not folder.model.is_file():
         check_fresh(settings)
-    return Trainer(dataset, settings, folder, identity, progress, first).run()
+    if resume and is_new(out):
+        _log.warning("%s holds no run yet: a new one begins", out)
+    with locked(out):
+        _usable(out, identity, resume)  # Another process may have been here meanwhile.
+        tidy(folder)
+        if not folder.model.is_file():
+            Trainer(dataset, settings, folder, identity, progress, first).run()
+        remove_checkpoint(folder)  # The model is whole.
+    return folder
+
+
+def _usable(out: Path, identity: Tree, resume: bool) -> RunFolder:
+    """The folder of a new run, or of the run to go on with."""
+    refuse_held(out)
+    if resume and not is_new(out):
+        return _resumable(out, identity)
+    return create(out)
 
 
 def _stage1(start: RunFolder, dataset: Dataset, settings: CommonSettings, progress: Progress) -> FirstStage:

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from lmd.errors import DataError
+from lmd.files import beside
 
 
 @contextmanager
 def becoming(folder: Path) -> Iterator[Path]:
     """Gives an empty folder beside `folder` that becomes it on success and vanishes on failure."""
-    temporary = None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-        yield temporary
-        temporary.chmod(0o755)
-        if folder.exists():
-            folder.rmdir()
-        temporary.replace(folder)
+        with beside(folder) as temporary:
+            temporary.mkdir()
+            yield temporary
+            if folder.exists():
+                folder.rmdir()
+            temporary.replace(folder)
     except OSError as error:
         raise DataError(f"cannot write {folder}: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def refuse_used(folder: Path) -> None:

@@ -1,0 +1,99 @@
+"""The run folder: which files it has, and when it may be used."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmd.errors import SettingsError
+from lmd.files import is_temporary, sweep
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of a run's files."""
+
+    path: Path
+
+    @property
+    def settings(self) -> Path:
+        """The resolved settings, with the method and the data set they belong to."""
+        return self.path / "settings.yaml"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The state from which a run goes on; removed when the run has finished."""
+        return self.path / "checkpoint" / "state.safetensors"
+
+    @property
+    def weights(self) -> Path:
+        """The trained weights."""
+        return self.path / "model" / "model.safetensors"
+
+    @property
+    def stage1(self) -> Path:
+        """The network as the first stage handed it over: what `--from` starts from."""
+        return self.path / "model" / "stage1.safetensors"
+
+    @property
+    def model(self) -> Path:
+        """All that prediction needs besides the weights."""
+        return self.path / "model" / "model.json"
+
+    @property
+    def images(self) -> Path:
+        """Hashes of the training and validation images, without names: what `evaluate` compares with."""
+        return self.path / "model" / "images.json"
+
+    @property
+    def gaussians(self) -> Path:
+        """The class Gaussians of a method that estimates them."""
+        return self.path / "model" / "gaussians.safetensors"
+
+    @property
+    def environment(self) -> Path:
+        """The versions and the hardware that it was trained with."""
+        return self.path / "environment.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object for each epoch."""
+        return self.path / "metrics.jsonl"
+
+    def predictions(self, split: str) -> Path:
+        """The predictions on a split."""
+        return self.path / f"predictions-{split}.csv"
+
+    def evaluation(self, split: str) -> Path:
+        """The metrics on a split."""
+        return self.path / f"evaluation-{split}.json"
+
+
+def is_new(path: Path) -> bool:
+    """Returns whether nothing is in a folder, or nothing but what killed processes of ours left."""
+    return not path.exists() or (path.is_dir() and all(map(is_temporary, path.iterdir())))
+
+
+def create(path: Path) -> RunFolder:
+    """Returns a new run folder.
+
+    Raises:
+        SettingsError: it is a file, or the folder is not empty, so that no run is overwritten.
+    """
+    if path.exists() and not path.is_dir():
+        raise SettingsError(f"output folder {path} is a file: name a folder")
+    if not is_new(path):
+        raise SettingsError(f"output folder {path} is not empty; choose another, or go on with --resume")
+    return RunFolder(path)
+
+
+def tidy(run: RunFolder) -> None:
+    """Removes what killed processes left in a run folder."""
+    for folder in (run.path, run.model.parent, run.checkpoint.parent):
+        sweep(folder)
+
+
+def remove_checkpoint(run: RunFolder) -> None:
+    """Removes the state of a run that has finished."""
+    shutil.rmtree(run.checkpoint.parent, ignore_errors=True)

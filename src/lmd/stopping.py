@@ -1,0 +1,68 @@
+"""Signals that tell a process to stop become an exception in its main thread, once.
+
+Python does so for SIGINT alone. `Stopped` is a KeyboardInterrupt, so that whatever ends on Ctrl-C ends on the
+others in the same way: thread pools, temporary files, locks.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+# SIGTERM: the machine is wanted back. SIGUSR1: a scheduler will start the same command again.
+HEEDED = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+_AGAIN = 1.0  # Seconds. `timeout` sends its signal twice at once; a person presses Ctrl-C again later.
+
+_asked: list[tuple[int, float]] = []  # The signal that came first, and when.
+
+
+class Stopped(KeyboardInterrupt):
+    """This process was told to stop."""
+
+
+@contextmanager
+def heeding() -> Iterator[None]:
+    """Heeds the signals for a while; one that whoever started the process had ignored stays ignored."""
+    _asked.clear()
+    usual = {number: signal.getsignal(number) for number in HEEDED}
+    heeded = [number for number, handler in usual.items() if handler is not signal.SIG_IGN]
+    if threading.current_thread() is not threading.main_thread():
+        heeded = []  # Python takes signals in the main thread alone.
+    for number in heeded:
+        signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number in heeded:
+            signal.signal(number, usual[number])
+
+
+def asked() -> int | None:
+    """Returns the signal that told this process to stop; None where none did."""
+    return _asked[0][0] if _asked else None
+
+
+def check() -> None:
+    """Stops here where the process was told to stop, and something has swallowed the exception.
+
+    Raises:
+        Stopped: it was told to stop.
+    """
+    if _asked and threading.current_thread() is threading.main_thread():
+        raise Stopped
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Raises at the first signal; a second Ctrl-C ends the process at once, all else lets it end in order."""
+    now = time.monotonic()
+    if not _asked:
+        _asked.append((number, now))
+        raise Stopped
+    if number == signal.SIGINT and now - _asked[0][1] > _AGAIN:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
