@@ -1,7 +1,7 @@
 """Texts that others wrote become values: the one place where YAML and JSON are read.
 
-A file may come from anybody. So a text is bounded in its size, its depth and its digits; aliases, tags that
-make objects, names that stand twice and numbers that are none are refused. Nothing but plain values comes out.
+A file may come from anybody. So a text is bounded in its size, its depth and its digits. Aliases, tags that
+make objects, names that stand twice and numbers that are none are refused. Plain values come out, or nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the smaller files of a run folder hold, checked as they are read: metrics.jsonl and environment.json."""
+"""The smaller files of a run folder, checked as they are read: metrics.jsonl and environment.json."""
 
 from __future__ import annotations
 

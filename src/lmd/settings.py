@@ -124,8 +124,8 @@ def named_method(
     """Returns the method that is asked for, and the settings that the recipe has for it.
 
     Raises:
-        SettingsError: the recipe is for another method, or cannot be read; or it alone names a file with code,
-            without `allow_code`.
+        SettingsError: the recipe is for another method, or cannot be read. Or it alone names a file with
+            code, without `allow_code`.
     """
     tree = read_recipe(recipe) if recipe else {}
     written = tree.pop("method", None)
@@ -235,4 +235,8 @@ def _explain(model: type[Settings], error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"unknown setting '{name}'{suggest(name, setting_names(model))}"
     # A fault of several settings together has no name, and its value is all of them.
-    return f"setting {name} = {shortened(repr(first['input']), 200)}: {must_be(first)}" if name else f"settings: {must_be(first)}"
+    return (
+        f"setting {name} = {shortened(repr(first['input']), 200)}: {must_be(first)}"
+        if name
+        else f"settings: {must_be(first)}"
+    )

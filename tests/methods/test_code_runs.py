@@ -30,7 +30,9 @@ class Program:
 
     def __init__(self, folder: Path) -> None:
         self.file, self.mark = folder / "mine.py", folder / "it-ran"
-        self.file.write_text(f"{EXAMPLE.read_text()}\nimport pathlib\npathlib.Path({str(self.mark)!r}).touch()\n")
+        self.file.write_text(
+            f"{EXAMPLE.read_text()}\nimport pathlib\npathlib.Path({str(self.mark)!r}).touch()\n"
+        )
 
     def ran(self) -> bool:
         """Whether it ran since the last question; what ran before counts as never loaded."""
@@ -144,7 +146,9 @@ def test_a_row_of_an_experiment(lmd: Command, dataset: Dataset, program: Program
         package.reproduce("table3", dataset, tmp_path / "out", methods=[str(program.file)])
 
 
-def test_what_is_named_deeper_never_runs_by_itself(dataset: Dataset, program: Program, tmp_path: Path) -> None:
+def test_what_is_named_deeper_never_runs_by_itself(
+    dataset: Dataset, program: Program, tmp_path: Path
+) -> None:
     """Whoever forgets to ask is refused: the file runs only where somebody has allowed it."""
     from lmd.training.start import train
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pydicom.uid import UID
 
 TAGS = [
+    "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
     "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PlanarConfiguration",
     "PhotometricInterpretation",    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
     "PixelPaddingValue", "PixelPaddingRangeLimit", "PresentationLUTShape",
@@ -53,11 +54,15 @@ class RefusedError(ValueError):
 
 
 class Found(NamedTuple):
-    """The tags of a file, whether its pixels are real numbers, and whether it says its encoding rightly."""
+    """The tags of a file, whether its pixels are real numbers and its encoding said rightly; their place.
+
+    `place` is where the value of the pixels begins, behind their tag, form and length.
+    """
 
     tags: Header
     real: bool
     as_said: bool
+    place: int
 
 
 def damaged(what: str) -> RefusedError:
@@ -78,6 +83,7 @@ def found_in(path: Path) -> Found:
         bare, given = is_bare(head), _given(path, head)
         file.seek(0)
         header = dcmread(file, stop_before_pixels=True, specific_tags=list(TAGS), force=bare)
+        place = file.tell()
         mark = file.read(8)
     syntax = uid.UID(header.file_meta.get("TransferSyntaxUID") or given or _encoding(header))
     header.file_meta.TransferSyntaxUID = syntax
@@ -89,7 +95,7 @@ def found_in(path: Path) -> Found:
         raise RefusedError("is a DICOM file that has no pixel data; it may end early")
     # No length is odd, and so none looks like the letter O with which the forms of pixels begin.
     implicit = mark[4:6] not in (b"OB", b"OW", b"OF", b"OD", b"UN")
-    return Found(header, real, implicit == syntax.is_implicit_VR)
+    return Found(header, real, implicit == syntax.is_implicit_VR, place + (8 if implicit else 12))
 
 
 def _without_size(path: Path) -> str:

@@ -90,7 +90,7 @@ def _end(worker: subprocess.Popen[bytes]) -> None:
 
 
 def main() -> None:
-    """Answers each line `[path, position, plugin]`: a length, type and shape as JSON, the pixels; 0 for none."""
+    """Answers each line `[path, position, plugin]`: a length, type and shape in JSON, pixels; 0 for none."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # What a decoder prints is no answer.
     for line in sys.stdin:
