@@ -10,6 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any
 
+from lmd import stopping
+
 # What shows how far something is: called with the steps done and all of them.
 Steps = Callable[[int, int], None]
 _SHOWN_EVERY = 0.1  # Seconds between two calls that show progress.
@@ -49,6 +51,7 @@ def in_threads(function: Callable[[Any], Any], items: Iterable[Any], progress: S
         workers = [pool.submit(work) for _ in range(min(num_cores(), len(todo)))]
         try:
             while wait(workers, timeout=_SHOWN_EVERY).not_done:
+                stopping.check()
                 progress(len(results), len(todo))
         finally:
             stop.set()
@@ -74,6 +77,7 @@ def streamed(
     with ThreadPoolExecutor(num_cores(), initializer=initializer) as pool:
         try:
             for item in items:
+                stopping.check()
                 coming.append(pool.submit(function, item))
                 if len(coming) > window:
                     yield coming.popleft().result()

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from lmd import stopping
 from lmd.errors import SettingsError
 from lmd.version import __version__
 
@@ -42,8 +43,8 @@ _PROCESSES = ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI
 def refuse_several_processes() -> None:
     """Refuses to work as one of several processes that were started to do the same thing.
 
-    A SLURM batch job that asked for several tasks runs its script once: that is one process. In an interactive
-    one (`srun --pty bash`) a person starts this process, whatever the step asked for.
+    A SLURM batch job that asked for several tasks runs its script once: that is one process. In an
+    interactive job (`srun --pty bash`) a person starts this process, whatever the step asked for.
 
     Raises:
         SettingsError: there are several.
@@ -70,6 +71,7 @@ class Runtime:
         from lightning_fabric import Fabric
         from lightning_fabric.plugins.environments import LightningEnvironment
 
+        stopping.check()  # A library may have dropped an interrupt while it was imported.
         # Fabric announces its precision plugin on every start; the run folder records the precision.
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         use_cuda = accelerator == "cuda" or (accelerator == "auto" and torch.cuda.is_available())

@@ -111,7 +111,7 @@ def _has(file: BinaryIO, mark: Mark, after: bytes = b"") -> bool:
     return found
 
 
-def _checksum(file: BinaryIO, mark: Mark) -> bytes:
+def _checksum(file: Any, mark: Mark) -> bytes:
     file.seek(0)
     begun = hashlib.sha256(file.read(mark.place))
     begun.update(BLANK.encode())

@@ -6,6 +6,7 @@ others in the same way: thread pools, temporary files, locks.
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import threading
@@ -17,6 +18,8 @@ from types import FrameType
 # SIGTERM: the machine is wanted back. SIGUSR1: a scheduler will start the same command again.
 HEEDED = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 _AGAIN = 1.0  # Seconds. `timeout` sends its signal twice at once; a person presses Ctrl-C again later.
+_IMPORTING = "<frozen importlib"  # Python drops exceptions in some places of its own imports.
+_SOON = 0.02
 
 _asked: list[tuple[int, float]] = []  # The signal that came first, and when.
 
@@ -30,9 +33,8 @@ def heeding() -> Iterator[None]:
     """Heeds the signals for a while; one that whoever started the process had ignored stays ignored."""
     _asked.clear()
     usual = {number: signal.getsignal(number) for number in HEEDED}
-    heeded = [number for number, handler in usual.items() if handler is not signal.SIG_IGN]
-    if threading.current_thread() is not threading.main_thread():
-        heeded = []  # Python takes signals in the main thread alone.
+    main = threading.current_thread() is threading.main_thread()  # Python takes signals in it alone.
+    heeded = [number for number, handler in usual.items() if main and handler is not signal.SIG_IGN]
     for number in heeded:
         signal.signal(number, _stop)
     try:
@@ -60,6 +62,11 @@ def check() -> None:
 def _stop(number: int, frame: FrameType | None) -> None:
     """Raises at the first signal; a second Ctrl-C ends the process at once, all else lets it end in order."""
     now = time.monotonic()
+    if frame is not None and frame.f_code.co_filename.startswith(_IMPORTING):
+        again = threading.Timer(_SOON, _thread.interrupt_main, (number,))
+        again.daemon = True
+        again.start()
+        return
     if not _asked:
         _asked.append((number, now))
         raise Stopped

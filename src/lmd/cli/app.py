@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lmd.cli import stopped
 from lmd.cli.names import BUDGETS, among, within
 from lmd.cli.verbs import Verbs
 from lmd.cli.words import NUMBER, needs
 from lmd.errors import LmdError
-from lmd.stopping import asked, heeding
+from lmd.stopping import asked
 from lmd.version import __version__
 
 app = typer.Typer(
@@ -71,50 +69,29 @@ Set = Annotated[
 _CLOSED = 141  # As other tools end whose reader has gone, such as `head`: 128 + SIGPIPE.
 
 
-def main() -> None:
-    """Runs the command; a user's mistake is one line on stderr and exit code 2."""
-    # Threads that wait must sleep: spinning ones slow two trainings on one machine twenty-fold (docs/log.md).
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    with heeding():
-        code = _run_or_stop()
-    if code == _CLOSED:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Or Python complains when it flushes at its end.
-    sys.exit(code)
-
-
-def _run_or_stop() -> int:
-    """Runs the command and returns its exit code; a signal that stopped it is told, whatever it led to."""
-    try:
-        code = _run()
-    except (Exception, KeyboardInterrupt, SystemExit) as error:
-        if asked() is None and not isinstance(error, KeyboardInterrupt):
-            raise
-        code = stopped.INTERRUPTED  # Libraries may have made another error of the interrupt.
-    number = asked() or (signal.SIGINT if code == stopped.INTERRUPTED else None)
-    if number is None:
-        return code
-    print(f"lmd: {stopped.message(number, sys.argv[1:])}", file=sys.stderr)
-    return stopped.exit_code(number)
-
-
-def _run() -> int:
-    """Runs the command and returns its exit code."""
+def run() -> int:
+    """Runs the command and returns its exit code; a user's mistake is one line on stderr and exit code 2."""
     try:
         code = app(standalone_mode=False, prog_name="lmd")  # typer turns an interrupt into its exit code.
         sys.stdout.flush()
     except BrokenPipeError:
-        return _CLOSED
+        return _closed()
     except SystemExit as end:
         if not isinstance(end.__context__, BrokenPipeError):  # typer turns it into a bare exit code 1.
             raise
-        return _CLOSED
+        return _closed()
     except Exception as error:
         told = _message(error)
-        if told is None or asked() is not None:
+        if told is None or asked() is not None:  # A library may have made an error of an interrupt.
             raise
         print(f"lmd: {' '.join(told.split())}", file=sys.stderr)
         return 2
     return code if isinstance(code, int) else 0
+
+
+def _closed() -> int:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Or Python complains when it flushes at its end.
+    return _CLOSED
 
 
 def _message(error: Exception) -> str | None:

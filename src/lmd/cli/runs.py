@@ -60,7 +60,7 @@ def train(
         typer.Option("--from", metavar="RUN", help="take over the first stage of this finished run"),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="go on with an interrupted run; start where there is none")
+        bool, typer.Option("--resume", help="go on with an interrupted run, or start one")
     ] = False,
     allow_code: AllowCode = False,
 ) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import shlex
 import signal
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lmd.errors import LmdError
+from lmd.stopping import asked
 
 INTERRUPTED = 130  # As shells say that Ctrl-C ended something: 128 + SIGINT.
-TRY_AGAIN = (
-    75  # EX_TEMPFAIL of sysexits.h: what follows with && does not start, and a scheduler may try again.
-)
+TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: what follows with && does not start.
 
 # The verbs that go on where they were when they are called again.
 _GOES_ON = ("train", "reproduce", "demo")
@@ -25,6 +25,24 @@ _running: list[tuple[str, Mapping[str, Any]]] = []
 def remember(verb: str, values: Mapping[str, Any]) -> None:
     """Keeps what is running, for the message where a signal stops it."""
     _running[:] = [(verb, values)]
+
+
+def ended(run: Callable[[], int]) -> int:
+    """Runs the command and returns its exit code; a signal that stopped it is told, whatever it led to.
+
+    Work that was done before the signal could stop it is done: the code is that of the work.
+    """
+    try:
+        code = run()
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        if asked() is None and not isinstance(error, KeyboardInterrupt):
+            raise
+        code = INTERRUPTED
+    if code != INTERRUPTED:
+        return code
+    number = asked() or signal.SIGINT
+    print(f"lmd: {message(number, sys.argv[1:])}", file=sys.stderr)
+    return exit_code(number)
 
 
 def exit_code(number: int) -> int:
@@ -44,7 +62,10 @@ def message(number: int, words: Sequence[str]) -> str:
     told = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
     verb, values = _running[0] if _running else ("", {})
     if verb == "train":
-        return f"{told}; the last finished epoch is kept; go on with: {_resuming(values, words)}"
+        from lmd.run_folder import RunFolder  # Of use to this verb alone.
+
+        kept = "; the last finished epoch is kept" if RunFolder(values["out"]).checkpoint.is_file() else ""
+        return f"{told}{kept}; go on with: {_resuming(values, words)}"
     how = "go on with" if verb in _GOES_ON else "start again with"
     return f"{told}; {how}: {shlex.join(['lmd', *words])}"
 

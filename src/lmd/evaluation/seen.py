@@ -105,7 +105,7 @@ def still_seen(run: RunFolder, now: SeenImages) -> SeenImages:
     if kept is not None and (kept.train, kept.val) != (now.train, now.val):
         _log.warning(
             "%s: the images are decoded otherwise than when it began: its result will not be, bit for bit, "
-            "that of a training that nothing stopped",
+            "that of a run that nothing stopped",
             run.path,
         )
     return kept or now

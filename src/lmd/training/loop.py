@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -208,14 +209,14 @@ class Trainer:
         return ModelCard(
             method=self.identity["method"],
             encoder=settings.encoder,
-            classifier=classifier_kind(self.network.classifier),
+            classifier=cast("Any", classifier_kind(self.network.classifier)),
             classes=self.dataset.classes,
             bands=info.bands,
             bands_rule=info.bands_rule,
             preprocessing=Preprocessing(
                 size=settings.size, crop=settings.crop, mean=mean, std=std, bits=info.recipe.get("bits")
             ),
-            precision=self.runtime.precision,
+            precision=cast("Any", self.runtime.precision),
             training_counts=self.train.counts.tolist(),
             dataset=TrainedOn(**info.model_dump(include=set(TrainedOn.model_fields))),
             selected_by=settings.select,

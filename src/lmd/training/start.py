@@ -51,6 +51,7 @@ def train(
     progress = progress or Silent()
     first = None if start is None else _stage1(start, dataset, settings, progress)
     identity = run.identity(method, settings, dataset.folder, sha256, start)
+    refuse_held(out)
     folder = _usable(out, identity, resume)  # Before anything is made.
     if first is None and not folder.checkpoint.is_file() and not folder.model.is_file():
         check_fresh(settings)
@@ -67,7 +68,6 @@ def train(
 
 def _usable(out: Path, identity: Tree, resume: bool) -> RunFolder:
     """The folder of a new run, or of the run to go on with."""
-    refuse_held(out)
     if resume and not is_new(out):
         return _resumable(out, identity)
     return create(out)

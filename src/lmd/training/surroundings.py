@@ -34,7 +34,7 @@ def compare(folder: RunFolder, runtime: Runtime) -> None:
     changes = _changes(later[-1] if later else recorded, now)
     if changes:
         _log.warning(
-            "%s goes on with %s: its result will not be, bit for bit, that of a training that nothing stopped",
+            "%s goes on with %s: its result will not be, bit for bit, that of a run that nothing stopped",
             folder.path,
             ", ".join(changes),
         )
