@@ -27,6 +27,11 @@ TEMPORARY = ".lmd"
 _TREE, _OLD_TREE = "lmd_sealed", "lmd_tree"
 
 
+def is_file(path: Path) -> bool:
+    """Returns whether there is a file of that name; a name that no file can have is none."""
+    return os.path.isfile(path)  # noqa: PTH113 - pathlib's raises an error where a name is too long.
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Gives a temporary path that becomes `path` on success and vanishes on failure.

@@ -18,7 +18,7 @@ import numpy as np
 from lmd.data.decode.bounds import check_size, in_turn
 from lmd.data.decode.dicom_frames import check_frame
 from lmd.data.decode.dicom_grey import grey_of
-from lmd.data.decode.dicom_header import INSTALL, Found, RefusedError, check, found_in, number
+from lmd.data.decode.dicom_header import INSTALL, OF_JPEG_2000, Found, RefusedError, check, found_in, number
 from lmd.data.decode.dicom_marks import is_dicom as is_dicom
 from lmd.data.decode.dicom_worker import decode_apart
 from lmd.data.decode.levels import scaled
@@ -80,6 +80,8 @@ def _depth(header: Header) -> int:
     """The bytes of a pixel; those of more than 16 bits become real numbers, and so several times as many."""
     allocated = number(header, "BitsAllocated", 8)
     bytes_of_sample = 1 if allocated <= 8 else 2 if allocated <= 16 else 16
+    if header.file_meta.TransferSyntaxUID.startswith(OF_JPEG_2000):
+        bytes_of_sample = 2  # openjpeg needs four bytes for each.
     return max(1, number(header, "SamplesPerPixel", 1)) * bytes_of_sample
 
 

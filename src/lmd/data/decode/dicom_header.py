@@ -34,7 +34,7 @@ _READ = {
     "RGB": 3, "YBR_FULL": 3, "YBR_FULL_422": 3, "YBR_RCT": 3, "YBR_ICT": 3,
 }  # fmt: skip
 _NOT_READ = ("HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "XYB")
-_OF_JPEG_2000 = ("1.2.840.10008.1.2.4.9", "1.2.840.10008.1.2.4.20")  # So begin its transfer syntaxes.
+OF_JPEG_2000 = ("1.2.840.10008.1.2.4.9", "1.2.840.10008.1.2.4.20")  # So begin its transfer syntaxes.
 _NAMES = {
     "1.2.840.113619.5.2": "GE's private form, ",
     "1.2.840.10008.1.20": "Papyrus 3, ",
@@ -54,15 +54,12 @@ class RefusedError(ValueError):
 
 
 class Found(NamedTuple):
-    """The tags of a file, whether its pixels are real numbers and its encoding said rightly; their place.
-
-    `place` is where the value of the pixels begins, behind their tag, form and length.
-    """
+    """The tags of a file, whether its pixels are real numbers, and whether it says its encoding rightly."""
 
     tags: Header
     real: bool
     as_said: bool
-    place: int
+    place: int  # Of the first byte of the pixels, or of the items that hold them.
 
 
 def damaged(what: str) -> RefusedError:
@@ -223,7 +220,7 @@ def _check_colours(header: Header) -> None:
         raise damaged("its tag PhotometricInterpretation is missing")
     transformed = colours in ("YBR_RCT", "YBR_ICT")
     if colours in _NOT_READ or (
-        transformed and not header.file_meta.TransferSyntaxUID.startswith(_OF_JPEG_2000)
+        transformed and not header.file_meta.TransferSyntaxUID.startswith(OF_JPEG_2000)
     ):
         where = " outside JPEG 2000" if transformed else ""
         raise RefusedError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import math
 import os
 import queue
 import subprocess
@@ -70,10 +71,11 @@ def _ask(worker: subprocess.Popen[bytes], question: bytes) -> np.ndarray:
     if not length or len(said) < length:
         raise ValueError("the decoder gave up")
     kind, shape = json.loads(said)
-    pixels = np.empty(shape, kind)
-    if worker.stdout.readinto(pixels.reshape(-1).view(np.uint8).data) < pixels.nbytes:
+    length = math.prod(shape) * np.dtype(kind).itemsize
+    data = worker.stdout.read(length)
+    if len(data) < length:
         raise ValueError("the decoder gave up")
-    return pixels
+    return np.frombuffer(data, kind).reshape(shape)
 
 
 @atexit.register

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError, features
+from PIL import Image, UnidentifiedImageError, _imaging, features
 
 from lmd.data.decode import deep_colours, dicom, jpeg2000, tiff, tiff_pages
 from lmd.data.decode.bounds import MAX_OF_JPEG, check_size, in_turn
@@ -33,6 +35,8 @@ _TURNS = {
 # Pillow raises an error above twice this, and warns above this; `read_picture` raises our error there.
 Image.MAX_IMAGE_PIXELS = MAX_OF_JPEG
 warnings.filterwarnings("ignore", module=r"PIL\.")  # About damaged metadata, not about pixels.
+with suppress(OSError, AttributeError):  # libtiff would print lines of its own beside our one.
+    ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
 
 class Ask(NamedTuple):
@@ -120,7 +124,7 @@ def _of_jpeg_2000(file: BinaryIO, image: Image.Image, name: str, bits: int | Non
         raise ValueError("it is a JPEG 2000 file without a picture")
     if found.size != image.size:  # What is said in its box, and what would be decoded.
         raise ValueError("it is a damaged JPEG 2000: its two sizes differ")
-    check_size(*found.size, name, len(found.bits) * -(-max(found.bits) // 8))
+    check_size(*found.size, name, 2 * len(found.bits))  # openjpeg needs four bytes for each sample.
     if not jpeg2000.suits_pillow(found, image.mode):
         shown, top = jpeg2000.deep(file, found, image, name, bits)
         return Picture(_upright(image, Image.fromarray(shown)), top)
