@@ -8,7 +8,7 @@ PYTHONS := python3.13 python3.12 python3.11 python3.14 python3
 CHECK := import sys; sys.exit(sys.version_info < (3, 11))
 JOBS ?= 2
 
-.PHONY: demo test slow check clean bench
+.PHONY: demo test slow check clean bench fuzz
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)
@@ -29,6 +29,10 @@ check: $(STAMP)
 # BENCH="--runs 9 --large" or BENCH="--device cuda"; best on a machine that does nothing else.
 bench: $(STAMP)
 	@$(BIN)/python -m benchmarks $(BENCH)
+
+# FUZZ="--inputs 500 --reader manifest --seed 7"; inputs that fail are kept in fuzz-found/.
+fuzz: $(STAMP)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --jobs $(JOBS) $(FUZZ)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache lmd-demo

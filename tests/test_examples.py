@@ -120,7 +120,7 @@ def test_a_method_of_your_own_is_trained_and_evaluated(run: lmd.RunFolder) -> No
 
 
 def test_a_method_of_your_own_weighs_the_classes(run: lmd.RunFolder) -> None:
-    example: Any = lmd.methods.load(str(ROOT / "examples" / "my_method.py"))
+    example: Any = lmd.methods.load(str(ROOT / "examples" / "my_method.py"), allow_code=True)
     (stage,) = example.stages(example.Settings(), np.array([16, 4, 1]))
     assert stage.weights.tolist() == [1.0, 2.0, 4.0]
 

@@ -89,6 +89,7 @@ def train(
     partial_weights: bool = False,
     start: RunFolder | Path | str | None = None,
     resume: bool = False,
+    allow_code: bool = False,
     progress: Progress | None = None,
 ) -> RunFolder:
     """Trains a method and returns its run folder, with a report and a model card in it.
@@ -109,6 +110,8 @@ def train(
         start: a finished run whose first stage is taken over (`--from`).
         resume: go on with an interrupted run; alone, with that run's own settings. Where there is none,
             a new run starts.
+        allow_code: run a method's .py file, too, that a recipe or the run folder names. One that `method`
+            names runs without it.
         progress: what is told how far the training is.
 
     Raises:
@@ -122,13 +125,13 @@ def train(
     flags: dict[str, Any] = {"seed": seed, "weights": weights and str(weights)}
     flags |= {"partial_weights": partial_weights or None}
     flags = {name: value for name, value in flags.items() if value is not None}
-    bare = budget == BUDGET and not (method or recipe or settings or flags)
-    if resume and bare and not is_new(Path(out)):
-        name, resolved = _saved_choice(Path(out))
+    named = None if method is None else str(method)
+    bare = resume and budget == BUDGET and not (recipe or settings or flags) and not is_new(Path(out))
+    if bare and named in (None, saved := _saved(Path(out))["method"]):
+        name, resolved = _saved_choice(Path(out), allow_code or named == saved)
     else:
         file = None if recipe is None else Path(recipe)
-        named = None if method is None else str(method)
-        name, resolved = choose(named, budget, file, flags, as_overrides(settings))
+        name, resolved = choose(named, budget, file, flags, as_overrides(settings), allow_code)
     first = None if start is None else _run(start)
     folder = training.train(
         _dataset(data), name, resolved, Path(out), start=first, resume=resume, progress=progress
@@ -144,8 +147,11 @@ def choose(
     recipe: Path | None = None,
     flags: Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
+    allow_code: bool = False,
 ) -> tuple[str, CommonSettings]:
     """Returns the method and the settings that these choices give; a recipe may name its method.
+
+    A file that `method` names is run; one that only the recipe names is run with `allow_code`.
 
     Raises:
         SettingsError: the recipe is for another method, or something is unknown or out of range.
@@ -153,18 +159,26 @@ def choose(
     from lmd import methods
     from lmd.settings import named_method
 
-    name, tree = named_method(method, recipe, METHOD)
-    return name, methods.settings_of(name, budget, tree, flags or {}, overrides)
+    name, tree = named_method(method, recipe, METHOD, allow_code)
+    return name, methods.settings_of(name, budget, tree, flags or {}, overrides, allow_code=True)
 
 
-def _saved_choice(out: Path) -> tuple[str, CommonSettings]:
+def _saved(out: Path) -> dict[str, Any]:
+    from lmd.run import read_identity
+
+    return read_identity(RunFolder(out))
+
+
+def _saved_choice(out: Path, allow_code: bool) -> tuple[str, CommonSettings]:
     """The method and the settings of the run that is to go on."""
     from lmd import methods
-    from lmd.run import read_identity
     from lmd.settings import resolve
 
-    saved = read_identity(RunFolder(out))
-    return saved["method"], resolve(methods.load(saved["method"]).Settings, saved["settings"])
+    saved = _saved(out)
+    name = saved["method"]
+    if name.endswith(".py") and not allow_code:
+        raise methods.file_not_allowed(f"{out} is a run of the method file {name}", name)
+    return name, resolve(methods.load(name, allow_code).Settings, saved["settings"])
 
 
 def evaluate(

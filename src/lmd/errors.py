@@ -8,9 +8,16 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+_MOST_LETTERS = 1500  # Of a message: it may quote a value, and a value from a file may have any length.
+
 
 class LmdError(Exception):
     """Any mistake that the command reports in one line and with exit code 2."""
+
+    def __str__(self) -> str:
+        """The message, cut where nobody would read on."""
+        text = super().__str__()
+        return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}..."
 
 
 class SettingsError(LmdError, ValueError):

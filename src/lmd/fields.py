@@ -10,14 +10,16 @@ from typing import Any, Literal, TypeGuard, TypeVar, cast, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from lmd.errors import SettingsError, nearest, suggest
+from lmd.errors import LmdError, SettingsError, nearest, suggest
+from lmd.reading import UnreadableError, json_of, text_of
+from lmd.text import shortened
 
 
 def first_fault(error: ValidationError) -> str:
     """Returns what is wrong with a file, as its first fault: the name of the field and what was expected."""
     first = error.errors()[0]
     place = ".".join(map(str, first["loc"])) or "the file"
-    return f"{place}: {must_be(first)}"
+    return shortened(f"{place}: {must_be(first)}", 300)
 
 
 # What a value has to be, by the kind of fault that pydantic found; its own words are for programmers.
@@ -55,6 +57,23 @@ def must_be(fault: Mapping[str, Any]) -> str:
 
 
 M = TypeVar("M", bound=BaseModel)
+
+
+def read_json(model: type[M], path: Path, error: type[LmdError]) -> M:
+    """Returns what a JSON file of ours holds, after checking each of its fields.
+
+    Raises:
+        OSError: the file cannot be read.
+        LmdError: it is damaged; of the kind `error`, in one line.
+    """
+    try:
+        return model.model_validate(json_of(text_of(path)))
+    except UnreadableError as fault:
+        raise error(f"{path} is damaged: it {fault}") from fault
+    except ValidationError as fault:
+        raise error(f"{path} is damaged: {first_fault(fault)}") from fault
+
+
 Spelling = Callable[[str, Any], str]
 
 

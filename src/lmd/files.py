@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lmd.errors import CheckpointError
 from lmd.locks import LOCK, is_at, try_lock
+from lmd.reading import json_of
 from lmd.seals import BLANK, DAMAGED, TREE, fits, seal
 
 if TYPE_CHECKING:
@@ -24,6 +25,11 @@ _log = logging.getLogger(__name__)
 # The end of the name of each temporary folder of ours: `.<name>.<random>.lmd`.
 TEMPORARY = ".lmd"
 _TREE, _OLD_TREE = "lmd_sealed", "lmd_tree"
+
+
+def is_file(path: Path) -> bool:
+    """Returns whether there is a file of that name; a name that no file can have is none."""
+    return os.path.isfile(path)  # noqa: PTH113 - pathlib's raises an error where a name is too long.
 
 
 @contextmanager
@@ -151,7 +157,7 @@ def load_tree(path: Path) -> Any:
         sealed = _check(path)
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {})[_TREE if sealed else _OLD_TREE]
-            skeleton = json.loads(text[len(BLANK) :] if sealed else text)
+            skeleton = json_of(text[len(BLANK) :] if sealed else text)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return _attach_tensors(skeleton, tensors)
     except (OSError, SafetensorError, LookupError, ValueError, TypeError, AttributeError) as error:

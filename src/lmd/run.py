@@ -16,9 +16,11 @@ from lmd.fields import first_fault
 from lmd.files import atomic_path, atomic_write, load_tree, save_tree
 from lmd.model_card import FORMAT, WEIGHTS, FileName, ModelCard
 from lmd.models.packages import weights_path
+from lmd.reading import MOST_YAML, UnreadableError, text_of, yaml_of
 from lmd.run_folder import RunFolder
 from lmd.seals import DAMAGED, read_sealed_json, sealed_json, sha256_of
 from lmd.settings import CommonSettings, Tree
+from lmd.text import shortened
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,12 +90,24 @@ def read_identity(run: RunFolder) -> Tree:
         CheckpointError: this is no run folder.
     """
     try:
-        flat = cast("Tree", yaml.safe_load(run.settings.read_text(encoding="utf-8")))
+        flat = cast("Tree", yaml_of(text_of(run.settings, MOST_YAML)))
         flat.setdefault("method_sha256")  # Runs of earlier versions have none.
         head = {name: flat.pop(name) for name in _HEAD}
-    except (OSError, yaml.YAMLError, KeyError, AttributeError, TypeError) as error:
+    except (OSError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{run.path} is not a run folder: it has no readable settings.yaml") from error
+    except UnreadableError as error:
+        raise CheckpointError(f"{run.path} has no readable settings.yaml: it {error}") from error
+    _check_head(run, head)
     return {**head, "settings": flat}
+
+
+def _check_head(run: RunFolder, head: Tree) -> None:
+    """Refuses a head whose values are no texts; the hashes may be missing."""
+    for name, value in head.items():
+        none = value is None and name.endswith("_sha256")
+        if not none and (not isinstance(value, str) or "\0" in value):
+            told = shortened(repr(value))
+            raise CheckpointError(f"{run.settings} is damaged: {name} = {told} is no text that can be meant")
 
 
 def write_metrics(run: RunFolder, history: list[Tree]) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from lmd.reading import UnreadableError, json_of, text_of
+
 BLANK = "0" * 64
 DAMAGED = "it is damaged, or was changed after it was written: its checksum does not fit"
 
@@ -83,9 +85,9 @@ def read_sealed_json(path: Path) -> tuple[dict[str, Any], bool]:
     if fit is False:
         raise ValueError(DAMAGED)
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except RecursionError as error:
-        raise ValueError("it is nested too deep") from error
+        tree = json_of(text_of(path))
+    except UnreadableError as error:
+        raise ValueError(f"it {error}") from error
     if not isinstance(tree, dict) or (fit is None and _NAME in tree):
         raise ValueError("it does not begin as lmd writes it")
     return {name: value for name, value in tree.items() if name != _NAME}, fit is not None

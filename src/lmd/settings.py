@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lmd.errors import SettingsError, suggest
 from lmd.fields import leaf_values, must_be, old_names_of, setting_names
+from lmd.reading import MOST_YAML, UnreadableError, text_of, yaml_of
+from lmd.text import shortened
 
 Tree = dict[str, Any]
 
@@ -107,13 +108,11 @@ def read_recipe(path: Path) -> Tree:
         SettingsError: the file is missing, is not YAML or does not hold a mapping.
     """
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml_of(text_of(path, MOST_YAML))
     except OSError as error:
         raise SettingsError(f"cannot read recipe {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"recipe {path} is not a text file (UTF-8)") from error
-    except yaml.YAMLError as error:
-        raise SettingsError(f"recipe {path} is not YAML: {' '.join(str(error).split())}") from error
+    except UnreadableError as error:
+        raise SettingsError(f"recipe {path} {error}") from error
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -121,11 +120,14 @@ def read_recipe(path: Path) -> Tree:
     return cast("Tree", tree)
 
 
-def named_method(method: str | None, recipe: Path | None, default: str) -> tuple[str, Tree]:
+def named_method(
+    method: str | None, recipe: Path | None, default: str, allow_code: bool = False
+) -> tuple[str, Tree]:
     """Returns the method that is asked for, and the settings that the recipe has for it.
 
     Raises:
-        SettingsError: the recipe is for another method, or cannot be read.
+        SettingsError: the recipe is for another method, or cannot be read. Or it alone names a file with
+            code, without `allow_code`.
     """
     tree = read_recipe(recipe) if recipe else {}
     written = tree.pop("method", None)
@@ -133,7 +135,17 @@ def named_method(method: str | None, recipe: Path | None, default: str) -> tuple
         raise SettingsError(f"recipe {recipe}: method = {written!r} must be the name of a method")
     if None not in (method, written) and method != written:
         raise SettingsError(f"recipe {recipe} is for method '{written}', not for '{method}'")
+    if method is None and written is not None and written.endswith(".py") and not allow_code:
+        raise file_not_allowed(f"recipe {recipe} names the method file {written}", written)
     return next((name for name in (method, written) if name is not None), default), tree
+
+
+def file_not_allowed(who: str, file: str) -> SettingsError:
+    """Returns the refusal to run a file that was not named on the command line, with the way out."""
+    return SettingsError(
+        f"{who}, whose code would run: read it first, then add --allow-code (in Python allow_code=True), or "
+        f"train with --method {file}"
+    )
 
 
 def parse_override(text: str) -> Tree:
@@ -146,9 +158,9 @@ def parse_override(text: str) -> Tree:
     if not equals or not all(name.split(".")):
         raise SettingsError(f"--set needs name=value, found '{text}'")
     try:
-        leaf: Any = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise SettingsError(f"--set {name}: '{value}' is not a value") from error
+        leaf: Any = yaml_of(value)
+    except UnreadableError as error:
+        raise SettingsError(f"--set {name}: '{shortened(value)}' is not a value: it {error}") from error
     for part in reversed(name.split(".")):
         leaf = {part: leaf}
     return cast("Tree", leaf)
@@ -225,4 +237,8 @@ def _explain(model: type[Settings], error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"unknown setting '{name}'{suggest(name, setting_names(model))}"
     # A fault of several settings together has no name, and its value is all of them.
-    return f"setting {name} = {first['input']!r}: {must_be(first)}" if name else f"settings: {must_be(first)}"
+    return (
+        f"setting {name} = {shortened(repr(first['input']), 200)}: {must_be(first)}"
+        if name
+        else f"settings: {must_be(first)}"
+    )

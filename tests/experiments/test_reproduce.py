@@ -199,7 +199,7 @@ def test_a_method_of_ones_own_is_a_row_and_a_failure_is_reported_while_others_go
     own = tmp_path / "mine.py"
     own.write_text(DIVERGING)
     request = request_of(root, "table3", tmp_path / "out", methods=f"{own},ce", data=("100=first",))
-    outcome = reproduce(replace(request, overrides=(*COMMON,)))
+    outcome = reproduce(replace(request, overrides=(*COMMON,), allow_code=True))
     assert list(outcome.failures) == ["100/mine/seed-42"]
     found = cells(request.out)
     assert found["100", "mine", "bacc"]["status"] == "failed: the loss term 'x' became nan"

@@ -54,6 +54,7 @@ built_in = pytest.mark.parametrize("built_in", methods.names())
 
 @pytest.fixture(scope="module", params=[*methods.names(), EXAMPLE], ids=lambda name: Path(name).stem)
 def name(request: pytest.FixtureRequest) -> str:
+    methods.load(request.param, allow_code=True)
     return request.param
 
 

@@ -47,7 +47,7 @@ def test_the_list_has_name_status_paper_and_title_in_columns(lmd: Command) -> No
 
 @pytest.mark.parametrize("name", [*methods.names(), str(EXAMPLE)], ids=lambda name: Path(name).stem)
 def test_the_description_has_every_setting_as_set_would_write_it(name: str, lmd: Command) -> None:
-    code, out, _ = lmd("methods", name)
+    code, out, _ = lmd("methods", name, "--allow-code")
     assert code == 0
     method = methods.load(name)
     assert methods.title(method) == out.splitlines()[0]
@@ -157,7 +157,7 @@ def test_a_file_that_is_wrong(
     file = tmp_path / "mine.py"
     file.write_bytes(code.encode(errors="surrogateescape"))
     for arguments in (
-        ("methods", file),
+        ("methods", file, "--allow-code"),
         ("train", dataset.folder, "--method", file, "--out", tmp_path / "run"),
     ):
         refused(lmd(*arguments), str(file), *words)
@@ -177,9 +177,9 @@ def test_the_line_is_told_for_a_path_that_is_relative(
     monkeypatch.syspath_prepend(tmp_path)
     Path("mine.py").write_text("\n\nimport broken_part_of_mine\n")
     Path("broken_part_of_mine.py").write_text("\n\n\n\n)\n")
-    refused(lmd("methods", "mine.py"), "method file mine.py, line 3 fails: SyntaxError")
+    refused(lmd("methods", "mine.py", "--allow-code"), "method file mine.py, line 3 fails: SyntaxError")
     Path("mine.py").write_text("\n)\n")
-    refused(lmd("methods", "./mine.py"), "method file mine.py, line 2 fails: SyntaxError")
+    refused(lmd("methods", "./mine.py", "--allow-code"), "method file mine.py, line 2 fails: SyntaxError")
 
 
 def test_files_that_are_not_there(lmd: Command, tmp_path: Path) -> None:
@@ -191,10 +191,10 @@ def test_files_that_are_not_there(lmd: Command, tmp_path: Path) -> None:
 def test_a_file_is_read_once_and_again_when_it_has_changed(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(SOUND)
-    first = methods.load(str(file))
+    first = methods.load(str(file), allow_code=True)
     assert methods.load(str(file)) is first
     file.write_text(SOUND.replace('STATUS = "example"', 'STATUS = "changed"'))
-    assert methods.load(str(file)).STATUS == "changed"
+    assert methods.load(str(file), allow_code=True).STATUS == "changed"
 
 
 def test_a_mistaken_setting_of_a_file(lmd: Command, dataset: Dataset, tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_a_file_trains_resumes_and_evaluates_by_the_command(
     )
     assert code == 0, err
     assert "power: 0.25" in (out / "settings.yaml").read_text()
-    assert lmd("train", dataset.folder, "--out", out, "--resume")[0] == 0
+    assert lmd("train", dataset.folder, "--method", EXAMPLE, "--out", out, "--resume")[0] == 0
     assert lmd("evaluate", out)[0] == 0
 
 

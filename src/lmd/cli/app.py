@@ -55,6 +55,10 @@ Weights = Annotated[
 PartialWeights = Annotated[
     bool, typer.Option("--partial-weights", help="accept weights that lack some tensors")
 ]
+AllowCode = Annotated[
+    bool,
+    typer.Option("--allow-code", help="run a method's .py file that the command line does not name itself"),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(

@@ -50,7 +50,9 @@ def within(low: int, high: int | None = None) -> Check:
     return check
 
 
-def check_choice(method: str | None, recipe: Path | None, overrides: Sequence[str]) -> None:
+def check_choice(
+    method: str | None, recipe: Path | None, overrides: Sequence[str], allow_code: bool = False
+) -> None:
     """Refuses methods and settings that do not exist, and values that no method takes.
 
     Raises:
@@ -61,7 +63,7 @@ def check_choice(method: str | None, recipe: Path | None, overrides: Sequence[st
     from lmd.settings import named_method, parse_override
 
     layers = [parse_override(text) for text in overrides]
-    name, tree = named_method(method, recipe, METHOD)
+    name, tree = named_method(method, recipe, METHOD, allow_code)
     methods.check_name(name)
     _check_settings(name, [tree, *layers])
     if not name.endswith(".py"):  # A file of the user's own may have other limits.

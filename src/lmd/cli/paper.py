@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lmd.cli.app import Budget, PartialWeights, Set, Weights, app
+from lmd.cli.app import AllowCode, Budget, PartialWeights, Set, Weights, app
 from lmd.cli.names import within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER
@@ -39,6 +39,7 @@ def reproduce(
     weights: Weights = None,
     partial_weights: PartialWeights = False,
     settings: Set = None,
+    allow_code: AllowCode = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="list the runs and what exists of them; train nothing")
     ] = False,
@@ -46,7 +47,9 @@ def reproduce(
     """Runs a table or figure of the paper and sets its numbers beside ours, with intervals."""
     from lmd.experiments.request import Request, check
 
-    request = Request(name, data, out, seeds, methods, budget, weights, partial_weights, settings or [])
+    request = Request(
+        name, data, out, seeds, methods, budget, weights, partial_weights, settings or [], allow_code
+    )
     from lmd.runtime import refuse_several_processes
 
     refuse_several_processes()
@@ -81,10 +84,11 @@ def methods(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="show all about one method, or a path to a .py file")
     ] = None,
+    allow_code: AllowCode = False,
 ) -> None:
     """Lists the methods with their status and paper; shows all about one that is named."""
     from lmd import methods as registry
 
-    lines = registry.overview() if name is None else registry.describe(name)
+    lines = registry.overview() if name is None else registry.describe(name, allow_code)
     for line in lines:
         typer.echo(line)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lmd.cli.app import Budget, Data, PartialWeights, Run, Seed, Set, Weights, app
+from lmd.cli.app import AllowCode, Budget, Data, PartialWeights, Run, Seed, Set, Weights, app
 from lmd.cli.names import SPLITS, among, check_choice, names_in, within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER
@@ -62,9 +62,10 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="go on with an interrupted run, or start one")
     ] = False,
+    allow_code: AllowCode = False,
 ) -> None:
     """Trains a method on a dataset folder; shows each loss term and the time left."""
-    check_choice(method, recipe, settings or [])
+    check_choice(method, recipe, settings or [], allow_code)
     from lmd.api import read_dataset
     from lmd.api import train as run_training
     from lmd.terminal import TrainingProgress
@@ -74,7 +75,8 @@ def train(
     with TrainingProgress() as progress:
         run = run_training(
             dataset, out=out, method=method, budget=budget, recipe=recipe, settings=settings or [], seed=seed,
-            weights=weights, partial_weights=partial_weights, start=start, resume=resume, progress=progress,
+            weights=weights, partial_weights=partial_weights, start=start, resume=resume,
+            allow_code=allow_code, progress=progress,
         )  # fmt: skip
     typer.echo(f"run: {run.path} (MODEL_CARD.md, report.html)")
 

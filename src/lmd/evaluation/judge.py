@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lmd.data.dataset.info import MANIFEST
 from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.errors import DataError
 from lmd.evaluation.cases import read_predictions
@@ -12,6 +13,7 @@ from lmd.evaluation.overlap import overlap_with_training
 from lmd.evaluation.own import is_own
 from lmd.evaluation.predict import load_model, pixels_for, predict_split, write_predictions
 from lmd.evaluation.results import Evaluation, OtherData, write_evaluation
+from lmd.files import is_file
 from lmd.parallel import Steps, quiet
 from lmd.run import RunFolder, read_identity
 
@@ -51,7 +53,7 @@ def _recorded(run: RunFolder) -> Dataset:
         DataError: it is no longer there.
     """
     folder = Path(read_identity(run)["data"])
-    if not folder.is_dir():
+    if not is_file(folder / MANIFEST):
         raise DataError(
             f"the data set of {run.path} is no longer at {folder}: name the folder with --data DIR"
         )

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, Field, ValidationError, model_serializer, model_validator
+from pydantic import ConfigDict, Field, model_serializer, model_validator
 
 from lmd.errors import CheckpointError
-from lmd.fields import first_fault
+from lmd.fields import read_json
 from lmd.files import atomic_write
 from lmd.settings import Settings, Tree
 
@@ -168,11 +168,9 @@ def read_evaluation(path: Path) -> Evaluation:
         CheckpointError: the file is damaged or cannot be read.
     """
     try:
-        return Evaluation.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValidationError as error:
-        raise CheckpointError(f"{path} is damaged: {first_fault(error)}") from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"cannot read {path}: {error}") from error
+        return read_json(Evaluation, path, CheckpointError)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def read_evaluations(folder: Path) -> dict[str, Evaluation]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lmd.experiments.runs import Run, sha256_of
+from lmd.records import read_metrics
 from lmd.run import read_identity
 
 # By the folder of a run that took its first stage over: the run that trained it.
@@ -25,7 +25,7 @@ def seconds_of(run: Run, source: Run | None) -> float:
 
 
 def _history(run: Run) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in run.folder.metrics.read_text(encoding="utf-8").splitlines()]
+    return read_metrics(run.folder.path)
 
 
 def find_sources(runs: Sequence[Run]) -> Sources:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from lmd.data.dataset.manifest import Dataset
@@ -11,6 +10,7 @@ from lmd.experiments.costs import Sources
 from lmd.experiments.request import Job, imbalance, shown_classes
 from lmd.experiments.runs import Run, applicable
 from lmd.experiments.sameness import sameness_notes
+from lmd.records import read_environment
 from lmd.settings import Tree
 
 _BESIDE = "the paper's numbers stand beside ours for orientation"
@@ -111,9 +111,11 @@ def _override_notes(job: Job) -> list[str]:
 def _hardware(runs: Sequence[Run]) -> list[str]:
     machines: set[str] = set()
     for run in runs:
-        found = json.loads((run.folder.path / "environment.json").read_text(encoding="utf-8"))
-        device = found["gpu"] or f"{found['cpu']}, {found['threads']} threads"
-        machines.add(f"{device}, {found['precision']}, torch {found['packages']['torch']}")
+        found = read_environment(run.folder.path)
+        device = found.get("gpu") or f"{found.get('cpu')}, {found.get('threads')} threads"
+        packages = found.get("packages")
+        torch = packages.get("torch") if isinstance(packages, dict) else None
+        machines.add(f"{device}, {found.get('precision')}, torch {torch}")
     if len(machines) > 1:
         return [f"Trained on different machines or settings of one, so that seconds do not compare: "
                 f"{'; '.join(sorted(machines))}."]  # fmt: skip

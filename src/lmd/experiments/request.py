@@ -34,6 +34,7 @@ class Request:
     weights: str | None = None
     partial_weights: bool = False
     overrides: Sequence[str] = ()
+    allow_code: bool = False
 
 
 def asked(name: str, data: Any, out: Path, options: Mapping[str, Any]) -> Request:
@@ -42,7 +43,7 @@ def asked(name: str, data: Any, out: Path, options: Mapping[str, Any]) -> Reques
     Raises:
         SettingsError: there is no such option.
     """
-    known = ("seeds", "methods", "budget", "weights", "partial_weights", "settings")
+    known = ("seeds", "methods", "budget", "weights", "partial_weights", "settings", "allow_code")
     for option in options:
         if option not in known:
             raise SettingsError(f"unknown option '{option}'{suggest(option, known)}")
@@ -83,15 +84,16 @@ def check(request: Request) -> Job:
     if request.budget not in methods.BUDGETS:
         raise SettingsError(f"unknown budget '{request.budget}'{suggest(request.budget, methods.BUDGETS)}")
     default = experiment.rows_of(request.budget)
-    chosen = default if request.methods is None else _choose(experiment, default, request.methods)
+    chosen = default if request.methods is None else _choose(experiment, default, request)
     _check_overrides(default, request.overrides, experiment.name)
     datasets = _datasets(experiment, request.data)
     added = tuple(row for row in chosen if row not in default)
     return Job(request, experiment, datasets, (*default, *added), chosen)
 
 
-def _choose(experiment: Experiment, default: tuple[Row, ...], text: str) -> tuple[Row, ...]:
+def _choose(experiment: Experiment, default: tuple[Row, ...], request: Request) -> tuple[Row, ...]:
     """The rows that --methods names: by their own name or, where the table is open, any method."""
+    text = request.methods or ""
     rows = {row.key: row for row in default}
     chosen: dict[str, Row] = {}
     for name in filter(None, (part.strip() for part in text.split(","))):
@@ -101,7 +103,7 @@ def _choose(experiment: Experiment, default: tuple[Row, ...], text: str) -> tupl
         known = {*rows, *(methods.names() if experiment.open_rows else ())}
         if not experiment.open_rows or (name not in known and not name.endswith(".py")):
             raise SettingsError(f"--methods: {experiment.name} has no '{name}'{suggest(name, known)}")
-        methods.load(name)
+        methods.load(name, request.allow_code)
         key = Path(name).stem if name.endswith(".py") else name
         if key in rows or key in chosen:
             raise SettingsError(f"--methods: '{name}' would be a second row '{key}'; rename the file")

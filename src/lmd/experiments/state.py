@@ -11,6 +11,7 @@ from lmd.experiments.request import Job
 from lmd.experiments.runs import RUNS, sha256_of
 from lmd.files import atomic_write
 from lmd.models.packages import weights_path
+from lmd.reading import UnreadableError, json_of, text_of
 from lmd.settings import Tree
 
 STATE = "experiment.json"
@@ -76,7 +77,10 @@ def _wanted(job: Job) -> Tree:
 
 def _read(path: Path) -> Tree:
     try:
-        tree = cast("Tree", json.loads(path.read_text(encoding="utf-8")))
-        return {**tree, "data": dict(tree["data"])}
+        tree = cast("Tree", json_of(text_of(path)))
+        saved = {**tree, "data": dict(tree["data"])}
+        if not all(isinstance(text, str) for text in (saved["experiment"], *saved["data"].values())):
+            raise UnreadableError("has hashes of data that are no texts")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SettingsError(f"{path} is damaged: {error}; choose another --out") from error
+    return saved

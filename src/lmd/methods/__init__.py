@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from lmd.errors import LmdError, SettingsError, suggest
 from lmd.fields import setting_lines
 from lmd.runtime import derive_seed
-from lmd.settings import CommonSettings, resolve
+from lmd.settings import CommonSettings, file_not_allowed, resolve
 from lmd.text import in_columns
 
 if TYPE_CHECKING:  # A method's name is looked up without torch.
@@ -62,23 +62,28 @@ def check_name(name: str) -> None:
         raise SettingsError(f"unknown method '{name}'{suggest(name, names())}")
 
 
-def load(name: str) -> Method:
+def load(name: str, allow_code: bool = False) -> Method:
     """Returns the module of a method, by name or by the path of a file that holds one.
 
+    A file is run with `allow_code`. Without it, only what has run already is returned: so nobody's file runs
+    because a recipe, a run folder or a checkpoint names it.
+
     Raises:
-        SettingsError: no such method; the nearest name is offered.
+        SettingsError: no such method; the nearest name is offered. Or a file that was not allowed to run.
     """
     check_name(name)
     if name.endswith(".py"):
-        return _load_file(Path(name))
+        return _load_file(Path(name), allow_code)
     return cast("Method", importlib.import_module(f"lmd.methods.{name.replace('-', '_')}"))
 
 
-def _load_file(path: Path) -> Method:
+def _load_file(path: Path, allow_code: bool) -> Method:
     """A method from a user's file; what is wrong with the file is one line, and not our traceback."""
     name = f"lmd_method_{derive_seed(str(path.resolve()), _read_file(path).hex()):x}"
     if name in sys.modules:
         return cast("Method", sys.modules[name])
+    if not allow_code:
+        raise file_not_allowed(f"{path} is a method file", str(path))
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -165,22 +170,24 @@ def settings_of(
     recipe: Mapping[str, Any] = MappingProxyType({}),
     flags: Mapping[str, Any] = MappingProxyType({}),
     overrides: Sequence[str] = (),
+    allow_code: bool = False,
 ) -> CommonSettings:
     """Returns a method's settings: defaults < preset < budget < recipe < flags < overrides.
 
     This is the one way in which settings come about, for the command, the Python interface and experiments.
+    With `allow_code` the method may be a file, whose code is run.
 
     Raises:
         SettingsError: no such method or budget, or a setting that does not exist or is out of range.
     """
-    method = load(name)
+    method = load(name, allow_code)
     layers = (preset(method), budget(method, budget_name), recipe, flags)
     return resolve(method.Settings, *layers, overrides=overrides)
 
 
-def describe(name: str) -> list[str]:
+def describe(name: str, allow_code: bool = False) -> list[str]:
     """Returns all about a method: its description, its origin, and each setting with its default."""
-    method = load(name)
+    method = load(name, allow_code)
     facts = [f"paper: {method.PAPER}", f"status: {method.STATUS}"]
     return [
         *(method.__doc__ or "").strip().splitlines(),
@@ -188,5 +195,5 @@ def describe(name: str) -> list[str]:
         *facts,
         "",
         "settings (--set NAME=VALUE):",
-        *setting_lines(settings_of(name)),
+        *setting_lines(settings_of(name, allow_code=allow_code)),
     ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from lmd.evaluation.results import BandResult, ClassResult, Evaluation, read_evaluations
 from lmd.files import atomic_write
 from lmd.model_card import ModelCard
+from lmd.records import read_environment, read_metrics
 from lmd.reporting.figures import class_recalls, confusion_matrix, learning_curves
 from lmd.run import RunFolder, read_identity, read_model_card
 from lmd.settings import Tree
@@ -34,14 +34,14 @@ def write_report(path: Path) -> Path:
     """
     folder = RunFolder(path)
     card = read_model_card(folder)
-    history = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    history = read_metrics(path)
     evaluations = read_evaluations(path)
     content: Tree = {
         "title": f"{card.method} on {card.dataset.title}",
         "phantom": _is_phantom(card),
         "card": card,
         "settings": _flatten(read_identity(folder)["settings"]),
-        "environment": _environment(path / "environment.json"),
+        "environment": read_environment(path),
         "curves": learning_curves(history) if history else "",
         "evaluations": {split: _split_content(split, result) for split, result in evaluations.items()},
     }
@@ -88,11 +88,6 @@ def _split_content(split: str, result: Evaluation) -> Tree:
         "confusion": confusion_matrix(result.confusion, [entry.name for entry in result.classes]),
         "recalls": class_recalls({split: result}),
     }
-
-
-def _environment(path: Path) -> Tree:
-    """What a run was made with; nothing where the file is gone, as a report is of use without it."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _is_phantom(card: ModelCard) -> bool:

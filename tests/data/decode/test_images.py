@@ -13,6 +13,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 
+from lmd.data.decode import bounds
 from lmd.data.decode import pictures as reader
 from lmd.data.decode.files import list_images, printable
 from lmd.data.decode.images import decode, resize, verify
@@ -206,9 +207,9 @@ def test_the_preview_of_a_scanner_is_no_second_picture(tmp_path: Path) -> None:
 
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path / "big.png", Image.new("RGB", (6, 4)))
-    monkeypatch.setattr(reader, "MAX_PIXELS", 20)
+    monkeypatch.setattr(bounds, "MAX_PIXELS", 20)
     monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("decoded"))
-    with pytest.raises(DataError, match=r"big\.png is too large: 6 x 4"):
+    with pytest.raises(DataError, match=r"big\.png is too large: 6 x 4 pixels"):
         decode(path)
 
 
@@ -219,14 +220,16 @@ def test_the_guard_of_pillow_stands(tmp_path: Path) -> None:
     data[16:24] = (1_500_000).to_bytes(4, "big") * 2
     data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
     path.write_bytes(data)
-    with pytest.raises(DataError, match=r"bomb\.png is too large \(at most 300,000,000 pixels\)"):
+    with pytest.raises(
+        DataError, match=r"bomb\.png is too large: at most 100 million pixels \(300 million of a JPEG\)"
+    ):
         decode(path)
-    assert Image.MAX_IMAGE_PIXELS == reader.MAX_PIXELS
+    assert Image.MAX_IMAGE_PIXELS == bounds.MAX_OF_JPEG
 
 
 def test_large_images_are_decoded_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [saved(tmp_path / f"{number}.png", Image.new("RGB", (6, 4))) for number in range(4)]
-    monkeypatch.setattr(reader, "_LARGE_PIXELS", 20)
+    monkeypatch.setattr(bounds, "LARGE_PIXELS", 20)
     monkeypatch.setattr("lmd.parallel.num_cores", lambda: 4)
     real, now, most = reader._to_rgb, [0], [0]
 

@@ -281,7 +281,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut": (lambda path: path.write_bytes(tiff(whole(GREY, 8).tobytes())[:-600]), "it ends early: "),
     "huge": (lambda path: path.write_bytes(tiff(bytes(9), t256=60_000, t257=60_000)), "is too large: 60000 x 60000"),
     "of nothing": (lambda path: path.write_bytes(tiff(bytes(9), t256=0)), "cannot be read"),
-    "of many bytes": (lambda path: path.write_bytes(tiff(bytes(9), (64,) * 4, 2, t256=17_000, t257=17_000, t278=17_000, t338=2, t259=8)), "of too many bytes"),
+    "of many bytes": (lambda path: path.write_bytes(tiff(bytes(9), (64,) * 4, 2, t256=17_000, t257=17_000, t278=17_000, t338=2, t259=8)), "is too large: 17000 x 17000 pixels are 289 million, and 9 million are the most for its kind"),
     "endless": (lambda path: path.write_bytes(tiff(bytes(9), t256=100, t257=100, t278=1, t273=(8,) * 9, t279=(1,) * 9)), "9 of its 100 strips"),
 }  # fmt: skip
 

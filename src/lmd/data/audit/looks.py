@@ -11,8 +11,10 @@ from PIL import Image
 
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.cache import file_hashes
+from lmd.data.decode.dicom_marks import is_dicom
 from lmd.data.decode.files import open_file
 from lmd.data.decode.images import examine
+from lmd.data.decode.kinds import HEAD
 from lmd.data.decode.pictures import formats
 from lmd.data.decode.place import cache_folder
 from lmd.errors import DataError
@@ -107,7 +109,7 @@ def _read_kept(path: Path) -> np.ndarray:
     """The records of an earlier look; a damaged file counts as none."""
     try:
         kept = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    except Exception:  # numpy reads a header with Python's own parsers: a damaged one raises many kinds.
         return np.zeros(0, dtype=_LOOK)
     return kept if kept.dtype == _LOOK and kept.ndim == 1 else np.zeros(0, dtype=_LOOK)
 
@@ -132,6 +134,9 @@ def _header(path: Path, image: np.ndarray) -> tuple[str, str, int, int]:
     """Format, colour mode and upright size; of a file that Pillow cannot open, what the image shows."""
     height, width = image.shape[:2]
     try:
+        with path.open("rb") as file:
+            if is_dicom(file.read(HEAD)):
+                raise ValueError("it may be a TIFF as well, of another size")
         with Image.open(path, formats=formats(path)) as head:
             sides = sorted(head.size)
             width, height = sides if height > width else sides[::-1]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, Field, model_validator
 
 from lmd.data.dataset.meaning.grouping import Grouping
 from lmd.errors import DataError
-from lmd.fields import first_fault
+from lmd.fields import read_json
 from lmd.settings import Settings
+from lmd.text import shortened
 
 MANIFEST, INFO = "manifest.csv", "dataset.json"
 
@@ -40,6 +41,32 @@ class DatasetInfo(Settings):
     list_only: bool = False
     """whether the images need not be there: enough to count, not to train"""
 
+    @model_validator(mode="after")
+    def _check_contents(self) -> DatasetInfo:
+        """Refuses what has the right types and cannot be: the rest of lmd relies on it."""
+        if not all(name.strip() for name in self.classes):
+            raise ValueError("classes: a class has no name")
+        in_bands = [name for names in self.bands.values() for name in names]
+        unknown = sorted({*in_bands} - {*self.classes})
+        if unknown:
+            raise ValueError(f"bands: '{shortened(unknown[0])}' is none of the classes")
+        if len(set(in_bands)) < len(in_bands):
+            raise ValueError("bands: a class is in two of them")
+        if "\0" in self.image_root:
+            raise ValueError("image_root: no folder has a NUL in its name")
+        for name, most in (("frame", None), ("bits", 16)):
+            _check_number(name, self.recipe.get(name), most)
+        return self
+
+
+def _check_number(name: str, value: Any, most: int | None) -> None:
+    """Refuses what the recipe says of how images are read, where it is no number for that."""
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1 or value > (most or value):
+        allowed = "from 1 on" if most is None else f"from 1 to {most}"
+        raise ValueError(f"recipe.{name} = {shortened(repr(value))}: must be a whole number {allowed}")
+
 
 def read_info(folder: Path) -> DatasetInfo:
     """Returns the dataset.json of a folder.
@@ -50,8 +77,6 @@ def read_info(folder: Path) -> DatasetInfo:
     if not folder.is_dir():
         raise DataError(f"no dataset folder {folder}; make one with 'lmd prepare'")
     try:
-        return DatasetInfo.model_validate_json((folder / INFO).read_text(encoding="utf-8"))
+        return read_json(DatasetInfo, folder / INFO, DataError)
     except OSError as error:
         raise DataError(f"{folder} is not a dataset folder: cannot read {INFO} ({error.strerror})") from error
-    except ValidationError as error:
-        raise DataError(f"{folder / INFO} is damaged: {first_fault(error)}") from error

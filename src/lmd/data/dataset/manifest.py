@@ -18,6 +18,7 @@ from lmd.data.dataset.checks import COLUMNS, SPLITS, check_table
 from lmd.data.dataset.info import INFO, MANIFEST, DatasetInfo, read_info
 from lmd.data.dataset.output import becoming, refuse_used
 from lmd.errors import DataError, suggest
+from lmd.files import is_file
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,10 @@ def read_dataset(folder: Path, check_files: bool = True) -> Dataset:
         ) from error
     except (ValueError, UnicodeDecodeError) as error:
         raise DataError(f"{folder / MANIFEST} is not a table: {error}") from error
+    if b"\0" in csv or not isinstance(table.index, pd.RangeIndex):  # A row has more values than the header.
+        raise DataError(
+            f"{folder / MANIFEST} is not a table: its rows have more values than its header, or a NUL"
+        )
     check_table(table, info)
     if hashlib.sha256(csv).hexdigest() != info.manifest_sha256:
         raise DataError(
@@ -144,7 +149,7 @@ def read_dataset(folder: Path, check_files: bool = True) -> Dataset:
 
 
 def _check_files(dataset: Dataset, why: str = "") -> None:
-    missing = [file for file in dataset.table["file"] if not (dataset.root / file).is_file()]
+    missing = [file for file in dataset.table["file"] if not is_file(dataset.root / file)]
     if missing:
         raise DataError(
             f"image '{missing[0]}' is missing in {dataset.root} ({len(missing)} missing in all){why}"

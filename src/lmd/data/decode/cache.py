@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,6 +27,7 @@ from lmd.data.decode.place import cache_folder
 from lmd.errors import DataError
 from lmd.files import atomic_write
 from lmd.parallel import Steps, in_threads, quiet
+from lmd.reading import json_of, text_of
 
 if TYPE_CHECKING:
     from lmd.data.dataset.manifest import Dataset
@@ -126,7 +128,7 @@ def _read(array: _Array) -> np.ndarray | None:
     """The finished array, or None where there is none or a damaged one."""
     try:
         cache = np.load(array.target, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    except Exception:  # numpy reads a header with Python's own parsers: a damaged one raises many kinds.
         return None
     if cache.shape != array.shape or cache.dtype != np.uint8:
         return None
@@ -234,9 +236,18 @@ def _entry(path: Path, old: list[Any] | None) -> list[Any]:
 def _read_known(path: Path) -> dict[str, list[Any]]:
     """The hashes of an earlier call; a damaged entry counts as none."""
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = json_of(text_of(path))
     except (OSError, ValueError):
         return {}
     if not isinstance(known, dict):
         return {}
-    return {name: entry for name, entry in known.items() if isinstance(entry, list) and len(entry) == 3}
+    return {name: entry for name, entry in known.items() if _is_entry(entry)}
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether this is a size, a time and a sha256."""
+    return (
+        isinstance(entry, list)
+        and [type(part) for part in entry] == [int, int, str]
+        and re.fullmatch("[0-9a-f]{64}", entry[2]) is not None
+    )

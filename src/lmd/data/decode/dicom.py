@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lmd.data.decode.bounds import check_size, in_turn
+from lmd.data.decode.dicom_frames import check_frame
 from lmd.data.decode.dicom_grey import grey_of
-from lmd.data.decode.dicom_header import INSTALL, Found, RefusedError, check, found_in, number
+from lmd.data.decode.dicom_header import INSTALL, OF_JPEG_2000, Found, RefusedError, check, found_in, number
 from lmd.data.decode.dicom_marks import is_dicom as is_dicom
 from lmd.data.decode.dicom_worker import decode_apart
 from lmd.data.decode.levels import scaled
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset as Header
 
 _OF_A_FRAME = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
+RLE = "1.2.840.10008.1.2.5"
 _PLUGINS = ("pylibjpeg", "pillow", "pydicom")  # The first that can; gdcm where none of them can.
 
 
@@ -45,7 +48,7 @@ def choose_frame(count: int, name: str, frame: int | None) -> int:
     return frame - 1
 
 
-def read(path: Path, name: str, frame: int | None, max_pixels: int) -> np.ndarray:
+def read(path: Path, name: str, frame: int | None) -> np.ndarray:
     """Returns the image of a DICOM file as uint8 [H, W, 3]; `name` is the file's in messages.
 
     Raises:
@@ -56,13 +59,14 @@ def read(path: Path, name: str, frame: int | None, max_pixels: int) -> np.ndarra
         found = found_in(path)
         header = found.tags
         width, height = number(header, "Columns"), number(header, "Rows")
-        if width * height > max_pixels:
-            raise DataError(f"image {name} is too large: {width} x {height} pixels")
+        check_size(width, height, name, _depth(header))
         position = choose_frame(number(header, "NumberOfFrames", 1) or 1, name, frame)
         _add_frame(header, position)
         check(found)
         _refuse_cut(path, header)
-        return _shown(_stored(path, position, found), header)
+        check_frame(path, position, found)
+        with in_turn(width * height):
+            return _shown(_stored(path, position, found), header)
     except DataError:
         raise
     except RefusedError as error:
@@ -70,6 +74,15 @@ def read(path: Path, name: str, frame: int | None, max_pixels: int) -> np.ndarra
     except Exception as error:  # Its text may quote the file, and so a patient: only its kind is told.
         kind = type(error).__name__
         raise DataError(f"image {name} cannot be read: damaged DICOM ({kind})") from None
+
+
+def _depth(header: Header) -> int:
+    """The bytes of a pixel; those of more than 16 bits become real numbers, and so several times as many."""
+    allocated = number(header, "BitsAllocated", 8)
+    bytes_of_sample = 1 if allocated <= 8 else 2 if allocated <= 16 else 16
+    if header.file_meta.TransferSyntaxUID.startswith(OF_JPEG_2000):
+        bytes_of_sample = 2  # openjpeg needs four bytes for each.
+    return max(1, number(header, "SamplesPerPixel", 1)) * bytes_of_sample
 
 
 def _require(name: str) -> None:
@@ -125,6 +138,8 @@ def _stored(path: Path, position: int, found: Found) -> np.ndarray:
         source = dcmread(path, force=True)
         source.file_meta.TransferSyntaxUID = syntax
     plugin = next((name for name in _PLUGINS if name in plugins), "")
+    if syntax == RLE:  # It panics on some damaged files, in several lines and past any "except Exception".
+        return decode_apart(path, position, "pylibjpeg" if "pylibjpeg" in plugins else "pydicom")
     try:
         if plugins != ("gdcm",):
             return pixel_array(source, index=position, decoding_plugin=plugin)

@@ -17,6 +17,8 @@ from lmd.data.decode.palette import numbers
 if TYPE_CHECKING:
     from pydicom import Dataset as Header
 
+_MANY = 2**22  # Pixels of a picture whose values are looked up; there are 2**16 values at most.
+
 
 def grey_of(stored: np.ndarray, header: Header) -> np.ndarray:
     """Returns stored pixels [H, W] as uint8; padding is black.
@@ -24,6 +26,8 @@ def grey_of(stored: np.ndarray, header: Header) -> np.ndarray:
     Raises:
         RefusedError: there are pixels that are not numbers, or a table is damaged.
     """
+    if stored.size > _MANY and stored.dtype.kind in "iu" and stored.dtype.itemsize <= 2:
+        return _by_values(stored, header)
     padding = _padding(stored, header)
     grey = _plain(stored, header)
     if grey is None:
@@ -36,6 +40,23 @@ def grey_of(stored: np.ndarray, header: Header) -> np.ndarray:
         grey = 255 - grey
     if padding is not None:
         grey[padding] = 0
+    return grey
+
+
+def _by_values(stored: np.ndarray, header: Header) -> np.ndarray:
+    """The same for a large picture: each value that it has is looked up, once for all its pixels.
+
+    Nothing in `grey_of` depends on where a pixel is. Real numbers of every pixel would take gigabytes.
+    """
+    places = stored.view(f"u{stored.dtype.itemsize}")
+    there, shown = np.zeros(2 ** (8 * places.itemsize), bool), np.zeros(2 ** (8 * places.itemsize), np.uint8)
+    for row in places:
+        there[row] = True
+    values = np.flatnonzero(there).astype(places.dtype)
+    shown[values] = grey_of(values.view(stored.dtype)[None], header)[0]
+    grey = np.empty(stored.shape, np.uint8)
+    for index, row in enumerate(places):
+        grey[index] = shown[row]
     return grey
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pydicom.uid import UID
 
 TAGS = [
+    "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
     "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PlanarConfiguration",
     "PhotometricInterpretation",    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
     "PixelPaddingValue", "PixelPaddingRangeLimit", "PresentationLUTShape",
@@ -33,7 +34,7 @@ _READ = {
     "RGB": 3, "YBR_FULL": 3, "YBR_FULL_422": 3, "YBR_RCT": 3, "YBR_ICT": 3,
 }  # fmt: skip
 _NOT_READ = ("HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "XYB")
-_OF_JPEG_2000 = ("1.2.840.10008.1.2.4.9", "1.2.840.10008.1.2.4.20")  # So begin its transfer syntaxes.
+OF_JPEG_2000 = ("1.2.840.10008.1.2.4.9", "1.2.840.10008.1.2.4.20")  # So begin its transfer syntaxes.
 _NAMES = {
     "1.2.840.113619.5.2": "GE's private form, ",
     "1.2.840.10008.1.20": "Papyrus 3, ",
@@ -58,6 +59,7 @@ class Found(NamedTuple):
     tags: Header
     real: bool
     as_said: bool
+    place: int  # Of the first byte of the pixels, or of the items that hold them.
 
 
 def damaged(what: str) -> RefusedError:
@@ -78,6 +80,7 @@ def found_in(path: Path) -> Found:
         bare, given = is_bare(head), _given(path, head)
         file.seek(0)
         header = dcmread(file, stop_before_pixels=True, specific_tags=list(TAGS), force=bare)
+        place = file.tell()
         mark = file.read(8)
     syntax = uid.UID(header.file_meta.get("TransferSyntaxUID") or given or _encoding(header))
     header.file_meta.TransferSyntaxUID = syntax
@@ -89,7 +92,7 @@ def found_in(path: Path) -> Found:
         raise RefusedError("is a DICOM file that has no pixel data; it may end early")
     # No length is odd, and so none looks like the letter O with which the forms of pixels begin.
     implicit = mark[4:6] not in (b"OB", b"OW", b"OF", b"OD", b"UN")
-    return Found(header, real, implicit == syntax.is_implicit_VR)
+    return Found(header, real, implicit == syntax.is_implicit_VR, place + (8 if implicit else 12))
 
 
 def _without_size(path: Path) -> str:
@@ -217,7 +220,7 @@ def _check_colours(header: Header) -> None:
         raise damaged("its tag PhotometricInterpretation is missing")
     transformed = colours in ("YBR_RCT", "YBR_ICT")
     if colours in _NOT_READ or (
-        transformed and not header.file_meta.TransferSyntaxUID.startswith(_OF_JPEG_2000)
+        transformed and not header.file_meta.TransferSyntaxUID.startswith(OF_JPEG_2000)
     ):
         where = " outside JPEG 2000" if transformed else ""
         raise RefusedError(

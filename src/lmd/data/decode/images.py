@@ -11,10 +11,11 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from lmd.data.decode import dicom
+from lmd.data.decode.bounds import beyond_all
 from lmd.data.decode.files import open_file, printable
 from lmd.data.decode.kinds import HEAD, beginning, early_end, told, what_else
 from lmd.data.decode.levels import few_bits
-from lmd.data.decode.pictures import MAX_PIXELS, Ask, Picture, read_picture
+from lmd.data.decode.pictures import Ask, Picture, read_picture
 from lmd.errors import DataError
 from lmd.parallel import Steps, in_threads, quiet
 
@@ -74,14 +75,14 @@ def _read(path: Path, ask: Ask, use: Callable[[Picture], Any]) -> Any:
             if head[12:16] == b"CgBI":  # Pillow begins to read it.
                 raise UnidentifiedImageError
             if dicom.is_dicom(head):
-                return use(Picture(Image.fromarray(dicom.read(path, name, ask.frame, MAX_PIXELS))))
+                return use(Picture(Image.fromarray(dicom.read(path, name, ask.frame))))
             return read_picture(file, head, path, name, ask, use)
     except DataError:
         raise
     except UnidentifiedImageError as error:
         raise DataError(f"image {name} {what_else(beginning(path))}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"image {name} is too large (at most {MAX_PIXELS:,} pixels)") from error
+        raise beyond_all(name) from error
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files.
         reason = told(error)[:160] or type(error).__name__
         raise DataError(f"image {name} cannot be read: {reason}{early_end(path)}") from error

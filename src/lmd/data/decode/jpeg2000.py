@@ -130,8 +130,6 @@ def deep(
 
 
 def _check(found: Samples, image: Image.Image) -> None:
-    if found.size != image.size:
-        raise ValueError("it is a damaged JPEG 2000: its two sizes differ")
     alike = len(set(found.bits)) == 1 and len(set(found.signs)) == 1
     signed_alpha = any(found.signs) and len(found.bits) in (2, 4)
     odd = found.space in (_SYCC, _CMYK) or not found.whole or len(found.bits) > 4

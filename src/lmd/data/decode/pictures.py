@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import threading
+import ctypes
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError, features
+from PIL import Image, UnidentifiedImageError, _imaging, features
 
 from lmd.data.decode import deep_colours, dicom, jpeg2000, tiff, tiff_pages
+from lmd.data.decode.bounds import MAX_OF_JPEG, check_size, in_turn
 from lmd.data.decode.kinds import told
 from lmd.data.decode.levels import DEEP, squeezed, stretched, top_of_wide, without
-from lmd.errors import DataError
 
-MAX_PIXELS = 300_000_000  # A whole-slide tile fits; a decompression bomb does not.
-_LARGE_PIXELS = 40_000_000  # Larger images are decoded one at a time: many at once would fill the memory.
-_LARGE = threading.Lock()
 # Other formats are refused, whatever a file's name: some of Pillow's readers start other programs.
 _MARKED = ["JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "PPM"]
 _MARKED += ["AVIF"] if "avif" in features.modules and features.check("avif") else []
@@ -36,8 +33,10 @@ _TURNS = {
 }
 
 # Pillow raises an error above twice this, and warns above this; `read_picture` raises our error there.
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+Image.MAX_IMAGE_PIXELS = MAX_OF_JPEG
 warnings.filterwarnings("ignore", module=r"PIL\.")  # About damaged metadata, not about pixels.
+with suppress(OSError, AttributeError):  # libtiff would print lines of its own beside our one.
+    ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
 
 class Ask(NamedTuple):
@@ -77,12 +76,30 @@ def read_picture(
     if tiff_pages.is_tiff(head):
         return _read_tiff(file, name, ask, use)
     with Image.open(file, formats=formats(path)) as image:
-        _seek(image, name, ask.frame)
-        _check_size(image.width, image.height, name)
+        _check_jpeg(image, name)
         if ask.least is not None:
             image.draft("RGB", (ask.least, ask.least))
-        with _in_turn(image.width * image.height):
+        check_size(image.width, image.height, name, _depth_in_bytes(image, head))
+        _seek(image, name, ask.frame)
+        with in_turn(image.width * image.height):
             return use(_shown(file, image, head, name, ask))
+
+
+def _check_jpeg(image: Image.Image, name: str) -> None:
+    """A JPEG may be decoded at a fraction of its size; a progressive one is in memory as a whole."""
+    if image.format in ("JPEG", "MPO") and not image.info.get("progressive"):
+        check_size(image.width, image.height, name, most=MAX_OF_JPEG)
+    else:
+        check_size(image.width, image.height, name, 1)
+
+
+def _depth_in_bytes(image: Image.Image, head: bytes) -> float:
+    """The bytes of a pixel; a palette with transparency takes as much as colours with it."""
+    if image.format in ("WEBP", "AVIF"):  # Their decoders keep copies of the whole picture.
+        return 6
+    bands = 4 if "transparency" in image.info else len(image.getbands())
+    deep = (image.format == "PNG" and head[24] == DEEP and bands > 1) or image.mode in ("I", "F")
+    return bands * (2 if deep or image.mode.startswith("I;16") else 1)
 
 
 def _shown(file: BinaryIO, image: Image.Image, head: bytes, name: str, ask: Ask) -> Picture:
@@ -105,6 +122,9 @@ def _of_jpeg_2000(file: BinaryIO, image: Image.Image, name: str, bits: int | Non
     file.seek(place)
     if found is None:
         raise ValueError("it is a JPEG 2000 file without a picture")
+    if found.size != image.size:  # What is said in its box, and what would be decoded.
+        raise ValueError("it is a damaged JPEG 2000: its two sizes differ")
+    check_size(*found.size, name, 2 * len(found.bits))  # openjpeg needs four bytes for each sample.
     if not jpeg2000.suits_pillow(found, image.mode):
         shown, top = jpeg2000.deep(file, found, image, name, bits)
         return Picture(_upright(image, Image.fromarray(shown)), top)
@@ -112,28 +132,17 @@ def _of_jpeg_2000(file: BinaryIO, image: Image.Image, name: str, bits: int | Non
     return _to_rgb(_upright(image, jpeg2000.widened(image, found)), bits, found.bits[0])
 
 
-def _check_size(width: int, height: int, name: str) -> None:
-    if width * height > MAX_PIXELS:
-        raise DataError(
-            f"image {name} is too large: {width} x {height} pixels, and {MAX_PIXELS:,} is the most; cut it"
-        )
-
-
-def _in_turn(pixels: int) -> AbstractContextManager[Any]:
-    return _LARGE if pixels > _LARGE_PIXELS else nullcontext()
-
-
 def _read_tiff(file: BinaryIO, name: str, ask: Ask, use: Callable[[Picture], Any]) -> Any:
     found = tiff_pages.pages(file)
     page = found[dicom.choose_frame(len(found), name, ask.frame)]
-    _check_size(page.width, page.height, name)
+    check_size(page.width, page.height, name, page.samples * page.bits / 8)
     tiff.check(page, len(found))
     tiff.check_parts(file, page)
     if not tiff.suits_pillow(page):
-        with _in_turn(page.width * page.height):
+        with in_turn(page.width * page.height):
             image, top = tiff.shown(file, page, ask.bits)
             return use(Picture(_turned(image, page.value(274, 1)), top))
-    with _in_turn(page.width * page.height):
+    with in_turn(page.width * page.height):
         return use(_by_pillow(file, page, ask.bits))
 
 

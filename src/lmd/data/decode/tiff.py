@@ -18,7 +18,7 @@ from lmd.data.decode.levels import (
     upon_black,
 )
 from lmd.data.decode.tiff_pages import LAB, PALETTE, REAL, SIGNED, UNSIGNED, YCBCR, Page
-from lmd.data.decode.tiff_strips import LOSSLESS, samples, whole
+from lmd.data.decode.tiff_strips import LOSSLESS, check_tiles, samples, whole
 
 _OLD_JPEG, _JPEG = 6, 7
 # What Pillow's libtiff unpacks, and nothing else does: fax, old and new JPEG.
@@ -109,6 +109,8 @@ def check_parts(file: BinaryIO, page: Page) -> None:
     """
     if page.compression in LOSSLESS:
         whole(file, page)
+    elif page.values(322):
+        check_tiles(page)
 
 
 def _imagej_stack(page: Page) -> int:

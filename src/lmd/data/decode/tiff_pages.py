@@ -15,6 +15,7 @@ PALETTE, YCBCR, LAB = 3, 6, 8  # PhotometricInterpretation
 UNSIGNED, SIGNED, REAL = 1, 2, 3  # SampleFormat
 _UNDEFINED = {0, 4}  # SampleFormats that say nothing: up to 16 bits are taken as unsigned.
 _MOST_PAGES = 100_000
+_MOST_VALUES = 2**23  # Of all tags of all pages: pages may share theirs, and a small file have billions.
 Order = Literal["<", ">"]
 _BYTES: dict[Order, Literal["little", "big"]] = {"<": "little", ">": "big"}
 _NUMBERS = {
@@ -148,6 +149,7 @@ def pages(file: BinaryIO) -> list[Page]:
     layout = _Layout.of(file)
     found: list[Page] = []
     seen: set[int] = set()
+    values = 0
     place = layout.first
     while (
         place and place not in seen and len(found) < _MOST_PAGES
@@ -156,6 +158,9 @@ def pages(file: BinaryIO) -> list[Page]:
         tags, place = layout.tags(file, place)
         if not tags:
             break
+        values += sum(map(len, tags.values()))
+        if values > _MOST_VALUES:
+            raise ValueError(f"it is a damaged TIFF: its tags have more than {_MOST_VALUES:,} values")
         found.append(Page(len(found), tags, layout.order, layout.large))
     if not found:
         raise ValueError("it ends early: what describes its first page is missing")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
@@ -10,11 +11,11 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image
 
+from lmd.data.decode.bounds import MAX_BYTES
 from lmd.data.decode.tiff_pages import REAL, SIGNED, Page
 
 _NONE, _LZW, _DEFLATE, _OLD_DEFLATE, _PACKBITS, _LZMA, _ZSTD = 1, 5, 8, 32946, 32773, 34925, 50000
 LOSSLESS = (_NONE, _LZW, _DEFLATE, _OLD_DEFLATE, _PACKBITS, _LZMA, _ZSTD)
-_MOST_BYTES = 8 * 300_000_000
 _REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1], axis=1)[:, 0]
 
 
@@ -37,8 +38,6 @@ def samples(file: BinaryIO, page: Page) -> np.ndarray:
         ValueError: the file ends early or is damaged, or samples are of a kind that is not read.
     """
     kind = _type(page)
-    if page.height * page.width * page.samples * kind.itemsize > _MOST_BYTES:
-        raise ValueError(f"it is {page.words} of too many bytes")
     parts = whole(file, page)
     picture = np.zeros((page.height, page.width, page.samples), kind.newbyteorder("="))
     for part in parts:
@@ -63,23 +62,30 @@ def _parts(page: Page) -> Iterator[_Part]:
     tiled = bool(page.values(322))
     columns = page.value(322, page.width) if tiled else page.width
     rows = page.value(323, page.height) if tiled else min(page.value(278, page.height), page.height)
-    if min(rows, columns) < 1:
-        raise ValueError("it is a damaged TIFF: its strips or tiles have no size")
+    if min(rows, columns) < 1 or rows * columns * page.samples * page.bits / 8 > MAX_BYTES:
+        raise ValueError(
+            "it is a damaged TIFF: its strips or tiles have no size, or one beyond the picture's"
+        )
     starts, lengths = page.values(324 if tiled else 273), page.values(325 if tiled else 279)
-    corners = [
-        (plane, top, left)
-        for plane in range(page.samples if page.planar else 1)
-        for top in range(0, page.height, rows)
-        for left in range(0, page.width, columns)
-    ]
+    planes = range(page.samples if page.planar else 1)
+    tops, lefts = range(0, page.height, rows), range(0, page.width, columns)
+    count = len(planes) * len(tops) * len(lefts)  # It may be millions more than the file has.
     if not any(lengths) and page.compression == _NONE:  # Some writers leave them out, or write 0.
         lengths = tuple(_row_bytes(page, columns) * rows for _ in starts)
-    if min(len(starts), len(lengths)) < len(corners):
-        raise ValueError(
-            f"it is a damaged TIFF: {len(starts)} of its {len(corners)} strips or tiles are there"
-        )
+    if min(len(starts), len(lengths)) < count:
+        raise ValueError(f"it is a damaged TIFF: {len(starts)} of its {count} strips or tiles are there")
+    corners = itertools.product(planes, tops, lefts)
     for (plane, top, left), start, length in zip(corners, starts, lengths, strict=False):
         yield _Part(start, length, plane, top, left, rows if tiled else min(rows, page.height - top), columns)
+
+
+def check_tiles(page: Page) -> None:
+    """Refuses tiles that are larger than any picture: memory is taken for a whole one.
+
+    Raises:
+        ValueError: they are, or have no size.
+    """
+    next(_parts(page), None)
 
 
 def whole(file: BinaryIO, page: Page) -> list[_Part]:

@@ -18,6 +18,7 @@ from lmd.data.dataset.reading.excel_marks import (
     without_values,
 )
 from lmd.data.dataset.reading.long_numbers import check_long_numbers
+from lmd.data.dataset.reading.table_kinds import MOST_BYTES, MOST_CELLS, too_large
 from lmd.errors import DataError
 from lmd.text import listed
 
@@ -62,6 +63,8 @@ def excel_rows(path: Path, wanted: str = "") -> list[list[Any]]:
     _tell(path, sheet)
     height, width = max(row for row, _ in sheet.grid), max(column for _, column in sheet.grid)
     _check_numbers(path, sheet)
+    if height * width > MOST_CELLS:
+        raise too_large(path, f"{height:,} rows and {width:,} columns")
     rows = [[None] * width for _ in range(height)]
     for (row, column), value in sheet.grid.items():
         rows[row - 1][column - 1] = value
@@ -77,17 +80,23 @@ def _sheets(path: Path) -> Iterator[_Sheet]:
         reader = ExcelReader(path, read_only=True, data_only=True)
         reader.read()
         parts = {sheet.name: link.target for sheet, link in reader.parser.find_sheets()}
+        if sum(part.file_size for part in reader.archive.infolist()) > MOST_BYTES:
+            raise too_large(path, f"parts that unpack to more than {MOST_BYTES:,} bytes")
         for sheet in reader.wb.worksheets:
             xml = reader.archive.read(parts[sheet.title])
             found = _Sheet(sheet.title, sheet.sheet_state == "visible", xml)
             sheet.reset_dimensions()  # What the file says of its size may be wrong.
-            _read_cells(found, sheet)
+            _read_cells(path, found, sheet)
             yield found
         reader.wb.close()
 
 
-def _read_cells(found: _Sheet, sheet: Any) -> None:
+def _read_cells(path: Path, found: _Sheet, sheet: Any) -> None:
+    seen = 0
     for row, cells in enumerate(sheet.iter_rows(), start=1):
+        seen += len(cells) + 1
+        if seen > MOST_CELLS:  # Two cells may stand a billion apart.
+            raise too_large(path, f"a sheet of more than {MOST_CELLS:,} cells, blank ones counted")
         for column, cell in enumerate(cells, start=1):
             if cell.value is None or cell.value == "":
                 continue

@@ -8,6 +8,7 @@ from typing import Any
 
 from lmd.data.dataset.meaning.columns import image_columns
 from lmd.data.dataset.reading.long_numbers import check_long_numbers
+from lmd.data.dataset.reading.table_kinds import MOST_BYTES, MOST_CELLS, too_large
 from lmd.errors import DataError
 
 _log = logging.getLogger(__name__)
@@ -23,7 +24,12 @@ def parquet_rows(path: Path) -> list[list[Any]]:
     """
     import pyarrow.parquet
 
-    table = pyarrow.parquet.ParquetFile(path).read()
+    file = pyarrow.parquet.ParquetFile(path)
+    said = file.metadata
+    unpacked = sum(said.row_group(number).total_byte_size for number in range(said.num_row_groups))
+    if said.num_rows * max(1, said.num_columns) > MOST_CELLS or unpacked > MOST_BYTES:
+        raise too_large(path, f"{said.num_rows:,} rows and {said.num_columns:,} columns, {unpacked:,} bytes")
+    table = file.read()
     read = (
         (name, column.to_pylist()) for name, column in zip(table.column_names, table.columns, strict=True)
     )

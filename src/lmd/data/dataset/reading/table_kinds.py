@@ -13,6 +13,8 @@ from pathlib import Path
 
 from lmd.errors import DataError
 
+MOST_BYTES = 2**28  # Of a table; one of a million images has a tenth.
+MOST_CELLS = 20_000_000
 AS_CSV = "save it as a CSV file with a header line"
 _UNPACK = "unpack it first"
 _IN_R = "in R write it with write.csv(table, 'cases.csv', row.names = FALSE)"
@@ -71,12 +73,22 @@ def read_file(path: Path) -> bytes:
     """Returns the bytes of a file.
 
     Raises:
-        DataError: it is missing, a folder or may not be read.
+        DataError: it is missing, a folder, larger than any table or may not be read.
     """
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
+    if len(raw) > MOST_BYTES:
+        raise too_large(path, f"more than {MOST_BYTES:,} bytes")
+    return raw
+
+
+def too_large(path: Path, what: str) -> DataError:
+    """Returns the refusal of a table that would fill the memory."""
+    inside = " (it may hold the images themselves)" if path.suffix.lower() in (".parquet", ".pq") else ""
+    return DataError(f"{path} has {what}{inside}: leave out what is not needed, or make several sets of it")
 
 
 def refuse_other_kinds(path: Path, raw: bytes, own: Sequence[str] = ()) -> None:

@@ -1,0 +1,40 @@
+"""A data set with its caches, and a run with all its files: what the sound bytes are taken from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from tests import toy
+
+COUNTS = {"train": [6, 4, 5], "val": [2, 2, 2], "test": [3, 3, 2]}
+
+
+def make(folder: Path) -> Path:
+    """Makes the world in a folder, which it returns."""
+    import lmd
+    from lmd.data.audit.fingerprint import fingerprint
+    from lmd.run_folder import RunFolder
+    from lmd.training.progress import Silent
+    from lmd.training.start import train
+
+    class Keeping(Silent):
+        """Keeps the checkpoint that a finished run removes."""
+
+        def finished(self, record: object) -> None:
+            shutil.copy(run / "checkpoint" / "state.safetensors", folder / "state.safetensors")
+
+    dataset = toy.make_dataset(folder, COUNTS)
+    run = folder / "run"
+    settings = lmd.methods.settings_of("ce", recipe={**toy.COMMON, "stage1": {"epochs": 2}})
+    train(dataset, "ce", settings, run, progress=Keeping())
+    lmd.evaluate(run, "test")
+    (run / "checkpoint").mkdir(exist_ok=True)
+    (folder / "state.safetensors").rename(run / "checkpoint" / "state.safetensors")
+    fingerprint(dataset, lambda done, of: None, 36, True)
+    assert RunFolder(run).checkpoint.is_file()
+    state = {"format": 1, "experiment": "table3", "budget": "short", "data": {"100": "0" * 64}, "weights_sha256": None,
+             "partial_weights": False, "settings": ["size=16"]}  # fmt: skip
+    (folder / "experiment.json").write_text(json.dumps(state))
+    return folder
