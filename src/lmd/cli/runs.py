@@ -48,7 +48,7 @@ def train(
     ] = None,
     recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="a YAML file of settings")] = None,
     settings: Set = None,
-    budget: Budget = "paper",
+    budget: Budget = None,
     weights: Weights = None,
     partial_weights: PartialWeights = False,
     seed: Seed = None,
