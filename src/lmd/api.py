@@ -117,7 +117,8 @@ def train(
 
     dataset, named = _dataset(data), None if method is None else str(method)
     flags = {"seed": seed, "weights": weights and str(weights), "partial_weights": partial_weights or None}
-    asked = Asked(named, budget, recipe and Path(recipe), flags, as_overrides(settings))
+    file = None if recipe is None else Path(recipe)
+    asked = Asked(named, budget, file, flags, as_overrides(settings))
     name, resolved = saved_choice(Path(out)) if resume and asked.nothing else choose(asked, dataset)
     first = None if start is None else _run(start)
     folder = training.train(dataset, name, resolved, Path(out), start=first, resume=resume, progress=progress)

@@ -14,6 +14,8 @@ from lmd.fields import leaf_values, must_be, old_names_of, setting_names
 
 Tree = dict[str, Any]
 
+METHOD = "lmd"  # Where none is named.
+
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
@@ -73,7 +75,7 @@ class CommonSettings(Settings):
     batch: Annotated[int, Field(ge=2)] = 128
     """images in a step (LMD paper)"""
     last_batch: Literal["drop", "even"] = "drop"
-    """images that do not fill a batch: left out of the epoch (authors' code of LMD), or batches of even size"""
+    """images that fill no batch: left out of an epoch (authors' code of LMD), or even batches of all"""
     lr_scale: Literal["none", "linear"] = "none"
     """whether learning rates grow with batch / 128 (ours: they do not)"""
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
@@ -210,7 +212,7 @@ def budgets(
     """Returns what the budgets "smoke", "short" and "auto" lay over a method's defaults.
 
     Every method has the same images, epochs and schedule in stage 1; what is given here is a method's own.
-    What "auto" has for every method depends on the data (`lmd.planning`); lengths may be `Steps` or a `Share`.
+    What "auto" has for every method is made from the data (`lmd.planning`); a length there may be a `Share`.
     """
     cosine: Tree = {"schedule": "cosine"}
     common_smoke: Tree = {"size": 32, "precision": "auto", "stage1": {"epochs": 2, "optimisation": cosine}}

@@ -57,8 +57,7 @@ def check_choice(method: str | None, recipe: Path | None, overrides: Sequence[st
         SettingsError: one line that offers the nearest name, or says what is allowed.
     """
     from lmd import methods
-    from lmd.api import METHOD
-    from lmd.settings import named_method, parse_override
+    from lmd.settings import METHOD, named_method, parse_override
 
     layers = [parse_override(text) for text in overrides]
     name, tree = named_method(method, recipe, METHOD)

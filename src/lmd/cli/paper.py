@@ -46,9 +46,8 @@ def reproduce(
     """Runs a table or figure of the paper and sets its numbers beside ours, with intervals."""
     from lmd.experiments.request import Request, check
 
-    request = Request(
-        name, data, out, seeds, methods, budget or "paper", weights, partial_weights, settings or []
-    )
+    budget = budget or "paper"
+    request = Request(name, data, out, seeds, methods, budget, weights, partial_weights, settings or [])
     check(request)  # Before torch is loaded.
     from lmd.experiments.engine import plan, reproduce
     from lmd.terminal import Watching

@@ -1,11 +1,8 @@
 """What the data and the machine ask for: the budget "auto", and what is told before a training starts.
 
-facts     what the rules look at: images, classes, pixels, device
-rules     the table of docs/budgets.md: facts -> settings
-resolve   the one way in which the settings of a run come about
-outline   what a run will do, whatever its budget: stages, epochs, steps
-rehearsal how long that takes here, measured on random pixels
-clock     the time left of the whole run
+`facts` is what the rules look at. `rules` is the table of docs/budgets.md. `resolve` is the one way in which
+the settings of a run come about. `outline` says what a run will do, `rehearsal` measures how long that takes
+here, and `clock` keeps the time left of the whole run.
 """
 
 from __future__ import annotations

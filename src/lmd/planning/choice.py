@@ -11,9 +11,7 @@ from lmd import methods
 from lmd.data.dataset.manifest import Dataset
 from lmd.planning.resolve import AUTO, settings_for
 from lmd.run import RunFolder, read_identity
-from lmd.settings import CommonSettings, named_method, resolve
-
-METHOD = "lmd"  # Where none is named.
+from lmd.settings import METHOD, CommonSettings, named_method, resolve
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from types import MappingProxyType
 from typing import Any, cast
@@ -59,14 +59,8 @@ def plan_of(module: Method, facts: Facts, chosen: Mapping[str, Any] = MappingPro
     lengths = merge(rules.stage_lengths(facts, module.Settings), methods.budget(module, AUTO))
     in_force = resolve(module.Settings, preset, common, _without_amounts(lengths), chosen)
     steps = steps_per_epoch(facts.images, in_force.batch, in_force.last_batch)
-    lengths = _counted(
-        lengths, lambda amount: amount.in_epochs(steps) if isinstance(amount, Steps) else amount
-    )
-    first = _first_epochs(merge(lengths, chosen), in_force)
-    return merge(
-        common,
-        _counted(lengths, lambda amount: amount.in_epochs(first) if isinstance(amount, Share) else amount),
-    )
+    lengths = _counted(lengths, Steps, steps)
+    return merge(common, _counted(lengths, Share, _first_epochs(merge(lengths, chosen), in_force)))
 
 
 def _first_epochs(tree: Mapping[str, Any], in_force: CommonSettings) -> int:
@@ -76,12 +70,15 @@ def _first_epochs(tree: Mapping[str, Any], in_force: CommonSettings) -> int:
     return int(cast("Tree", group).get("epochs", own)) if isinstance(group, Mapping) else int(own)
 
 
-def _counted(tree: Mapping[str, Any], count: Callable[[Any], Any]) -> Tree:
-    """Returns a tree with each of its values counted."""
-    return {
-        name: _counted(cast("Tree", value), count) if isinstance(value, Mapping) else count(value)
-        for name, value in tree.items()
-    }
+def _counted(tree: Mapping[str, Any], kind: type[Steps | Share], number: int) -> Tree:
+    """Returns a tree whose lengths of one kind are epochs; `number` is what they are counted by."""
+    found: Tree = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            found[name] = _counted(cast("Tree", value), kind, number)
+        else:
+            found[name] = value.in_epochs(number) if isinstance(value, kind) else value
+    return found
 
 
 def _without_amounts(tree: Mapping[str, Any]) -> Tree:
