@@ -68,6 +68,8 @@ class CommonSettings(Settings):
     """safetensors file or package:NAME with the encoder's weights, in place of a download (ours: none)"""
     partial_weights: bool = False
     """accept a file of weights that lacks some tensors (ours: no)"""
+    freeze: Literal["all", "stem", "none"] = "none"
+    """what never changes, BatchNorm included: the whole encoder, its first layers, nothing (LMD paper)"""
     size: Annotated[int, Field(ge=8, le=2048)] = 224
     """pixels of each side of an image (LMD paper)"""
     crop: Literal["none", "center"] = "none"

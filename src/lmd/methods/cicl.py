@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from lmd.data.feed.loader import Batch
@@ -68,6 +69,12 @@ class Settings(CommonSettings):
     """stage 1: the encoder, contrastive learning (paper)"""
     stage2: LinearSettings = LinearSettings()
     """stage 2: a linear classifier on the frozen encoder (paper)"""
+
+    @model_validator(mode="after")
+    def _refuse_a_frozen_encoder(self) -> Settings:
+        if self.freeze == "all":
+            raise ValueError("freeze=all leaves stage 1 of cicl nothing to train: take stem, or method ce")
+        return self
 
 
 class Contrastive(Supervised):

@@ -84,9 +84,9 @@ class Settings(CommonSettings):
 def flat_weights(network: Network, layers: int) -> dict[str, nn.Parameter]:
     """Returns by name the weights of the encoder's last layers, and the classifier's parameters.
 
-    A weight is a parameter of two dimensions or more: BatchNorm's scales are none.
+    A weight is a parameter of two dimensions or more: BatchNorm's scales are none. Frozen ones are left out.
     """
-    named = dict(network.named_parameters())
+    named = {name: value for name, value in network.named_parameters() if value.requires_grad}
     encoder = [name for name, value in named.items() if name.startswith("encoder.") and value.ndim > 1]
     classifier = [name for name in named if name.startswith("classifier.")]
     return {name: named[name] for name in (*encoder[-layers:], *classifier)}

@@ -22,7 +22,7 @@ from pydantic import Field
 from lmd.settings import CommonSettings, budgets
 from lmd.stages.base import Stage, Supervised
 from lmd.stages.calibration.algorithm import Calibration
-from lmd.stages.calibration.e_step import EStep, EStepSettings
+from lmd.stages.calibration.e_step import EStep, EStepSettings, IdleEStep
 from lmd.stages.calibration.m_step import MStepSettings, build_m_step
 from lmd.stages.calibration.statistics import Statistics, StatisticsSettings
 from lmd.stages.classifier_training import ClassifierSettings, ClassifierTraining
@@ -128,7 +128,8 @@ def _second(settings: Settings, parts: Parts) -> Stage:
     real = settings.without == "vfc"
     statistics = Statistics(settings, settings.statistics, keep_features=real)
     m_step = build_m_step(settings, settings.m_step, statistics, real_features=real)
-    e_step = parts.e_step(settings, _e_step_settings(settings), settings.iterations)
+    kind = IdleEStep if settings.freeze == "all" else parts.e_step
+    e_step = kind(settings, _e_step_settings(settings), settings.iterations)
     return parts.calibration(settings, statistics, m_step, e_step)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from lmd import run
@@ -16,6 +17,8 @@ from lmd.settings import CommonSettings, Tree
 from lmd.training.checkpoint import FirstStage
 from lmd.training.loop import Trainer
 from lmd.training.progress import Progress, Silent
+
+_log = logging.getLogger(__name__)
 
 
 def train(
@@ -71,6 +74,10 @@ def check_fresh(settings: CommonSettings) -> None:
     Raises:
         SettingsError, CheckpointError: one line on what is wrong with its name, its size or its weights.
     """
+    if settings.freeze != "none" and not settings.pretrained and settings.weights is None:
+        _log.warning(
+            "freeze = %s keeps weights that were drawn at random: start from trained ones", settings.freeze
+        )
     check_encoder(
         settings.encoder,
         size=settings.size,

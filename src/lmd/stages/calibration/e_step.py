@@ -127,3 +127,21 @@ class EStep:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes such a state back."""
         self.optimiser.load_state_dict(state)
+
+
+class IdleEStep(EStep):
+    """No E-step, where the encoder is frozen: the iterations estimate Gaussians and train the classifier."""
+
+    def prepare(self, context: StageContext) -> None:
+        """Makes no optimiser: there is nothing for it to move."""
+
+    def fit(self, gaussians: ClassGaussians, iteration: int) -> Losses:
+        """Returns no loss."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns nothing."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes nothing back."""
