@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lmd.evaluation.predict import Model
     from lmd.evaluation.results import Evaluation
     from lmd.experiments.engine import Outcome
+    from lmd.planning import Plan
     from lmd.training.progress import Progress, Watcher
 
 
@@ -125,6 +126,45 @@ def train(
     write_report(folder.path)
     write_card(folder.path)
     return folder
+
+
+def plan(
+    data: Dataset | Path | str,
+    *,
+    method: Path | str | None = None,
+    budget: str | None = None,
+    recipe: Path | str | None = None,
+    settings: Mapping[str, Any] | Sequence[str] = (),
+    taken_over: bool = False,
+    **flags: Any,
+) -> Plan:
+    """Returns what `train` would do with these choices, and how long here; nothing is written.
+
+    `plan(...).lines()` is what the command prints before a training. It takes some seconds: steps of each
+    stage are timed on random pixels.
+
+    Args:
+        data: a dataset folder.
+        method: as for `train`, as `budget`, `recipe` and `settings` are.
+        budget: the schedule.
+        recipe: a YAML file of settings.
+        settings: names and values.
+        taken_over: the first stage is taken over from another run (`--from`).
+        flags: `seed`, `weights`, `partial_weights`.
+
+    Raises:
+        SettingsError, DataError: one line on what is wrong.
+    """
+    from lmd.fields import as_overrides
+    from lmd.planning import plan_of_run
+    from lmd.planning.choice import Asked, choose
+    from lmd.training.start import check_classes
+
+    dataset, named = _dataset(data), None if method is None else str(method)
+    check_classes(dataset)
+    file = None if recipe is None else Path(recipe)
+    name, resolved = choose(Asked(named, budget, file, flags, as_overrides(settings)), dataset)
+    return plan_of_run(dataset, name, resolved, taken_over)
 
 
 def evaluate(

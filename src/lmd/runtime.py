@@ -47,7 +47,7 @@ class Runtime:
         use_cuda = accelerator == "cuda" or (accelerator == "auto" and torch.cuda.is_available())
         if not use_cuda:
             _keep_freed_memory()
-        self.precision = _resolve_precision(precision, use_cuda)
+        self.precision = resolved_precision(precision, use_cuda)
         self.fabric = Fabric(
             accelerator="cuda" if use_cuda else "cpu",
             devices=1,
@@ -109,8 +109,8 @@ def device_kind(accelerator: str = "auto") -> str:
     return "cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def _resolve_precision(precision: str, use_cuda: bool) -> str:
-    """`auto` means bf16 where the processor multiplies bf16 natively, else fp32."""
+def resolved_precision(precision: str, use_cuda: bool) -> str:
+    """Returns bf16 or fp32: "auto" means bf16 where the processor multiplies bf16 natively, else fp32."""
     import torch
 
     if precision != "auto":
