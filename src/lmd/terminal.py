@@ -106,7 +106,7 @@ class TrainingProgress:
             self._print(f"after {done} steps: {left}")
 
     def finished(self, record: Tree) -> None:
-        """Prints the line of an epoch: loss terms, validation, seconds, time left; at first, what they are."""
+        """Prints the line of an epoch: loss terms, validation, seconds, time left."""
         name = f"{self.prefix}{record['stage']}"
         if self.clock:
             self.clock.finished()
@@ -127,9 +127,8 @@ class TrainingProgress:
         bacc = record["validation"].get("bacc")
         judged = f" | val bacc {bacc:.3f}" if bacc is not None else ""
         left = f", {self._left()}" if self._left() else ""
-        return (
-            f"{name} {record['epoch'] + 1}/{self.epochs} | {terms}{judged} | {record['seconds']:.0f} s{left}"
-        )
+        place, took = f"{name} {record['epoch'] + 1}/{self.epochs}", f"{record['seconds']:.0f} s"
+        return f"{place} | {terms}{judged} | {took}{left}"
 
     def _left(self) -> str:
         """The time left of the whole run; nothing where it is not known."""

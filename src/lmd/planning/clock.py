@@ -26,7 +26,9 @@ class _Running:
         """The seconds of an epoch: measured, where one was, else rehearsed."""
         if self.spans:
             return sum(self.spans) / len(self.spans)
-        return self.early if self.early is not None else self.pace and self.pace.epoch
+        if self.early is not None:
+            return self.early
+        return None if self.pace is None else self.pace.epoch
 
     def ratio(self) -> float | None:
         """How much slower than in the rehearsal the stage is; None before that is known."""

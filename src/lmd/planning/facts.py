@@ -12,7 +12,6 @@ from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.files import open_file
 from lmd.data.decode.images import decode
 from lmd.data.decode.pictures import formats
-from lmd.parallel import num_cores
 from lmd.runtime import device_kind, main_memory
 
 LOOKED_AT = 16  # Training images whose size is read: their headers alone where Pillow knows the format.
@@ -23,12 +22,10 @@ class Facts:
     """What is known of a data set and of the machine before anything is decoded."""
 
     images: int  # For training.
-    classes: int
-    smallest_class: int
+    rarest_validated: int  # Validation images of the class that has fewest.
     side: int  # The shorter side of most training images, in pixels.
-    device: str  # cpu or cuda.
-    cores: int
-    memory: int | None  # Bytes of main memory; None where the system does not say.
+    device: str = "cpu"  # Or cuda.
+    memory: int | None = None  # Bytes of main memory; None where the system does not say.
 
 
 def facts_of(dataset: Dataset, side: int | None = None) -> Facts:
@@ -37,14 +34,11 @@ def facts_of(dataset: Dataset, side: int | None = None) -> Facts:
     Raises:
         DataError: an image cannot be read.
     """
-    counts = dataset.counts("train")
     return Facts(
-        images=int(counts.sum()),
-        classes=len(counts),
-        smallest_class=int(counts.min()) if len(counts) else 0,
+        images=int(dataset.counts("train").sum()),
+        rarest_validated=int(dataset.counts("val").min()),
         side=side if side is not None else usual_side(dataset),
         device=device_kind(),
-        cores=num_cores(),
         memory=main_memory(),
     )
 

@@ -79,9 +79,7 @@ class Plan:
     def _time(self) -> str:
         if self.seconds is None:
             return "not known before the first epoch"
-        return (
-            f"about {duration(self.seconds)} on this machine, decoding apart (steps of each stage were timed)"
-        )
+        return f"about {duration(self.seconds)} on this machine, by some steps of each stage; decoding apart"
 
 
 def plan_of_run(dataset: Dataset, method: str, settings: CommonSettings, taken_over: bool = False) -> Plan:

@@ -11,7 +11,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,8 +33,8 @@ from lmd.stages.base import Stage, StageContext
 from lmd.stages.calibration.algorithm import Calibration
 from lmd.stages.classifier_training import ClassifierTraining
 
-STEPS, SECONDS = 10, 1.5  # The most steps of a part of a stage, and the most seconds once it has two.
-STEP_PIXELS = 24 * 64**2  # Of a step's images on a CPU: larger batches are rehearsed with fewer images.
+STEPS, SECONDS = 10, 1.0  # The most steps of a part of a stage, and the most seconds once it has two.
+STEP_PIXELS = 12 * 64**2  # Of a step's images on a CPU: larger batches are rehearsed with fewer images.
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class _Rehearsal:
         self.small = settings.model_copy(update={"batch": self.batch})
         self.network = _network(self.small, len(self.counts))
         self.runtime.place(self.network)
-        self.images = _images(self.counts, 4 * self.batch, settings.size)
+        self.images = _images(self.counts, 3 * self.batch, settings.size)
         self.encoding = self._encoding()
 
     def paces(self) -> list[Pace]:
@@ -161,10 +161,8 @@ class _Rehearsal:
 
     def _timed_again(self, watch: _Watch, work: Callable[[], object]) -> float:
         watch.times[:] = [time.perf_counter()]
-        try:
+        with suppress(_Enough):
             work()
-        except _Enough:
-            pass
         return watch.seconds()
 
     def _encoding(self) -> float:

@@ -18,7 +18,8 @@ SHARE_OF_IMAGES, LARGEST_BATCH, SMALLEST_BATCH = 10, 64, 2
 SIZES = {"cpu": 64, "cuda": 224}  # Pixels at most, by device.
 SMALLEST_SIZE = 8
 SHARE_OF_MEMORY = 4  # The decoded images take a fourth of the main memory at most.
-FEWEST_STEPS, MOST_STEPS, EPOCHS = 1000, 10_000, 40
+FEWEST_STEPS, MOST_STEPS, EPOCHS = 500, 10_000, 40
+FEWEST_VALIDATED = 10  # Images of the rarest class by which validation may choose an epoch.
 CLASSIFIER_STEPS = 500  # Of a stage that trains a classifier on features: it costs seconds.
 CANNOT_LEARN = 200  # Gradient steps below which a warning is given.
 
@@ -30,13 +31,14 @@ def first_rules(facts: Facts) -> Tree:
         "batch": batch_size(facts),
         "last_batch": "even",
         "precision": "auto",
+        "select": "last" if facts.rarest_validated < FEWEST_VALIDATED else "val_bacc",
     }
 
 
 def batch_size(facts: Facts) -> int:
     """Returns a tenth of the training images, from 2 to 64.
 
-    >>> [batch_size(Facts(n, 8, 1, 150, "cpu", 2, None)) for n in (12, 243, 7005)]
+    >>> [batch_size(Facts(n, 1, 150)) for n in (12, 243, 7005)]
     [2, 24, 64]
     """
     return min(max(facts.images // SHARE_OF_IMAGES, SMALLEST_BATCH), LARGEST_BATCH)
@@ -45,7 +47,7 @@ def batch_size(facts: Facts) -> int:
 def image_size(facts: Facts) -> int:
     """Returns the device's size, but no more pixels than the images have or than memory holds.
 
-    >>> [image_size(Facts(243, 8, 8, side, device, 2, None)) for side, device in ((28, "cpu"), (150, "cuda"))]
+    >>> [image_size(Facts(243, 1, side, device)) for side, device in ((28, "cpu"), (150, "cuda"))]
     [28, 150]
     """
     wanted = min(SIZES[facts.device], facts.side or SIZES[facts.device])
@@ -77,8 +79,8 @@ def stage_lengths(facts: Facts, model: type[CommonSettings]) -> Tree:
 def step_target(facts: Facts) -> int:
     """Returns the gradient steps of a stage that trains the encoder: 40 epochs of full batches, in bounds.
 
-    >>> [step_target(Facts(n, 8, 1, 150, "cpu", 2, None)) for n in (243, 7005, 100_000)]
-    [1000, 4379, 10000]
+    >>> [step_target(Facts(n, 1, 150)) for n in (243, 7005, 100_000)]
+    [500, 4379, 10000]
     """
     steps = -(-EPOCHS * facts.images // LARGEST_BATCH)
     return min(max(steps, FEWEST_STEPS), MOST_STEPS)
