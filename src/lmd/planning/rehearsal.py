@@ -34,7 +34,7 @@ from lmd.stages.calibration.algorithm import Calibration
 from lmd.stages.classifier_training import ClassifierTraining
 
 STEPS, SECONDS = 10, 1.0  # The most steps of a part of a stage, and the most seconds once it has two.
-STEP_PIXELS = 12 * 64**2  # Of a step's images on a CPU: larger batches are rehearsed with fewer images.
+STEP_PIXELS = 24 * 64**2  # Of a step's images on a CPU: larger batches are rehearsed with fewer images.
 
 
 @dataclass(frozen=True)
