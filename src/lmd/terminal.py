@@ -116,7 +116,7 @@ class TrainingProgress:
 
     def _explain(self, name: str, record: Tree) -> None:
         """Says what the terms of a stage are, once."""
-        from lmd.losses.terms import legend
+        from lmd.stages.terms import legend
 
         if name not in self.explained and (meaning := legend(record["losses"])):
             self._print(f"{name}: {meaning}")

@@ -14,7 +14,7 @@ import lmd
 from lmd import methods
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import CheckpointError
-from lmd.losses.terms import TERMS, legend
+from lmd.stages.terms import TERMS, legend
 from lmd.terminal import TrainingProgress
 from tests import toy
 from tests.command import Command
