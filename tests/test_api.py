@@ -37,6 +37,7 @@ from lmd.data.feed.sampling import Sampling
 from lmd.evaluation import measure
 from lmd.evaluation.results import Estimate
 from lmd.models import encoder, sources
+from lmd.planning import rules
 from lmd.training.progress import Silent
 from tests import toy
 from tests.command import Command
@@ -75,7 +76,7 @@ SNIPPETS = {
 ISSUE = """
 import lmd
 data = lmd.prepare("folder", root="images", out="data")      # or lmd.read_dataset("data")
-run = lmd.train(data, method="lmd", budget="short", out="run", seed=1)
+run = lmd.train(data, method="lmd", out="run", seed=1)
 lmd.evaluate(run, split="test").metrics["bacc"]               # value, low, high
 lmd.load("run").predict(["a.jpg", "b.dcm"])                   # a table of probabilities
 """
@@ -120,7 +121,8 @@ def write_dicom(path: Path, pixels: np.ndarray) -> None:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A folder with what the snippets name, while timm has no weights to download.
 
-    Tests have no network: in place of ImageNet's weights, an encoder keeps those that were drawn.
+    Tests have no network: in place of ImageNet's weights, an encoder keeps those that were drawn. They have no
+    minutes either: a plan has few steps.
     """
     folder, obtain = tmp_path_factory.mktemp("snippets"), sources.obtain
 
@@ -130,6 +132,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
     make_images(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(encoder, "obtain", without_download)
+        patch.setattr(rules, "FEWEST_STEPS", 20)
         yield folder
 
 

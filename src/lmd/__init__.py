@@ -3,7 +3,7 @@
     import lmd
 
     data = lmd.prepare("folder", root="images", out="data")
-    run = lmd.train(data, method="lmd", budget="short", out="run", seed=1)
+    run = lmd.train(data, method="lmd", out="run", seed=1)
     lmd.evaluate(run, split="test").metrics["bacc"]
     lmd.load("run").predict(["a.jpg", "b.dcm"])
 
@@ -19,7 +19,7 @@ from lmd.version import __version__
 
 if TYPE_CHECKING:
     from lmd import data, evaluation, losses, methods, models, stages
-    from lmd.api import evaluate, inspect, load, prepare, read_dataset, reproduce, train
+    from lmd.api import evaluate, inspect, load, plan, prepare, read_dataset, reproduce, train
     from lmd.errors import CheckpointError, DataError, LmdError, SettingsError
     from lmd.run import RunFolder
 
@@ -38,6 +38,7 @@ __all__ = [
     "losses",
     "methods",
     "models",
+    "plan",
     "prepare",
     "read_dataset",
     "reproduce",
@@ -47,7 +48,7 @@ __all__ = [
 
 _ROOMS = ("data", "evaluation", "losses", "methods", "models", "stages")
 _HOMES = {
-    "lmd.api": ("evaluate", "inspect", "load", "prepare", "read_dataset", "reproduce", "train"),
+    "lmd.api": ("evaluate", "inspect", "load", "plan", "prepare", "read_dataset", "reproduce", "train"),
     "lmd.errors": ("CheckpointError", "DataError", "LmdError", "SettingsError"),
     "lmd.run": ("RunFolder",),
 }

@@ -17,11 +17,8 @@ if TYPE_CHECKING:
     from lmd.evaluation.predict import Model
     from lmd.evaluation.results import Evaluation
     from lmd.experiments.engine import Outcome
-    from lmd.settings import CommonSettings
+    from lmd.planning import Plan
     from lmd.training.progress import Progress, Watcher
-
-# What is not given: the paper's schedule, and the defaults of LMD.
-METHOD, BUDGET = "lmd", "paper"
 
 
 def prepare(source: str, out: Path | str, *, progress: Steps = quiet, **options: Any) -> Dataset:
@@ -81,7 +78,7 @@ def train(
     *,
     out: Path | str,
     method: Path | str | None = None,
-    budget: str = BUDGET,
+    budget: str | None = None,
     recipe: Path | str | None = None,
     settings: Mapping[str, Any] | Sequence[str] = (),
     seed: int | None = None,
@@ -101,7 +98,8 @@ def train(
         data: a dataset folder.
         out: the run folder to make.
         method: a name that `lmd methods` lists, or the path of a .py file (default: "lmd").
-        budget: the schedule: "smoke" (seconds), "short" (12 epochs at 64 pixels) or "paper".
+        budget: the schedule: "auto" (default: a plan for these data on this machine, docs/budgets.md),
+            "smoke" (seconds), "short" (12 epochs at 64 pixels) or "paper".
         recipe: a YAML file of settings.
         settings: names and values, {"stage1.epochs": 3}, or one or several texts as `--set` takes them.
         seed: the seed of every random draw (default: the recipe's, or 42).
@@ -118,67 +116,64 @@ def train(
         SettingsError, DataError, CheckpointError: one line on what is wrong, before anything is trained.
     """
     from lmd.fields import as_overrides
+    from lmd.planning.choice import Asked, choose, going_on
     from lmd.reporting.card import write_card
     from lmd.reporting.page import write_report
     from lmd.training import start as training
 
-    flags: dict[str, Any] = {"seed": seed, "weights": weights and str(weights)}
-    flags |= {"partial_weights": partial_weights or None}
-    flags = {name: value for name, value in flags.items() if value is not None}
-    named = None if method is None else str(method)
-    bare = resume and budget == BUDGET and not (recipe or settings or flags) and not is_new(Path(out))
-    if bare and named in (None, saved := _saved(Path(out))["method"]):
-        name, resolved = _saved_choice(Path(out), allow_code or named == saved)
-    else:
-        file = None if recipe is None else Path(recipe)
-        name, resolved = choose(named, budget, file, flags, as_overrides(settings), allow_code)
+    dataset, named = _dataset(data), None if method is None else str(method)
+    flags = {"seed": seed, "weights": weights and str(weights), "partial_weights": partial_weights or None}
+    file = None if recipe is None else Path(recipe)
+    asked = Asked(named, budget, file, flags, as_overrides(settings), allow_code)
+    begun = RunFolder(Path(out)) if resume and not is_new(Path(out)) else None
+    name, resolved = going_on(asked, dataset, begun) if begun else choose(asked, dataset)
     first = None if start is None else _run(start)
-    folder = training.train(
-        _dataset(data), name, resolved, Path(out), start=first, resume=resume, progress=progress
-    )
+    folder = training.train(dataset, name, resolved, Path(out), start=first, resume=resume, progress=progress)
     write_report(folder.path)
     write_card(folder.path)
     return folder
 
 
-def choose(
-    method: str | None,
-    budget: str = BUDGET,
-    recipe: Path | None = None,
-    flags: Mapping[str, Any] | None = None,
-    overrides: Sequence[str] = (),
+def plan(
+    data: Dataset | Path | str,
+    *,
+    method: Path | str | None = None,
+    budget: str | None = None,
+    recipe: Path | str | None = None,
+    settings: Mapping[str, Any] | Sequence[str] = (),
+    taken_over: bool = False,
     allow_code: bool = False,
-) -> tuple[str, CommonSettings]:
-    """Returns the method and the settings that these choices give; a recipe may name its method.
+    **flags: Any,
+) -> Plan:
+    """Returns what `train` would do with these choices, and how long here; nothing is written.
 
-    A file that `method` names is run; one that only the recipe names is run with `allow_code`.
+    `plan(...).lines()` is what the command prints before a training. It takes some seconds: steps of each
+    stage are timed on random pixels.
+
+    Args:
+        data: a dataset folder.
+        method: as for `train`, as `budget`, `recipe` and `settings` are.
+        budget: the schedule.
+        recipe: a YAML file of settings.
+        settings: names and values.
+        taken_over: the first stage is taken over from another run (`--from`).
+        allow_code: as for `train`.
+        flags: `seed`, `weights`, `partial_weights`.
 
     Raises:
-        SettingsError: the recipe is for another method, or something is unknown or out of range.
+        SettingsError, DataError: one line on what is wrong.
     """
-    from lmd import methods
-    from lmd.settings import named_method
+    from lmd.fields import as_overrides
+    from lmd.planning import plan_of_run
+    from lmd.planning.choice import Asked, choose
+    from lmd.training.start import check_classes
 
-    name, tree = named_method(method, recipe, METHOD, allow_code)
-    return name, methods.settings_of(name, budget, tree, flags or {}, overrides, allow_code=True)
-
-
-def _saved(out: Path) -> dict[str, Any]:
-    from lmd.run import read_identity
-
-    return read_identity(RunFolder(out))
-
-
-def _saved_choice(out: Path, allow_code: bool) -> tuple[str, CommonSettings]:
-    """The method and the settings of the run that is to go on."""
-    from lmd import methods
-    from lmd.settings import resolve
-
-    saved = _saved(out)
-    name = saved["method"]
-    if name.endswith(".py") and not allow_code:
-        raise methods.file_not_allowed(f"{out} is a run of the method file {name}", name)
-    return name, resolve(methods.load(name, allow_code).Settings, saved["settings"])
+    dataset, named = _dataset(data), None if method is None else str(method)
+    check_classes(dataset)
+    file = None if recipe is None else Path(recipe)
+    asked = Asked(named, budget, file, flags, as_overrides(settings), allow_code)
+    name, resolved = choose(asked, dataset)
+    return plan_of_run(dataset, name, resolved, taken_over)
 
 
 def evaluate(

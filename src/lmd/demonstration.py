@@ -61,8 +61,8 @@ def run_demo(out: Path, seed: int, watcher: Watcher | None = None) -> tuple[Path
             target = out / entry.name.lower().replace(" + ", "-")
             start = None if entry.start is None else runs[entry.start]
             runs[entry.name] = api.train(
-                data, out=target, method=entry.method, settings=entry.settings, seed=seed, start=start,
-                resume=target.exists(), progress=progress,
+                data, out=target, method=entry.method, budget="paper", settings=entry.settings, seed=seed,
+                start=start, resume=target.exists(), progress=progress,
             )  # fmt: skip
     results = {name: api.evaluate(run) for name, run in runs.items()}
     differences = _differences(runs)

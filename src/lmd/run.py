@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _HEAD = ("method", "method_sha256", "data", "manifest_sha256", "weights_sha256", "from_sha256")
+# Settings that runs of earlier versions lack, and what these did.
+_LATER = {"freeze": "none", "last_batch": "drop"}
 # What these tell apart; all else in an identity is a setting.
 _KINDS = {"manifest_sha256": "data", "method_sha256": "code: the method's file has changed"}
 
@@ -60,6 +62,7 @@ def check_identity(saved: Tree, wanted: Tree) -> None:
     Raises:
         CheckpointError: they differ; the first difference is named.
     """
+    saved = {**saved, "settings": {**_LATER, **saved["settings"]}}
     for name, old, new in _differences(saved, wanted, ""):
         if name != "data":  # A data set may have moved; its manifest's hash says whether it is the same.
             kind = _KINDS.get(name, "settings")

@@ -47,6 +47,7 @@ def reproduce(
     """Runs a table or figure of the paper and sets its numbers beside ours, with intervals."""
     from lmd.experiments.request import Request, check
 
+    budget = budget or "paper"
     request = Request(
         name, data, out, seeds, methods, budget, weights, partial_weights, settings or [], allow_code
     )

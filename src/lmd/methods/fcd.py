@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from lmd.amounts import Share
 from lmd.data.feed.sampling import Sampling
 from lmd.losses.classification import cross_entropy
 from lmd.losses.distillation import feature_distillation, logit_distillation
@@ -30,7 +31,11 @@ from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Li et al., MICCAI 2022, DOI 10.1007/978-3-031-16437-8_21"
 STATUS = "reconstruction"
-BUDGETS = budgets(smoke={"stage2": {"epochs": 1}}, short={"stage2": {"epochs": 4}})
+BUDGETS = budgets(
+    smoke={"stage2": {"epochs": 1}},
+    short={"stage2": {"epochs": 4}},
+    auto={"stage2": {"epochs": Share(1 / 3)}},
+)
 
 Weights = dict[str, Tensor]
 

@@ -27,7 +27,7 @@ from lmd.stages.calibration.m_step import MStepSettings, build_m_step
 from lmd.stages.calibration.statistics import Statistics, StatisticsSettings
 from lmd.stages.classifier_training import ClassifierSettings, ClassifierTraining
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
-from lmd.stages.relation import SHORT_STAGE1, SMOKE_STAGE1, RelationLearning, RelationSettings
+from lmd.stages.relation import AUTO_STAGE1, SHORT_STAGE1, SMOKE_STAGE1, RelationLearning, RelationSettings
 
 # The names of version 0.1, so that an old recipe is told the new ones; "" is gone.
 _OLD_NAMES = {
@@ -87,6 +87,11 @@ BUDGETS = budgets(
     },
     short={
         "stage1": SHORT_STAGE1,
+        "iterations": 2,
+        "m_step": {"virtual_per_class": 10_000, "optimisation": {"lr": 0.03, "weight_decay": 1e-2}},
+    },
+    auto={
+        "stage1": AUTO_STAGE1,
         "iterations": 2,
         "m_step": {"virtual_per_class": 10_000, "optimisation": {"lr": 0.03, "weight_decay": 1e-2}},
     },

@@ -14,6 +14,7 @@ from lmd.evaluation.seen import read_seen
 from lmd.locks import locked, refuse_held
 from lmd.models.encoder import check_encoder
 from lmd.models.names import normalisation
+from lmd.planning import plan_of_run
 from lmd.run import RunFolder
 from lmd.run_folder import create, is_new, remove_checkpoint, tidy
 from lmd.runtime import refuse_several_processes
@@ -47,7 +48,7 @@ def train(
         SettingsError, DataError, CheckpointError: one line on what is wrong.
     """
     refuse_several_processes()
-    _check_classes(dataset)
+    check_classes(dataset)
     sha256 = dataset.info.manifest_sha256
     progress = progress or Silent()
     first = None if start is None else _stage1(start, dataset, settings, progress)
@@ -63,6 +64,7 @@ def train(
         _usable(out, identity, resume)  # Another process may have been here meanwhile.
         tidy(folder)
         if not folder.model.is_file():
+            progress.planned(plan_of_run(dataset, method, settings, identity["from_sha256"] is not None))
             Trainer(dataset, settings, folder, identity, progress, first).run()
         remove_checkpoint(folder)  # The model is whole.
     return folder
@@ -108,8 +110,12 @@ def check_fresh(settings: CommonSettings) -> None:
     )
 
 
-def _check_classes(dataset: Dataset) -> None:
-    """Refuses what no classifier can be trained on, also where the data set was not read from a folder."""
+def check_classes(dataset: Dataset) -> None:
+    """Refuses what no classifier can be trained on, also where the data set was not read from a folder.
+
+    Raises:
+        DataError: there are no training images, or none of a class, or a single class.
+    """
     if not dataset.counts("train").any():
         raise DataError(
             f"{dataset.folder} has no training image: it is for 'lmd evaluate RUN --data' alone; to train on "

@@ -1,0 +1,71 @@
+"""What a person asks for, and the method and the settings that come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lmd import methods
+from lmd.data.dataset.manifest import Dataset
+from lmd.planning.resolve import AUTO, settings_for
+from lmd.run import RunFolder, read_identity
+from lmd.settings import METHOD, CommonSettings, named_method, resolve
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The choices of a training; None, or nothing, is what is not chosen. A recipe may name its method."""
+
+    method: str | None = None
+    budget: str | None = None
+    recipe: Path | None = None
+    flags: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    overrides: Sequence[str] = ()
+    allow_code: bool = False  # Whether a method's file may run that a recipe or a run folder names.
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The flags that were given."""
+        return {name: value for name, value in self.flags.items() if value is not None}
+
+    def nothing_but(self, method: str) -> bool:
+        """Whether nothing was chosen, or this method alone: a run of it goes on with its own settings."""
+        return self.method in (None, method) and not (
+            self.budget or self.recipe or self.given or self.overrides
+        )
+
+
+def choose(asked: Asked, dataset: Dataset | None = None) -> tuple[str, CommonSettings]:
+    """Returns the method and the settings that the choices give.
+
+    A file that `method` names is run; one that only the recipe names is run with `allow_code`. Without a data set there is no plan, and the budget that is not named is "paper".
+
+    Raises:
+        SettingsError: the recipe is for another method, or something is unknown or out of range.
+        DataError: an image whose size is to be known cannot be read.
+    """
+    name, tree = named_method(asked.method, asked.recipe, METHOD, asked.allow_code)
+    methods.load(name, allow_code=True)
+    layers = (tree, asked.given, asked.overrides)
+    if dataset is None:
+        return name, methods.settings_of(name, asked.budget or "paper", *layers)
+    return name, settings_for(name, dataset, asked.budget or AUTO, *layers)
+
+
+def going_on(asked: Asked, dataset: Dataset, run: RunFolder) -> tuple[str, CommonSettings]:
+    """Returns the method and the settings with which a begun run goes on: its own, where no others are asked.
+
+    Raises:
+        CheckpointError: there is no such run.
+        SettingsError: it is a run of a method's file that nobody allowed to run; or as `choose`.
+    """
+    saved = read_identity(run)
+    name = saved["method"]
+    if not asked.nothing_but(name):
+        return choose(asked, dataset)
+    allowed = asked.allow_code or asked.method == name
+    if name.endswith(".py") and not allowed:
+        raise methods.file_not_allowed(f"{run.path} is a run of the method file {name}", name)
+    return name, resolve(methods.load(name, allowed).Settings, saved["settings"])

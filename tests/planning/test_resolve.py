@@ -1,0 +1,68 @@
+"""Where the settings of a run come from, with data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lmd import methods
+from lmd.data.dataset.manifest import Dataset
+from lmd.errors import DataError, SettingsError
+from lmd.planning import settings_for
+from lmd.planning.facts import facts_of, usual_side
+from tests import toy
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return toy.make_dataset(tmp_path_factory.mktemp("toy"))
+
+
+def test_the_facts_are_those_of_the_training_images(dataset: Dataset) -> None:
+    facts = facts_of(dataset)
+    assert (facts.images, facts.rarest_validated, facts.side) == (57, 3, 20)
+
+
+def test_most_images_decide_the_side_not_the_largest(tmp_path: Path) -> None:
+    dataset = toy.make_dataset(tmp_path)
+    for number, path in enumerate(dataset.paths()):
+        side = (500, 40) if number % 10 == 0 else (36, 90)
+        Image.fromarray(np.zeros((*side, 3), np.uint8)).save(path)
+    assert usual_side(dataset) == 36
+
+
+def test_a_size_that_is_given_needs_no_look_at_the_images(tmp_path: Path) -> None:
+    dataset = toy.make_dataset(tmp_path)
+    for path in dataset.paths():
+        path.unlink()
+    assert settings_for("ce", dataset, overrides=["size=12"]).size == 12
+    with pytest.raises(DataError, match=dataset.paths()[0].name):
+        settings_for("ce", dataset)
+
+
+def test_layers_go_from_defaults_to_overrides(dataset: Dataset) -> None:
+    recipe, flags = {"batch": 4, "seed": 1, "size": 10}, {"seed": 2}
+    settings = settings_for("ce", dataset, "auto", recipe, flags, ["size=12"])
+    assert (settings.batch, settings.seed, settings.size) == (4, 2, 12)
+    assert settings.last_batch == "even"
+    assert settings.model_dump()["stage1"]["epochs"] == 34  # 500 steps in batches of 4, 15 an epoch.
+
+
+@pytest.mark.parametrize("budget", ["smoke", "short", "paper"])
+def test_the_other_budgets_know_no_data(dataset: Dataset, budget: str) -> None:
+    assert settings_for("lmd", dataset, budget) == methods.settings_of("lmd", budget)
+
+
+def test_without_data_there_is_no_plan() -> None:
+    with pytest.raises(SettingsError, match="'auto' is a plan for a data set"):
+        methods.settings_of("ce", "auto")
+
+
+def test_a_method_of_ones_own_needs_no_budgets(dataset: Dataset, tmp_path: Path) -> None:
+    text = Path("examples/my_method.py").read_text().replace("BUDGETS = budgets()", "BUDGETS = {}")
+    own = tmp_path / "own.py"
+    own.write_text(text)
+    assert settings_for(str(own), dataset).batch == 5
