@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lmd.errors import DataError, SettingsError
+from lmd.errors import SettingsError
 from lmd.parallel import Steps, quiet
 from lmd.run import RunFolder
 
 if TYPE_CHECKING:
     from lmd.data.audit.results import Fingerprint
+    from lmd.data.dataset.folds_folder import Folds
     from lmd.data.dataset.manifest import Dataset
     from lmd.evaluation.predict import Model
     from lmd.evaluation.results import Evaluation
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 METHOD, BUDGET = "lmd", "paper"
 
 
-def prepare(source: str, out: Path | str, *, progress: Steps = quiet, **options: Any) -> Dataset:
-    """Makes a dataset folder and returns it.
+def prepare(source: str, out: Path | str, *, progress: Steps = quiet, **options: Any) -> Dataset | Folds:
+    """Makes a dataset folder and returns it; with `folds` or `repeats` it makes a folder of several.
 
     Args:
         source: where the images come from; `lmd sources` lists the names, such as "folder" or "table".
@@ -36,47 +37,48 @@ def prepare(source: str, out: Path | str, *, progress: Steps = quiet, **options:
         SettingsError: no such source or option.
         DataError: an image, a table or the output folder cannot be used; the message names it.
     """
-    from lmd.data.dataset import sources
+    from lmd.data.dataset import folds_folder, sources
     from lmd.fields import read_options
 
-    module = sources.load(source)
-    return module.prepare(read_options(module.Options, options, f"source '{source}'"), Path(out), progress)
+    module, out = sources.load(source), Path(out)
+    made = module.prepare(read_options(module.Options, options, f"source '{source}'"), out, progress)
+    return folds_folder.read_folds(out, check_files=False) if folds_folder.is_folds(out) else made
 
 
-def read_dataset(folder: Path | str, *, check_files: bool = True) -> Dataset:
-    """Returns a dataset folder after checking all of it.
+def read_dataset(folder: Path | str, *, check_files: bool = True) -> Dataset | Folds:
+    """Returns a dataset folder, or a folder of folds, after checking all of it.
 
     Raises:
         DataError: what is wrong; with `check_files=False` images may be missing.
     """
-    from lmd.data.dataset import manifest
+    from lmd.data.dataset import folds_folder, manifest
 
     folder = Path(folder)
-    if not (folder / "dataset.json").exists() and (folder / "fold-0" / "dataset.json").is_file():
-        raise DataError(f"{folder} holds one dataset folder for each fold: name one, such as {folder}/fold-0")
+    if folds_folder.is_folds(folder):
+        return folds_folder.read_folds(folder, check_files)
     return manifest.read_dataset(folder, check_files)
 
 
 def inspect(
-    data: Dataset | Path | str, *, near: int = 36, look: bool = True, progress: Steps = quiet
-) -> Fingerprint:
+    data: Dataset | Folds | Path | str, *, near: int = 36, look: bool = True, progress: Steps = quiet
+) -> Fingerprint | dict[str, Fingerprint]:
     """Returns what to know of a data set before training: counts, leaks, copies, damaged files.
 
     Args:
-        data: a dataset folder.
+        data: a dataset folder; of a folder of folds each has its answer, by name.
         near: bits of 256 in which two images may differ and count as near duplicates, 0 to 64.
         look: without it no image file is opened.
         progress: called with the images read so far and all of them.
     """
-    from lmd.data.audit.fingerprint import fingerprint
+    from lmd.folds.inspect import inspect_either
 
     if not 0 <= near <= 64:
         raise SettingsError(f"near = {near} must be from 0 to 64 bits")
-    return fingerprint(_dataset(data, check_files=False), progress, near, look)
+    return inspect_either(_dataset(data, check_files=False), progress, near, look)
 
 
 def train(
-    data: Dataset | Path | str,
+    data: Dataset | Folds | Path | str,
     *,
     out: Path | str,
     method: Path | str | None = None,
@@ -88,9 +90,13 @@ def train(
     partial_weights: bool = False,
     start: RunFolder | Path | str | None = None,
     resume: bool = False,
+    jobs: int = 1,
     progress: Progress | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> RunFolder:
     """Trains a method and returns its run folder, with a report and a model card in it.
+
+    On a folder of folds it trains each and returns the folds run, `folds.folder.FoldsRun`.
 
     Settings come about as defaults < preset < budget < recipe < `seed`, `weights` < `settings`. The test
     split is not touched.
@@ -107,15 +113,15 @@ def train(
         partial_weights: accept weights that lack some tensors.
         start: a finished run whose first stage is taken over (`--from`).
         resume: go on with an interrupted run; alone, with that run's own settings.
+        jobs: how many folds are trained at once, each in a process with its share of the cores.
         progress: what is told how far the training is.
+        say: called with a line for each fold that has ended.
 
     Raises:
         SettingsError, DataError, CheckpointError: one line on what is wrong, before anything is trained.
     """
     from lmd.fields import as_overrides
-    from lmd.reporting.card import write_card
-    from lmd.reporting.page import write_report
-    from lmd.training import start as training
+    from lmd.folds.either import train_either
 
     flags: dict[str, Any] = {"seed": seed, "weights": weights and str(weights)}
     flags |= {"partial_weights": partial_weights or None}
@@ -127,12 +133,10 @@ def train(
         named = None if method is None else str(method)
         name, resolved = choose(named, budget, file, flags, as_overrides(settings))
     first = None if start is None else _run(start)
-    folder = training.train(
-        _dataset(data), name, resolved, Path(out), start=first, resume=resume, progress=progress
-    )
-    write_report(folder.path)
-    write_card(folder.path)
-    return folder
+    return train_either(
+        _dataset(data), Path(out), name, resolved,
+        start=first, resume=resume, jobs=jobs, progress=progress, say=say,
+    )  # fmt: skip
 
 
 def choose(
@@ -157,25 +161,25 @@ def choose(
 def _saved_choice(out: Path) -> tuple[str, CommonSettings]:
     """The method and the settings of the run that is to go on."""
     from lmd import methods
-    from lmd.run import read_identity
+    from lmd.folds.folder import saved_choice
     from lmd.settings import resolve
 
-    saved = read_identity(RunFolder(out))
-    return saved["method"], resolve(methods.load(saved["method"]).Settings, saved["settings"])
+    method, saved = saved_choice(_run(out))
+    return method, resolve(methods.load(method).Settings, saved)
 
 
 def evaluate(
     run: RunFolder | Path | str,
     split: str = "test",
     *,
-    data: Dataset | Path | str | None = None,
+    data: Dataset | Folds | Path | str | None = None,
     allow_overlap: bool = False,
     progress: Steps = quiet,
 ) -> Evaluation:
     """Predicts a split and measures it with intervals; writes both, and the report, into the run folder.
 
     Args:
-        run: a finished run.
+        run: a finished run; the folds of a folds run are measured together.
         split: "train", "val" or "test".
         data: another data set than the run's own; it may lack classes of the run's, and have no new ones.
         allow_overlap: measure images of another data set, too, that the run was trained on.
@@ -186,27 +190,23 @@ def evaluate(
         DataError: the data set is gone, has a class that the model does not know, has no such split, or has
             images or groups (patients) that the run was trained on.
     """
-    from lmd.evaluation.judge import evaluate_run
-    from lmd.reporting.card import write_card
-    from lmd.reporting.page import write_report
+    from lmd.folds.either import evaluate_either
 
-    folder = _run(run)
     dataset = None if data is None else _dataset(data)
-    result = evaluate_run(folder, split, dataset, progress, allow_overlap)
-    write_card(folder.path)
-    write_report(folder.path)
-    return result
+    return evaluate_either(_run(run), split, dataset, progress, allow_overlap)
 
 
-def load(run: RunFolder | Path | str) -> Model:
+def load(run: RunFolder | Path | str, *, average: bool = False) -> Model:
     """Returns the trained model of a run; its `predict` answers image files with a table of probabilities.
+
+    Of a folds run, `average=True` gives a model with the mean of its folds' probabilities.
 
     Raises:
         CheckpointError: the run has no finished model, or its files do not fit together.
     """
-    from lmd.evaluation.predict import load_model
+    from lmd.folds.either import load_either
 
-    return load_model(_run(run))
+    return load_either(_run(run), average)
 
 
 def reproduce(
@@ -237,9 +237,11 @@ def reproduce(
     return run_experiment(asked(name, data, Path(out), options), say, watcher)
 
 
-def _dataset(data: Dataset | Path | str, *, check_files: bool = True) -> Dataset:
+def _dataset(data: Dataset | Folds | Path | str, *, check_files: bool = True) -> Dataset | Folds:
     return read_dataset(data, check_files=check_files) if isinstance(data, str | Path) else data
 
 
 def _run(run: RunFolder | Path | str) -> RunFolder:
-    return run if isinstance(run, RunFolder) else RunFolder(Path(run))
+    from lmd.folds.folder import opened
+
+    return run if isinstance(run, RunFolder) else opened(Path(run))

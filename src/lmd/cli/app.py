@@ -54,6 +54,14 @@ Weights = Annotated[
 PartialWeights = Annotated[
     bool, typer.Option("--partial-weights", help="accept weights that lack some tensors")
 ]
+Jobs = Annotated[
+    int,
+    typer.Option(
+        metavar=NUMBER,
+        callback=within(1),
+        help="trainings at the same time, each in a process with its share of the cores",
+    ),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(
