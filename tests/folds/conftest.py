@@ -17,15 +17,22 @@ from tests import toy
 SETTINGS = {**toy.COMMON, "stage1": {"epochs": 2}}
 
 
-def write_raw(root: Path) -> Path:
-    """Writes 60 images of 30 patients with their table; 30, 18 and 12 of the three classes."""
+def write_raw(root: Path, first: int = 0) -> Path:
+    """Writes 60 images of 30 patients with their table; 30, 18 and 12 of the three classes.
+
+    Another `first` draws other images, of other patients.
+    """
     (root / "images").mkdir(parents=True)
     rows: list[dict[str, str]] = []
     for number in range(60):
         label = 0 if number < 30 else 1 if number < 48 else 2
-        Image.fromarray(toy.draw(label, number)).save(root / "images" / f"x{number:02d}.png")
+        Image.fromarray(toy.draw(label, first + number)).save(root / "images" / f"x{number:02d}.png")
         rows.append(
-            {"image": f"x{number:02d}.png", "label": toy.CLASSES[label], "patient": f"p{number // 2}"}
+            {
+                "image": f"x{number:02d}.png",
+                "label": toy.CLASSES[label],
+                "patient": f"p{(first + number) // 2}",
+            }
         )
     pd.DataFrame(rows).to_csv(root / "cases.csv", index=False)
     return root

@@ -12,6 +12,7 @@ import pytest
 
 import lmd as package
 from lmd.data.dataset.folds_folder import Folds
+from lmd.data.dataset.manifest import Dataset
 from lmd.errors import DataError
 from lmd.evaluation import measure
 from lmd.evaluation.results import Evaluation, read_evaluation
@@ -19,7 +20,7 @@ from lmd.folds.folder import read_folds_run
 from lmd.run import RunFolder
 from tests import toy
 from tests.command import Command, refused
-from tests.folds.conftest import SETTINGS, make_folds
+from tests.folds.conftest import SETTINGS, make_folds, write_raw
 
 
 def predictions(run: Path) -> pd.DataFrame:
@@ -115,7 +116,10 @@ def test_what_folds_share_is_not_pooled(lmd: Command, run: Path) -> None:
 
 
 def test_other_data_are_answered_by_the_mean_of_the_models(lmd: Command, run: Path, tmp_path: Path) -> None:
-    other = toy.make_dataset(tmp_path / "other", {"train": [0, 0, 0], "val": [0, 0, 0], "test": [7, 6, 5]})
+    raw = write_raw(tmp_path / "raw", first=1000)
+    told = {"root": raw / "images", "table": raw / "cases.csv", "fractions": (0, 0, 1)}
+    other = package.prepare("table", tmp_path / "clinic", **told)
+    assert isinstance(other, Dataset)
     code, out, err = lmd("evaluate", run, "--data", other.folder)
     assert code == 0, err
     assert "the mean of the probabilities of the 3 folds' models" in out
@@ -128,7 +132,7 @@ def test_other_data_are_answered_by_the_mean_of_the_models(lmd: Command, run: Pa
     np.testing.assert_allclose(table[shares], np.mean(answers, axis=0), atol=1e-6)
     result = read_evaluation(run / "evaluation-test.json")
     assert result.data is not None
-    assert (result.n, result.data.title) == (18, "toy")
+    assert (result.n, result.data.title) == (60, "cases")
     assert result.overlap is not None
     assert result.overlap.images == 0
 
