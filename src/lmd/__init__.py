@@ -20,12 +20,16 @@ from lmd.version import __version__
 if TYPE_CHECKING:
     from lmd import data, evaluation, losses, methods, models, stages
     from lmd.api import evaluate, inspect, load, plan, prepare, read_dataset, reproduce, train
+    from lmd.data.dataset.folds_folder import Folds
     from lmd.errors import CheckpointError, DataError, LmdError, SettingsError
+    from lmd.folds.folder import FoldsRun
     from lmd.run import RunFolder
 
 __all__ = [
     "CheckpointError",
     "DataError",
+    "Folds",
+    "FoldsRun",
     "LmdError",
     "RunFolder",
     "SettingsError",
@@ -51,6 +55,8 @@ _HOMES = {
     "lmd.api": ("evaluate", "inspect", "load", "plan", "prepare", "read_dataset", "reproduce", "train"),
     "lmd.errors": ("CheckpointError", "DataError", "LmdError", "SettingsError"),
     "lmd.run": ("RunFolder",),
+    "lmd.data.dataset.folds_folder": ("Folds",),
+    "lmd.folds.folder": ("FoldsRun",),
 }
 
 

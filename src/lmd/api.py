@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lmd.errors import DataError, SettingsError
+from lmd.errors import SettingsError
 from lmd.parallel import Steps, quiet
 from lmd.run import RunFolder
-from lmd.run_folder import is_new
 
 if TYPE_CHECKING:
     from lmd.data.audit.results import Fingerprint
+    from lmd.data.dataset.folds_folder import Folds
     from lmd.data.dataset.manifest import Dataset
     from lmd.evaluation.predict import Model
     from lmd.evaluation.results import Evaluation
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from lmd.training.progress import Progress, Watcher
 
 
-def prepare(source: str, out: Path | str, *, progress: Steps = quiet, **options: Any) -> Dataset:
-    """Makes a dataset folder and returns it.
+def prepare(source: str, out: Path | str, *, progress: Steps = quiet, **options: Any) -> Dataset | Folds:
+    """Makes a dataset folder and returns it; with `folds` or `repeats` it makes a folder of several.
 
     Args:
         source: where the images come from; `lmd sources` lists the names, such as "folder" or "table".
@@ -34,47 +34,48 @@ def prepare(source: str, out: Path | str, *, progress: Steps = quiet, **options:
         SettingsError: no such source or option.
         DataError: an image, a table or the output folder cannot be used; the message names it.
     """
-    from lmd.data.dataset import sources
+    from lmd.data.dataset import folds_folder, sources
     from lmd.fields import read_options
 
-    module = sources.load(source)
-    return module.prepare(read_options(module.Options, options, f"source '{source}'"), Path(out), progress)
+    module, out = sources.load(source), Path(out)
+    made = module.prepare(read_options(module.Options, options, f"source '{source}'"), out, progress)
+    return folds_folder.read_folds(out, check_files=False) if folds_folder.is_folds(out) else made
 
 
-def read_dataset(folder: Path | str, *, check_files: bool = True) -> Dataset:
-    """Returns a dataset folder after checking all of it.
+def read_dataset(folder: Path | str, *, check_files: bool = True) -> Dataset | Folds:
+    """Returns a dataset folder, or a folder of folds, after checking all of it.
 
     Raises:
         DataError: what is wrong; with `check_files=False` images may be missing.
     """
-    from lmd.data.dataset import manifest
+    from lmd.data.dataset import folds_folder, manifest
 
     folder = Path(folder)
-    if not (folder / "dataset.json").exists() and (folder / "fold-0" / "dataset.json").is_file():
-        raise DataError(f"{folder} holds one dataset folder for each fold: name one, such as {folder}/fold-0")
+    if folds_folder.is_folds(folder):
+        return folds_folder.read_folds(folder, check_files)
     return manifest.read_dataset(folder, check_files)
 
 
 def inspect(
-    data: Dataset | Path | str, *, near: int = 36, look: bool = True, progress: Steps = quiet
-) -> Fingerprint:
+    data: Dataset | Folds | Path | str, *, near: int = 36, look: bool = True, progress: Steps = quiet
+) -> Fingerprint | dict[str, Fingerprint]:
     """Returns what to know of a data set before training: counts, leaks, copies, damaged files.
 
     Args:
-        data: a dataset folder.
+        data: a dataset folder; of a folder of folds each has its answer, by name.
         near: bits of 256 in which two images may differ and count as near duplicates, 0 to 64.
         look: without it no image file is opened.
         progress: called with the images read so far and all of them.
     """
-    from lmd.data.audit.fingerprint import fingerprint
+    from lmd.folds.inspect import inspect_either
 
     if not 0 <= near <= 64:
         raise SettingsError(f"near = {near} must be from 0 to 64 bits")
-    return fingerprint(_dataset(data, check_files=False), progress, near, look)
+    return inspect_either(_dataset(data, check_files=False), progress, near, look)
 
 
 def train(
-    data: Dataset | Path | str,
+    data: Dataset | Folds | Path | str,
     *,
     out: Path | str,
     method: Path | str | None = None,
@@ -86,10 +87,14 @@ def train(
     partial_weights: bool = False,
     start: RunFolder | Path | str | None = None,
     resume: bool = False,
+    jobs: int = 1,
     allow_code: bool = False,
     progress: Progress | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> RunFolder:
     """Trains a method and returns its run folder, with a report and a model card in it.
+
+    On a folder of folds it trains each and returns the folds run, `folds.folder.FoldsRun`.
 
     Settings come about as defaults < preset < budget < recipe < `seed`, `weights` < `settings`. The test
     split is not touched.
@@ -110,32 +115,31 @@ def train(
             a new run starts.
         allow_code: run a method's .py file, too, that a recipe or the run folder names. One that `method`
             names runs without it.
+        jobs: how many folds are trained at once, each in a process with its share of the cores.
         progress: what is told how far the training is.
+        say: called with a line for each fold that has ended.
 
     Raises:
         SettingsError, DataError, CheckpointError: one line on what is wrong, before anything is trained.
     """
     from lmd.fields import as_overrides
-    from lmd.planning.choice import Asked, choose, going_on
-    from lmd.reporting.card import write_card
-    from lmd.reporting.page import write_report
-    from lmd.training import start as training
+    from lmd.folds.either import choose_either, train_either
+    from lmd.planning.choice import Asked
 
     dataset, named = _dataset(data), None if method is None else str(method)
     flags = {"seed": seed, "weights": weights and str(weights), "partial_weights": partial_weights or None}
     file = None if recipe is None else Path(recipe)
     asked = Asked(named, budget, file, flags, as_overrides(settings), allow_code)
-    begun = RunFolder(Path(out)) if resume and not is_new(Path(out)) else None
-    name, resolved = going_on(asked, dataset, begun) if begun else choose(asked, dataset)
+    name, resolved = choose_either(asked, dataset, Path(out), resume)
     first = None if start is None else _run(start)
-    folder = training.train(dataset, name, resolved, Path(out), start=first, resume=resume, progress=progress)
-    write_report(folder.path)
-    write_card(folder.path)
-    return folder
+    return train_either(
+        dataset, Path(out), name, resolved,
+        start=first, resume=resume, jobs=jobs, progress=progress, say=say,
+    )  # fmt: skip
 
 
 def plan(
-    data: Dataset | Path | str,
+    data: Dataset | Folds | Path | str,
     *,
     method: Path | str | None = None,
     budget: str | None = None,
@@ -164,30 +168,26 @@ def plan(
         SettingsError, DataError: one line on what is wrong.
     """
     from lmd.fields import as_overrides
-    from lmd.planning import plan_of_run
-    from lmd.planning.choice import Asked, choose
-    from lmd.training.start import check_classes
+    from lmd.folds.either import plan_either
+    from lmd.planning.choice import Asked
 
-    dataset, named = _dataset(data), None if method is None else str(method)
-    check_classes(dataset)
-    file = None if recipe is None else Path(recipe)
+    named, file = None if method is None else str(method), None if recipe is None else Path(recipe)
     asked = Asked(named, budget, file, flags, as_overrides(settings), allow_code)
-    name, resolved = choose(asked, dataset)
-    return plan_of_run(dataset, name, resolved, taken_over)
+    return plan_either(_dataset(data), asked, taken_over)
 
 
 def evaluate(
     run: RunFolder | Path | str,
     split: str = "test",
     *,
-    data: Dataset | Path | str | None = None,
+    data: Dataset | Folds | Path | str | None = None,
     allow_overlap: bool = False,
     progress: Steps = quiet,
 ) -> Evaluation:
     """Predicts a split and measures it with intervals; writes both, and the report, into the run folder.
 
     Args:
-        run: a finished run.
+        run: a finished run; the folds of a folds run are measured together.
         split: "train", "val" or "test".
         data: another data set than the run's own; it may lack classes of the run's, and have no new ones.
         allow_overlap: measure images of another data set, too, that the run was trained on.
@@ -198,27 +198,23 @@ def evaluate(
         DataError: the data set is gone, has a class that the model does not know, has no such split, or has
             images or groups (patients) that the run was trained on.
     """
-    from lmd.evaluation.judge import evaluate_run
-    from lmd.reporting.card import write_card
-    from lmd.reporting.page import write_report
+    from lmd.folds.either import evaluate_either
 
-    folder = _run(run)
     dataset = None if data is None else _dataset(data)
-    result = evaluate_run(folder, split, dataset, progress, allow_overlap)
-    write_card(folder.path)
-    write_report(folder.path)
-    return result
+    return evaluate_either(_run(run), split, dataset, progress, allow_overlap)
 
 
-def load(run: RunFolder | Path | str) -> Model:
+def load(run: RunFolder | Path | str, *, average: bool = False) -> Model:
     """Returns the trained model of a run; its `predict` answers image files with a table of probabilities.
+
+    Of a folds run, `average=True` gives a model with the mean of its folds' probabilities.
 
     Raises:
         CheckpointError: the run has no finished model, or its files do not fit together.
     """
-    from lmd.evaluation.predict import load_model
+    from lmd.folds.either import load_either
 
-    return load_model(_run(run))
+    return load_either(_run(run), average)
 
 
 def reproduce(
@@ -249,9 +245,11 @@ def reproduce(
     return run_experiment(asked(name, data, Path(out), options), say, watcher)
 
 
-def _dataset(data: Dataset | Path | str, *, check_files: bool = True) -> Dataset:
+def _dataset(data: Dataset | Folds | Path | str, *, check_files: bool = True) -> Dataset | Folds:
     return read_dataset(data, check_files=check_files) if isinstance(data, str | Path) else data
 
 
 def _run(run: RunFolder | Path | str) -> RunFolder:
-    return run if isinstance(run, RunFolder) else RunFolder(Path(run))
+    from lmd.folds.folder import opened
+
+    return run if isinstance(run, RunFolder) else opened(Path(run))

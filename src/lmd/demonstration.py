@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from itertools import combinations
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from lmd import api
-from lmd.data.dataset.manifest import Dataset
+from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.evaluation.cases import compare, read_cases
 from lmd.evaluation.results import Estimate
 from lmd.reporting.comparison import comparison_lines, difference_lines, write_comparison
@@ -73,15 +73,15 @@ def run_demo(out: Path, seed: int, watcher: Watcher | None = None) -> tuple[Path
 
 def _data(folder: Path, seed: int) -> Dataset:
     if folder.exists():
-        return api.read_dataset(folder)
-    return api.prepare("phantom", folder, seed=seed, images=IMAGES)
+        return read_dataset(folder)
+    return cast("Dataset", api.prepare("phantom", folder, seed=seed, images=IMAGES))  # Without folds.
 
 
 def _differences(runs: dict[str, RunFolder]) -> dict[str, dict[str, Estimate]]:
     """The later of each two runs minus the earlier, on the same test images."""
     found: dict[str, dict[str, Estimate]] = {}
     for (first, one), (second, other) in combinations(runs.items(), 2):
-        data = api.read_dataset(one.path.parent / "data")
+        data = read_dataset(one.path.parent / "data")
         cases = [read_cases(run.predictions("test"), data) for run in (other, one)]
         differences = compare(cases[0], cases[1], data.classes, data.info.bands)
         found[f"{second} - {first}"] = {name: differences[name] for name in SHOWN}

@@ -60,6 +60,14 @@ AllowCode = Annotated[
     bool,
     typer.Option("--allow-code", help="run a method's .py file that the command line does not name itself"),
 ]
+Jobs = Annotated[
+    int,
+    typer.Option(
+        metavar=NUMBER,
+        callback=within(1),
+        help="trainings at the same time, each in a process with its share of the cores",
+    ),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from lmd.cli.names import within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER
 from lmd.errors import CheckpointError, DataError, SettingsError
+
+if TYPE_CHECKING:
+    from lmd.data.audit.results import Fingerprint
 
 
 @app.command(
@@ -47,8 +50,7 @@ def inspect(
     """Shows what to know before training: counts, leaks, copies, damaged files, test resolution."""
     from lmd.api import inspect as look_through
     from lmd.api import read_dataset
-    from lmd.data.audit.results import write_fingerprint
-    from lmd.data.audit.text import format_fingerprint
+    from lmd.data.dataset.folds_folder import Folds
     from lmd.reporting.inspect_page import write_inspection
     from lmd.terminal import bar
 
@@ -60,16 +62,33 @@ def inspect(
     dataset = read_dataset(data, check_files=False)
     with bar("looking at images") as progress:
         found = look_through(dataset, near=near, look=not quick, progress=progress)
-    for line in format_fingerprint(found):
-        typer.echo(line)
-    if json_file is not None:
-        typer.echo(f"fingerprint: {write_fingerprint(json_file, found)}")
+    first, wrong = _say_found(found, json_file)
     if page and not quick:
         target = data / "inspect.html" if out is None else out
+        shown = dataset.first if isinstance(dataset, Folds) else dataset
         with _naming_ways_out(out):
-            typer.echo(f"page: {write_inspection(target, dataset, found, 42 if seed is None else seed)}")
-    if strict and found.wrong:
+            typer.echo(f"page: {write_inspection(target, shown, first, 42 if seed is None else seed)}")
+    if strict and wrong:
         raise typer.Exit(1)
+
+
+def _say_found(
+    found: Fingerprint | dict[str, Fingerprint], json_file: Path | None
+) -> tuple[Fingerprint, bool]:
+    """Prints what was found of a data set or its folds; returns what the page shows, and if any is wrong."""
+    from lmd.data.audit import folds_text, results, text
+
+    several = found if isinstance(found, dict) else None
+    one = next(iter(found.values())) if isinstance(found, dict) else found
+    for line in text.format_fingerprint(one) if several is None else folds_text.format_folds(several):
+        typer.echo(line)
+    if json_file is not None and several is None:
+        results.write_fingerprint(json_file, one)
+    elif json_file is not None and several is not None:
+        folds_text.write_fingerprints(json_file, several)
+    if json_file is not None:
+        typer.echo(f"fingerprint: {json_file}")
+    return one, bool(one.wrong if several is None else folds_text.wrong_in(several))
 
 
 @contextmanager

@@ -131,12 +131,14 @@ def _prepare(name: str, out: Path, given: dict[str, Any]) -> None:
     words = from_words(model, given)
     read_options(model, words, f"prepare {name}", spelled)
     from lmd.api import prepare as make_dataset
+    from lmd.data.audit.folds_text import folds_summary
     from lmd.data.audit.text import summary_lines
+    from lmd.data.dataset.folds_folder import Folds
     from lmd.terminal import bar
 
     with bar("reading images") as progress:
         dataset = make_dataset(name, out, progress=progress, **words)
-    for line in summary_lines(dataset):
+    for line in folds_summary(dataset) if isinstance(dataset, Folds) else summary_lines(dataset):
         typer.echo(line)
 
 

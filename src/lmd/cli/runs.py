@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lmd.cli.app import AllowCode, Budget, Data, PartialWeights, Run, Seed, Set, Weights, app
+from lmd.cli.app import AllowCode, Budget, Data, Jobs, PartialWeights, Run, Seed, Set, Weights, app
 from lmd.cli.names import SPLITS, among, check_choice, names_in, within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER
-from lmd.errors import DataError
+from lmd.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
+    from lmd.data.dataset.folds_folder import Folds
     from lmd.data.dataset.manifest import Dataset
+    from lmd.run import RunFolder
 
 
 @app.command(cls=Verb, short_help="Trains three methods on drawn images and compares them; minutes")
@@ -68,6 +70,7 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="print the plan and its time; train and write nothing")
     ] = False,
+    jobs: Jobs = 1,
     allow_code: AllowCode = False,
 ) -> None:
     """Trains a method on a dataset folder; shows the plan, each loss term and the time left."""
@@ -81,14 +84,15 @@ def train(
         return _show_plan(dataset, start, method=method, budget=budget, recipe=recipe,
                           settings=settings or [], seed=seed, weights=weights,
                           partial_weights=partial_weights, allow_code=allow_code)  # fmt: skip
+    _check_jobs(dataset, jobs)
     _check_out(out, resume)
     with TrainingProgress() as progress:
         run = run_training(
             dataset, out=out, method=method, budget=budget, recipe=recipe, settings=settings or [], seed=seed,
-            weights=weights, partial_weights=partial_weights, start=start, resume=resume,
-            allow_code=allow_code, progress=progress,
+            weights=weights, partial_weights=partial_weights, start=start, resume=resume, jobs=jobs,
+            allow_code=allow_code, progress=progress, say=typer.echo,
         )  # fmt: skip
-    typer.echo(f"run: {run.path} (MODEL_CARD.md, report.html)")
+    _say_trained(run)
 
 
 @app.command(
@@ -117,14 +121,20 @@ def evaluate(
     dataset = None if data is None else read_dataset(data)
     with bar(f"predicting {split}") as progress:
         result = run_evaluation(run, split, data=dataset, allow_overlap=allow_overlap, progress=progress)
+    from lmd.folds.folder import FoldsRun, opened
+    from lmd.folds.report import fold_lines
     from lmd.reporting.comparison import comparison_lines
 
-    for line in comparison_lines({run.name: result}):
+    folder = opened(run)
+    for line in [
+        *(fold_lines(folder) if isinstance(folder, FoldsRun) else []),
+        *comparison_lines({run.name: result}),
+    ]:
         typer.echo(line)
     typer.echo(f"report: {run / 'report.html'}")
 
 
-def _show_plan(dataset: Dataset, start: Path | None, **choices: Any) -> None:
+def _show_plan(dataset: Dataset | Folds, start: Path | None, **choices: Any) -> None:
     """Prints what a training would do."""
     from lmd.api import plan
 
@@ -134,6 +144,7 @@ def _show_plan(dataset: Dataset, start: Path | None, **choices: Any) -> None:
 
 def _check_out(out: Path, resume: bool) -> None:
     """Refuses a folder that is in use, or has nothing to go on with, before torch is loaded."""
+    from lmd.folds.folder import is_folds_run
     from lmd.locks import refuse_held
     from lmd.run import RunFolder, read_identity
     from lmd.run_folder import create, is_new
@@ -141,19 +152,49 @@ def _check_out(out: Path, resume: bool) -> None:
 
     refuse_several_processes()
     refuse_held(out)
-    if resume and not is_new(out):
-        read_identity(RunFolder(out))
-    else:
+    if not resume or is_new(out):
         create(out)
+    elif not is_folds_run(out):
+        read_identity(RunFolder(out))
 
 
-def _check_run(run: Path) -> None:
+def _check_jobs(data: Dataset | Folds, jobs: int) -> None:
+    """Refuses more processes than there is work for, before torch is loaded."""
+    from lmd.data.dataset.folds_folder import Folds
+    from lmd.jobs import check_jobs
+
+    if isinstance(data, Folds):
+        check_jobs(jobs, len(data.names), "folds")
+    elif jobs != 1:
+        raise SettingsError(f"--jobs {jobs}: {data.folder} is one data set without folds: leave --jobs out")
+
+
+def _check_run(run: Path, average: bool | None = None) -> None:
     """Refuses a run without a trained model before torch is loaded."""
-    from lmd.run import RunFolder, read_model_card
+    from lmd.folds.folder import FoldsRun, cards, check_average, opened
+    from lmd.run import read_model_card
     from lmd.runtime import refuse_several_processes
 
     refuse_several_processes()
-    read_model_card(RunFolder(run))
+    folder = opened(run)
+    if average is not None:
+        check_average(folder, average)
+    if isinstance(folder, FoldsRun):
+        cards(folder)
+    else:
+        read_model_card(folder)
+
+
+def _say_trained(run: RunFolder) -> None:
+    """Says where a run is and what comes next."""
+    from lmd.folds.folder import FoldsRun
+
+    if isinstance(run, FoldsRun):
+        first = run.path / run.names[0]
+        typer.echo(f"run: {run.path} ({len(run.names)} folds, such as {first})")
+        typer.echo(f"next: lmd evaluate {run.path}")
+    else:
+        typer.echo(f"run: {run.path} (MODEL_CARD.md, report.html)")
 
 
 @app.command(
@@ -177,15 +218,19 @@ def predict(
             metavar=NUMBER, callback=within(1), help="which frame of files that hold several, counted from 1"
         ),
     ] = None,
+    average: Annotated[
+        bool, typer.Option("--average", help="of a run on folds: the mean of its folds' probabilities")
+    ] = False,
 ) -> None:
     """Predicts image files: the class and a probability for each class."""
-    files = _files_to_predict(run, images, out, skip_bad)
+    _check_run(run, average)
+    files = _files_to_predict(images, out, skip_bad)
     from lmd.api import load
     from lmd.evaluation.predict import predict_files, write_predictions
     from lmd.terminal import bar
 
     with bar("predicting") as progress:
-        answers, skipped = predict_files(load(run), files, skip_bad, frame, progress)
+        answers, skipped = predict_files(load(run, average=average), files, skip_bad, frame, progress)
     for reason in skipped.values():
         typer.echo(f"skipped: {reason}", err=True)
     answers = answers.drop(columns=["label", "group"])
@@ -196,11 +241,10 @@ def predict(
     typer.echo(f"{len(answers)} predictions: {out}")
 
 
-def _files_to_predict(run: Path, images: list[Path], out: Path | None, skip_bad: bool) -> list[Path]:
+def _files_to_predict(images: list[Path], out: Path | None, skip_bad: bool) -> list[Path]:
     """The image files, after all that can be wrong has been looked at without torch."""
     from lmd.data.asked import image_files, once_each, refuse_missing
 
-    _check_run(run)
     if out is not None and out.exists():
         raise DataError(f"output file {out} exists already")
     files, again = once_each(image_files(images))

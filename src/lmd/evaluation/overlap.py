@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +14,9 @@ from lmd.data.decode.cache import open_cache, read_as
 from lmd.errors import DataError, LmdError
 from lmd.evaluation.own import same_manifest, training_set
 from lmd.evaluation.results import Overlap
-from lmd.evaluation.seen import Hashes, SeenImages, hashes_of, read_seen, seen_in_training
+from lmd.evaluation.seen import Hashes, SeenImages, hashes_of, joined, read_seen, seen_in_training
 from lmd.model_card import ModelCard
-from lmd.run import RunFolder
+from lmd.run import RunFolder, read_model_card
 
 _NOT_FOUND = "copies that were resized, or saved again with loss, are not recognised"
 _SEEN = "a training or validation image"
@@ -35,7 +36,7 @@ class Trained:
     """What is known of the images that a run was trained on; None where it is not."""
 
     seen: SeenImages | None
-    dataset: Dataset | None
+    groups: set[str] | None
     assumed: bool = False
     """whether the data set that is measured is taken for its own without any proof"""
 
@@ -49,8 +50,11 @@ def overlap_with_training(
     *,
     own: bool,
     allow: bool,
+    also: Sequence[RunFolder] = (),
 ) -> Overlap | None:
     """Returns how much of a split the run was trained on; None for its own training or validation images.
+
+    `also` are runs whose models answer together with its own: what one of them has seen counts as seen.
 
     Of the run's own data set `prepare` made the test split: copies in it are counted and never refused.
 
@@ -60,6 +64,8 @@ def overlap_with_training(
     if own and split != "test":
         return None
     trained = _trained(run, card, dataset if own else None, pixels)
+    for other in also:
+        trained = _together(trained, _trained(other, read_model_card(other), None, pixels))
     rows = dataset.split(split)
     before = None if trained.seen is None else _copies(trained.seen, hashes_of(dataset, pixels, split)[0])
     found = _counted(before, rows, trained)
@@ -82,7 +88,14 @@ def _trained(run: RunFolder, card: ModelCard, own: Dataset | None, pixels: np.nd
     assumed = own is not None and seen is None and recorded is None
     if seen is None and dataset is not None:
         seen = _hashed(dataset, card, pixels if own else None)
-    return Trained(seen, dataset, assumed)
+    return Trained(seen, None if dataset is None else groups_of_training(dataset), assumed)
+
+
+def _together(one: Trained, other: Trained) -> Trained:
+    """What is known of two trainings: of images and groups it must be known of both."""
+    seen = None if one.seen is None or other.seen is None else joined(one.seen, other.seen)
+    groups = None if one.groups is None or other.groups is None else one.groups | other.groups
+    return Trained(seen, groups, one.assumed or other.assumed)
 
 
 def _hashed(dataset: Dataset, card: ModelCard, pixels: np.ndarray | None) -> SeenImages | None:
@@ -116,9 +129,9 @@ def _among(seen: Hashes, mine: Hashes) -> np.ndarray:
 def _counted(before: np.ndarray | None, rows: pd.DataFrame, trained: Trained) -> Overlap:
     """What is shared with the training: images where they are known, groups where they can be compared."""
     images, validation = (None, None) if before is None else map(int, before.sum(1))
-    names, known = named_groups(rows), trained.dataset
-    groups = len(names & groups_of_training(known)) if names and known is not None else None
-    note = _note(images, validation, len(rows), groups)
+    names, known = named_groups(rows), trained.groups
+    groups = len(names & known) if names and known is not None else None
+    note = overlap_words(images, validation, len(rows), groups)
     if trained.assumed:
         note += f"; {_ASSUMED}"
     if names and known is None:
@@ -136,8 +149,8 @@ def named_groups(rows: pd.DataFrame) -> set[str]:
     return set(map(id_key, rows["group"][rows["group"] != rows["id"]]))
 
 
-def _note(images: int | None, validation: int | None, of: int, groups: int | None) -> str:
-    """What was found, in words."""
+def overlap_words(images: int | None, validation: int | None, of: int, groups: int | None) -> str:
+    """Returns what was found, in words."""
     parts: list[str] = []
     if images:
         parts.append(f"{images} of {of} images {'was' if images == 1 else 'were'} trained on")

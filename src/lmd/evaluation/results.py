@@ -130,6 +130,15 @@ class Overlap(Settings):
         return bool(self.images or self.validation or self.groups)
 
 
+class FoldsResult(Settings):
+    """How the models of several folds were measured together."""
+
+    how: str
+    """this in words"""
+    bacc: dict[str, Estimate]
+    """balanced accuracy of each fold's model on its own test images; of none on another data set"""
+
+
 class Evaluation(Settings):
     """What a model's predictions on a split are worth."""
 
@@ -152,11 +161,13 @@ class Evaluation(Settings):
     """None for the run's own data set"""
     overlap: Overlap | None = None
     """None where it is no question: of training and validation images, or where no run was measured"""
+    folds: FoldsResult | None = None
+    """None for one model"""
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
     """Writes an evaluation as JSON."""
-    left_out = {name for name in ("data", "overlap") if getattr(evaluation, name) is None}
+    left_out = {name for name in ("data", "overlap", "folds") if getattr(evaluation, name) is None}
     tree = evaluation.model_dump(mode="json", by_alias=True, exclude=left_out)
     atomic_write(path, json.dumps(tree, indent=2, allow_nan=False) + "\n")
 

@@ -10,8 +10,7 @@ from typing import Any
 from lmd import methods
 from lmd.data.dataset.manifest import Dataset
 from lmd.planning.resolve import AUTO, settings_for
-from lmd.run import RunFolder, read_identity
-from lmd.settings import METHOD, CommonSettings, named_method, resolve
+from lmd.settings import METHOD, CommonSettings, Tree, named_method, resolve
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,8 @@ class Asked:
 def choose(asked: Asked, dataset: Dataset | None = None) -> tuple[str, CommonSettings]:
     """Returns the method and the settings that the choices give.
 
-    A file that `method` names is run; one that only the recipe names is run with `allow_code`. Without a data set there is no plan, and the budget that is not named is "paper".
+    A file that `method` names is run; one that only the recipe names is run with `allow_code`. Without a
+    data set there is no plan, and the budget that is not named is "paper".
 
     Raises:
         SettingsError: the recipe is for another method, or something is unknown or out of range.
@@ -54,18 +54,17 @@ def choose(asked: Asked, dataset: Dataset | None = None) -> tuple[str, CommonSet
     return name, settings_for(name, dataset, asked.budget or AUTO, *layers)
 
 
-def going_on(asked: Asked, dataset: Dataset, run: RunFolder) -> tuple[str, CommonSettings]:
+def going_on(
+    asked: Asked, dataset: Dataset, out: Path, method: str, saved: Tree
+) -> tuple[str, CommonSettings]:
     """Returns the method and the settings with which a begun run goes on: its own, where no others are asked.
 
     Raises:
-        CheckpointError: there is no such run.
         SettingsError: it is a run of a method's file that nobody allowed to run; or as `choose`.
     """
-    saved = read_identity(run)
-    name = saved["method"]
-    if not asked.nothing_but(name):
+    if not asked.nothing_but(method):
         return choose(asked, dataset)
-    allowed = asked.allow_code or asked.method == name
-    if name.endswith(".py") and not allowed:
-        raise methods.file_not_allowed(f"{run.path} is a run of the method file {name}", name)
-    return name, resolve(methods.load(name, allowed).Settings, saved["settings"])
+    allowed = asked.allow_code or asked.method == method
+    if method.endswith(".py") and not allowed:
+        raise methods.file_not_allowed(f"{out} is a run of the method file {method}", method)
+    return method, resolve(methods.load(method, allowed).Settings, saved)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from lmd.evaluation.results import Evaluation, read_evaluations
@@ -17,8 +18,12 @@ def write_card(path: Path) -> Path:
     Raises:
         CheckpointError: the run has no finished model.
     """
-    card = read_model_card(RunFolder(path))
-    parts = [_head(card), _training(card), _classes(card)]
+    return write_card_of(path, read_model_card(RunFolder(path)))
+
+
+def write_card_of(path: Path, card: ModelCard, more: Sequence[str] = ()) -> Path:
+    """Writes the model card of a run whose model.json is given; `more` lines follow on the training."""
+    parts = [_head(card), [*_training(card), *more], _classes(card)]
     parts += [_measured(split, result) for split, result in read_evaluations(path).items()]
     text = "\n\n".join("\n".join(lines) for lines in [*parts, _limits(card)])
     atomic_write(path / "MODEL_CARD.md", text + "\n")

@@ -35,17 +35,22 @@ def write_report(path: Path) -> Path:
     folder = RunFolder(path)
     card = read_model_card(folder)
     history = read_metrics(path)
+    content = report_content(path, card, read_identity(folder)["settings"])
+    curves = learning_curves(history) if history else ""
+    return render("run.html", path / "report.html", {**content, "curves": curves})
+
+
+def report_content(path: Path, card: ModelCard, settings: Tree) -> Tree:
+    """Returns what a report shows, but for the learning curves: read from what lies in the run folder."""
     evaluations = read_evaluations(path)
-    content: Tree = {
+    return {
         "title": f"{card.method} on {card.dataset.title}",
         "phantom": _is_phantom(card),
         "card": card,
-        "settings": _flatten(read_identity(folder)["settings"]),
+        "settings": _flatten(settings),
         "environment": read_environment(path),
-        "curves": learning_curves(history) if history else "",
         "evaluations": {split: _split_content(split, result) for split, result in evaluations.items()},
     }
-    return render("run.html", path / "report.html", content)
 
 
 def interval_words(evaluation: Evaluation) -> str:
@@ -57,7 +62,7 @@ def interval_words(evaluation: Evaluation) -> str:
 
 def result_notes(result: Evaluation) -> list[str]:
     """Returns what must be known of an evaluation: other data, images seen before, absent classes."""
-    notes: list[str] = []
+    notes: list[str] = [] if result.folds is None else [result.folds.how]
     if result.data is not None:
         notes.append(f"another data set than the run's own: {result.data.title}")
     overlap = result.overlap

@@ -13,7 +13,7 @@ from lmd.fields import read_json
 from lmd.settings import Settings
 from lmd.text import shortened
 
-MANIFEST, INFO = "manifest.csv", "dataset.json"
+MANIFEST, INFO, FOLDS = "manifest.csv", "dataset.json", "folds.json"
 
 
 class DatasetInfo(Settings):

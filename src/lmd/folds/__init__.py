@@ -1,0 +1,1 @@
+"""A method on all folds of a data set: trained, measured and used together."""

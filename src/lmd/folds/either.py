@@ -1,0 +1,121 @@
+"""A data set or its folds, a run or a folds run: each verb does what fits what it is given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lmd.data.dataset.folds_folder import Folds
+from lmd.data.dataset.manifest import Dataset
+from lmd.errors import CheckpointError, DataError, SettingsError
+from lmd.evaluation.judge import evaluate_run
+from lmd.evaluation.predict import Model, load_model
+from lmd.evaluation.results import Evaluation
+from lmd.folds.average import load_average
+from lmd.folds.evaluate import evaluate_folds
+from lmd.folds.folder import FoldsRun, check_average, is_folds_run, opened, refuse_folds, saved_choice
+from lmd.folds.running import Say, train_one
+from lmd.folds.train import train_folds
+from lmd.parallel import Steps
+from lmd.planning import Plan, plan_of_run
+from lmd.planning.choice import Asked, choose, going_on
+from lmd.planning.several import PlanOfFolds
+from lmd.reporting.card import write_card
+from lmd.reporting.page import write_report
+from lmd.run import RunFolder
+from lmd.run_folder import is_new
+from lmd.settings import CommonSettings
+from lmd.training.progress import Progress, Silent
+from lmd.training.start import check_classes
+
+
+def choose_either(asked: Asked, data: Dataset | Folds, out: Path, resume: bool) -> tuple[str, CommonSettings]:
+    """Returns the method and the settings of a run to begin, or to go on with; all folds have one plan.
+
+    Raises:
+        SettingsError, DataError, CheckpointError: one line on what is wrong.
+    """
+    dataset = _one(data)
+    if resume and not is_new(out):
+        return going_on(asked, dataset, out, *saved_choice(opened(out)))
+    return choose(asked, dataset)
+
+
+def plan_either(data: Dataset | Folds, asked: Asked, taken_over: bool) -> Plan:
+    """Returns what a training would do, on one data set or on each of its folds.
+
+    Raises:
+        SettingsError, DataError: one line on what is wrong.
+    """
+    dataset = _one(data)
+    check_classes(dataset)
+    name, settings = choose(asked, dataset)
+    plan = plan_of_run(dataset, name, settings, taken_over)
+    return PlanOfFolds(plan.outline, data.names) if isinstance(data, Folds) else plan
+
+
+def _one(data: Dataset | Folds) -> Dataset:
+    """The data set that a plan is made for."""
+    return data.first if isinstance(data, Folds) else data
+
+
+def train_either(
+    data: Dataset | Folds,
+    out: Path,
+    method: str,
+    settings: CommonSettings,
+    *,
+    start: RunFolder | None,
+    resume: bool,
+    jobs: int,
+    progress: Progress | None,
+    say: Say,
+) -> RunFolder:
+    """Trains on a data set, or on each of its folds, and returns the run with its report and model card.
+
+    Raises:
+        SettingsError, DataError, CheckpointError: one line on what is wrong.
+    """
+    if isinstance(data, Folds):
+        return train_folds(
+            data, out, method, settings, start=start, resume=resume, jobs=jobs, progress=progress, say=say
+        )
+    if jobs != 1:
+        raise SettingsError(f"--jobs {jobs}: {data.folder} is one data set without folds: leave --jobs out")
+    if start is not None:
+        refuse_folds(start, f"--from it is for data with folds; for {data.folder} ")
+    if is_folds_run(out):
+        raise CheckpointError(
+            f"{out} is a run on folds, and {data.folder} is one data set: name another --out"
+        )
+    return train_one(data, out, method, settings, start, resume, progress or Silent())
+
+
+def evaluate_either(
+    run: RunFolder, split: str, data: Dataset | Folds | None, progress: Steps, allow_overlap: bool
+) -> Evaluation:
+    """Measures a run, or the folds of one together, and writes its report anew.
+
+    Raises:
+        CheckpointError, DataError: one line on what is wrong.
+    """
+    if isinstance(run, FoldsRun):
+        return evaluate_folds(run, split, data, progress, allow_overlap)
+    if isinstance(data, Folds):
+        raise DataError(
+            f"{data.folder} has folds, and {run.path} is one run: name one, such as {data.first.folder}"
+        )
+    result = evaluate_run(run, split, data, progress, allow_overlap)
+    write_card(run.path)
+    write_report(run.path)
+    return result
+
+
+def load_either(run: RunFolder, average: bool) -> Model:
+    """Returns the trained model of a run; of a folds run, where that is asked for, the mean of its models.
+
+    Raises:
+        CheckpointError: a model is not finished, or its files do not fit together.
+        SettingsError: it is a folds run, and no mean is asked for; or the other way round.
+    """
+    check_average(run, average)
+    return load_average(run) if isinstance(run, FoldsRun) else load_model(run)

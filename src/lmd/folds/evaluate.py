@@ -1,0 +1,164 @@
+"""A folds run measured: each fold on its own test images, and all of these predictions together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import pandas as pd
+
+from lmd.data.dataset.folds_folder import Folds, by_repeat, read_folds
+from lmd.data.dataset.manifest import Dataset
+from lmd.errors import DataError, SettingsError
+from lmd.evaluation.cases import read_predictions
+from lmd.evaluation.evaluate import evaluate
+from lmd.evaluation.judge import evaluate_run
+from lmd.evaluation.overlap import overlap_with_training
+from lmd.evaluation.predict import pixels_for, predict_split, write_predictions
+from lmd.evaluation.results import Evaluation, FoldsResult, OtherData, write_evaluation
+from lmd.folds.average import load_average
+from lmd.folds.combine import mean_of, overlap_of
+from lmd.folds.folder import FoldsRun, cards
+from lmd.folds.pooled_card import pooled_card
+from lmd.folds.report import write_folds_report
+from lmd.parallel import Steps, quiet
+from lmd.reporting.card import write_card
+from lmd.reporting.page import write_report
+
+TEST = "test"
+
+
+def evaluate_folds(
+    run: FoldsRun,
+    split: str,
+    data: Dataset | Folds | None = None,
+    progress: Steps = quiet,
+    allow_overlap: bool = False,
+) -> Evaluation:
+    """Measures a folds run and returns the evaluation of its folds together, which it also writes.
+
+    Each image of its own data is predicted by the model that was not trained on it; `data` is another data
+    set, which the mean of the models' probabilities answers.
+
+    Raises:
+        CheckpointError: a fold has not finished.
+        DataError: the data set is gone or does not fit, or has images that a fold was trained on.
+    """
+    if isinstance(data, Dataset):
+        result = _external(run, split, data, progress, allow_overlap)
+    else:
+        result = _pooled(run, split, _own(run, data), progress)
+    write_evaluation(run.evaluation(split), result)
+    write_folds_report(run)
+    return result
+
+
+def _own(run: FoldsRun, data: Folds | None) -> Folds:
+    """The folds that a run was trained on, wherever they lie now."""
+    place = Path(run.info.data)
+    if data is None and not place.is_dir():
+        raise DataError(f"the folds of {run.path} are no longer at {place}: name the folder with --data DIR")
+    folds = data or read_folds(place)
+    if folds.info.manifests_sha256 != run.info.manifests_sha256:
+        raise DataError(
+            f"{folds.folder} has other folds than {run.path} was trained on: to measure other images name "
+            f"one dataset folder, such as {folds.folder / folds.names[0]}"
+        )
+    return folds
+
+
+def _pooled(run: FoldsRun, split: str, folds: Folds, progress: Steps) -> Evaluation:
+    """Each fold on its own test images, and these predictions together."""
+    if split != TEST:
+        raise SettingsError(
+            f"--split {split}: the folds of {run.path} share their {split} images, so that they cannot be "
+            f"pooled: take --split test, or evaluate one fold, such as {run.path / run.names[0]}"
+        )
+    card = pooled_card(cards(run))
+    results = _each(run, folds, progress)
+    file = run.predictions(TEST)
+    write_predictions(file, _pooled_table(run, folds, list(results)))
+    table = read_predictions(file)  # With the rounded probabilities that whoever measures it finds.
+    repeats = by_repeat(list(results))
+    measured = [
+        evaluate(_rows(table, names), card.classes, card.bands, TEST).model_copy(
+            update={"overlap": overlap_of([results[name].overlap for name in names])}
+        )
+        for names in repeats
+    ]
+    bacc = {name: result.metrics["bacc"] for name, result in results.items()}
+    together = FoldsResult(how=_how(folds, repeats), bacc=bacc)
+    return mean_of(measured).model_copy(update={"folds": together})
+
+
+def _each(run: FoldsRun, folds: Folds, progress: Steps) -> dict[str, Evaluation]:
+    """The evaluation of each fold that has test images, by name; its folder has its own report too."""
+    sizes = {name: len(dataset.split(TEST)) for name, dataset in folds.datasets.items()}
+    results: dict[str, Evaluation] = {}
+    before = 0
+    for name, size in sizes.items():
+        if size == 0:  # More folds than groups.
+            continue
+        start = before
+        folder = run.folds[name]
+        results[name] = evaluate_run(
+            folder, TEST, folds.datasets[name], lambda n, _, s=start: progress(s + n, sum(sizes.values()))
+        )
+        if results[name].data is not None:
+            raise DataError(f"{folder.path} was trained on other images than those of {folds.folder / name}")
+        write_card(folder.path)
+        write_report(folder.path)
+        before += size
+    return results
+
+
+def _pooled_table(run: FoldsRun, folds: Folds, names: list[str]) -> pd.DataFrame:
+    """The predictions of all folds with the fold of each; groups are numbered anew, over all of them."""
+    parts: list[pd.DataFrame] = []
+    for number, repeat in enumerate(by_repeat(names)):
+        for name in repeat:
+            groups = dict(
+                zip(*(folds.datasets[name].table[column] for column in ("id", "group")), strict=True)
+            )
+            part = read_predictions(run.folds[name].predictions(TEST))
+            parts.append(part.assign(group=part["id"].map(groups), fold=name, repeat=number))
+    table = pd.concat(parts).sort_values(["repeat", "id"], kind="stable", ignore_index=True)
+    table["group"] = [f"g{number}" for number in pd.factorize(table["group"])[0]]
+    first = ["id", "label", "group", "fold"]
+    rest = [name for name in parts[0].columns if name not in (*first, "repeat")]
+    return cast("pd.DataFrame", table[[*first, *rest]])
+
+
+def _rows(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    return cast("pd.DataFrame", table[table["fold"].isin(names)].reset_index(drop=True))
+
+
+def _how(folds: Folds, repeats: list[list[str]]) -> str:
+    """How the folds were measured together, in words."""
+    number = len(repeats)
+    mean = "each number is the mean over the repeats, each interval has the mean of their limits"
+    if folds.info.folds is None:
+        return f"{number} repeats, each with its own test images: {mean}"
+    pooled = "each image was predicted by the model that was not trained on it"
+    if number == 1:
+        return f"{len(repeats[0])} folds pooled: {pooled}"
+    return f"{number} repeats of {folds.info.folds} folds, pooled: {pooled}; {mean}"
+
+
+def _external(
+    run: FoldsRun, split: str, dataset: Dataset, progress: Steps, allow_overlap: bool
+) -> Evaluation:
+    """Another data set, answered by the mean of the models' probabilities."""
+    model = load_average(run)
+    pixels = pixels_for(model, dataset, split)
+    first, *others = run.folds.values()
+    overlap = overlap_with_training(
+        first, model.members[0].card, dataset, split, pixels, own=False, allow=allow_overlap, also=others
+    )
+    file = run.predictions(split)
+    write_predictions(file, predict_split(model, dataset, split, progress, pixels))
+    result = evaluate(read_predictions(file), model.classes, model.card.bands, split)
+    data = OtherData(title=dataset.info.title, manifest_sha256=dataset.info.manifest_sha256)
+    how = f"the mean of the probabilities of the {len(model.members)} folds' models"
+    together = FoldsResult(how=how, bacc={})
+    return result.model_copy(update={"data": data, "overlap": overlap, "folds": together})

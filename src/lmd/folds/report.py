@@ -1,0 +1,68 @@
+"""The report and the model card of a folds run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from lmd.evaluation.results import Estimate, read_evaluations
+from lmd.folds.folder import FoldsRun, cards, saved_settings
+from lmd.folds.pooled_card import pooled_card
+from lmd.model_card import ModelCard
+from lmd.reporting.card import write_card_of
+from lmd.reporting.figures import learning_curves
+from lmd.reporting.page import render, report_content
+from lmd.run import RunFolder
+from lmd.text import in_columns
+
+
+def write_folds_report(run: FoldsRun) -> Path:
+    """Writes RUN/report.html and RUN/MODEL_CARD.md of a folds run, and returns the first's path.
+
+    Raises:
+        CheckpointError: a fold has not finished.
+    """
+    found = cards(run)
+    card, rows = pooled_card(found), fold_rows(run, found)
+    lines = [
+        f"- these are {len(found)} models, one for each fold, trained without its test images; training "
+        "images and validation score are means over the folds, the seconds are their sum",
+        "",
+        *_markdown(rows),
+    ]
+    write_card_of(run.path, card, lines)
+    content = report_content(run.path, card, saved_settings(run))
+    content |= {
+        "title": f"{content['title']}: {len(found)} folds",
+        "folds": rows,
+        "curves": {name: _curves(folder) for name, folder in run.folds.items()},
+    }
+    return render("folds.html", run.path / "report.html", content)
+
+
+def fold_rows(run: FoldsRun, found: Mapping[str, ModelCard]) -> list[list[str]]:
+    """Returns a row for each fold: training images, seconds, balanced accuracy in validation and test."""
+    test = read_evaluations(run.path).get("test")
+    bacc = test.folds.bacc if test is not None and test.folds is not None else dict[str, Estimate]()
+    rows = [["fold", "training images", "seconds", "validation balanced accuracy", "test balanced accuracy"]]
+    for name, card in found.items():
+        score = "none" if card.validation_bacc is None else f"{card.validation_bacc:.3f}"
+        tested = str(bacc[name]) if name in bacc else ""
+        rows.append([name, str(sum(card.training_counts)), f"{card.training_seconds:.0f}", score, tested])
+    return rows
+
+
+def fold_lines(run: FoldsRun) -> list[str]:
+    """Returns these rows as lines of text."""
+    return in_columns(fold_rows(run, cards(run)))
+
+
+def _markdown(rows: list[list[str]]) -> list[str]:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return [lines[0], "|---" * len(rows[0]) + "|", *lines[1:]]
+
+
+def _curves(folder: RunFolder) -> str:
+    history = [json.loads(line) for line in folder.metrics.read_text(encoding="utf-8").splitlines()]
+    return learning_curves(history) if history else ""

@@ -1,0 +1,145 @@
+"""Runs the trainings of folds: one after another in this process, or side by side in others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from lmd.data.dataset.manifest import Dataset
+from lmd.data.decode.cache import open_cache
+from lmd.errors import LmdError
+from lmd.folds.folder import FoldsRun
+from lmd.jobs import Done, Task, run_tasks, share_of_cores
+from lmd.planning import Plan
+from lmd.reporting.card import write_card
+from lmd.reporting.page import write_report
+from lmd.run import RunFolder, read_model_card
+from lmd.settings import CommonSettings, Tree
+from lmd.training import start as training
+from lmd.training.progress import Progress
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One training: a data set, its run folder, and the run whose first stage it takes over."""
+
+    name: str
+    dataset: Dataset
+    folder: RunFolder
+    start: RunFolder | None
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is something to go on with."""
+        return self.folder.settings.is_file()
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do: the model card is what a training writes last."""
+        return self.folder.model.is_file() and (self.folder.path / "MODEL_CARD.md").is_file()
+
+
+def train_one(
+    dataset: Dataset,
+    out: Path,
+    method: str,
+    settings: CommonSettings,
+    start: RunFolder | None,
+    resume: bool,
+    progress: Progress,
+) -> RunFolder:
+    """Trains a method on one data set and returns its run folder, with its report and model card.
+
+    Raises:
+        SettingsError, DataError, CheckpointError: one line on what is wrong.
+    """
+    folder = training.train(dataset, method, settings, out, start=start, resume=resume, progress=progress)
+    write_report(folder.path)
+    write_card(folder.path)
+    return folder
+
+
+def one_by_one(
+    plan: list[Fold], method: str, settings: CommonSettings, progress: Progress, say: Say
+) -> dict[str, str]:
+    """Trains folds in this process; returns why some have failed."""
+    failed: dict[str, str] = {}
+    for fold in plan:
+        try:
+            train_one(
+                fold.dataset, fold.folder.path, method, settings,
+                fold.start, fold.begun, _Named(progress, fold.name),
+            )  # fmt: skip
+        except LmdError as error:
+            failed[fold.name] = str(error)
+            say(f"{fold.name}: failed: {error}")
+        else:
+            say(f"{fold.name}: {result_of(fold)}")
+    return failed
+
+
+def side_by_side(
+    plan: list[Fold], run: FoldsRun, settings: CommonSettings, jobs: int, progress: Progress, say: Say
+) -> dict[str, str]:
+    """Trains folds in child processes; returns why some have failed."""
+    for fold in plan:  # Decoded once, with all cores, before several processes want the same images.
+        open_cache(fold.dataset, settings.size, settings.crop, progress.caching)
+    threads = share_of_cores(jobs)
+    say(
+        f"{len(plan)} folds, {jobs} at a time with {threads} thread{'' if threads == 1 else 's'} each "
+        "(weights depend on the number of threads)"
+    )
+    by_name = {fold.name: fold for fold in plan}
+
+    def told(done: Done) -> None:
+        name = done.task.name
+        say(f"{name}: {result_of(by_name[name]) if done.error is None else f'failed: {done.error}'}")
+
+    log = run.path / "logs"
+    tasks = [
+        Task(fold.name, partial(_words, fold, run), log / f"{fold.name.replace('/', '-')}.log")
+        for fold in plan
+    ]
+    return {done.task.name: done.error for done in run_tasks(tasks, jobs, told) if done.error is not None}
+
+
+def _words(fold: Fold, run: FoldsRun) -> list[str]:
+    """The command that trains a fold: every setting stands in the recipe."""
+    words = ["train", str(fold.dataset.folder), "--out", str(fold.folder.path)]
+    words += ["--method", run.info.method, "--recipe", str(run.recipe), "--budget", "paper"]
+    words += [] if fold.start is None else ["--from", str(fold.start.path)]
+    return [*words, *(["--resume"] if fold.begun else [])]
+
+
+def result_of(fold: Fold) -> str:
+    """What is told of a fold that has finished."""
+    card = read_model_card(fold.folder)
+    score = card.validation_bacc
+    judged = "no validation score" if score is None else f"validation balanced accuracy {score:.3f}"
+    return f"{judged}, {card.training_seconds:.0f} s"
+
+
+class _Named:
+    """Shows the training of a fold: its name stands before those of its stages."""
+
+    def __init__(self, progress: Progress, name: str) -> None:
+        self.progress, self.name = progress, name
+
+    def planned(self, plan: Plan) -> None:
+        """The plan of all folds was shown before the first."""
+
+    def caching(self, done: int, total: int) -> None:
+        self.progress.caching(done, total)
+
+    def started(self, stage: str, epoch: int, epochs: int) -> None:
+        self.progress.started(f"{self.name} {stage}", epoch, epochs)
+
+    def stepped(self, done: int, total: int) -> None:
+        self.progress.stepped(done, total)
+
+    def finished(self, record: Tree) -> None:
+        self.progress.finished({**record, "stage": f"{self.name} {record['stage']}"})

@@ -1,0 +1,144 @@
+"""Trains a method on every fold of a data set: what is checked before, and what is left to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lmd.data.dataset.folds_folder import Folds
+from lmd.errors import CheckpointError, SettingsError
+from lmd.folds.folder import (
+    FoldsRun,
+    FoldsRunInfo,
+    check_same,
+    is_folds_run,
+    read_folds_run,
+    write_folds_run,
+)
+from lmd.folds.running import Fold, Say, one_by_one, result_of, side_by_side
+from lmd.jobs import check_jobs
+from lmd.planning import plan_of_run
+from lmd.planning.several import PlanOfFolds
+from lmd.run import RunFolder, check_identity, identity, read_identity
+from lmd.run_folder import create
+from lmd.settings import CommonSettings
+from lmd.training import start as training
+from lmd.training.progress import Progress, Silent
+
+
+def train_folds(
+    folds: Folds,
+    out: Path,
+    method: str,
+    settings: CommonSettings,
+    *,
+    start: RunFolder | None = None,
+    resume: bool = False,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    say: Say = lambda line: None,
+) -> FoldsRun:
+    """Trains a method on every fold and returns the folds run; each fold has the same settings and seed.
+
+    With `resume` finished folds are kept, begun ones go on, missing ones start. A fold that fails does not
+    stop the others.
+
+    Raises:
+        SettingsError, DataError, CheckpointError: one line on what is wrong; or folds have failed.
+    """
+    check_jobs(jobs, len(folds.datasets), "folds")
+    run, first = _run_for(folds, out, method, start, resume)
+    if is_folds_run(out):
+        check_same(run, folds, method, settings)
+    plan = _plan(folds, run, first)
+    _check_begun(plan, method, settings)
+    if first is None and not all(fold.begun for fold in plan):
+        training.check_fresh(settings)  # Once, before five folds fail of the same.
+    write_folds_run(run, settings)
+    waiting = [fold for fold in plan if not fold.finished]
+    for fold in plan:
+        if fold.finished:
+            say(f"{fold.name}: finished before, {result_of(fold)}")
+    progress, jobs = progress or Silent(), min(jobs, len(waiting))
+    if waiting:
+        one = plan_of_run(waiting[0].dataset, method, settings, first is not None)
+        progress.planned(PlanOfFolds(one.outline, [fold.name for fold in waiting]))
+    if jobs > 1:
+        failed = side_by_side(waiting, run, settings, jobs, progress, say)
+    else:
+        failed = one_by_one(waiting, method, settings, progress, say)
+    _refuse_failed(run, failed)
+    return run
+
+
+def _plan(folds: Folds, run: FoldsRun, first: FoldsRun | None) -> list[Fold]:
+    """Every training of a folds run."""
+    places = run.folds
+    starts = {} if first is None else first.folds
+    return [Fold(name, dataset, places[name], starts.get(name)) for name, dataset in folds.datasets.items()]
+
+
+def _run_for(
+    folds: Folds, out: Path, method: str, start: RunFolder | None, resume: bool
+) -> tuple[FoldsRun, FoldsRun | None]:
+    """The folds run to make or to go on with, and the one whose first stages are taken over."""
+    first = _first_stages(start, folds)
+    if resume and is_folds_run(out):
+        run = read_folds_run(out)
+        again = run.info.start if first is None else None
+        return run, first if again is None else _first_stages(read_folds_run(Path(again)), folds)
+    if resume and RunFolder(out).settings.is_file():
+        raise CheckpointError(
+            f"{out} is a run on one data set, and {folds.folder} has folds: name another --out"
+        )
+    create(out)
+    info = FoldsRunInfo(
+        title=folds.info.title,
+        method=method,
+        data=str(folds.folder.resolve()),
+        manifests_sha256=folds.info.manifests_sha256,
+        start=None if first is None else str(first.path.resolve()),
+    )
+    return FoldsRun(out, info), first
+
+
+def _first_stages(start: RunFolder | None, folds: Folds) -> FoldsRun | None:
+    """The folds run to start from: each fold takes over the first stage of the same fold."""
+    if start is None:
+        return None
+    if not isinstance(start, FoldsRun):
+        raise SettingsError(
+            f"--from {start.path}: {folds.folder} has folds, so this must be a folds run on the same folds"
+        )
+    if start.info.manifests_sha256 != folds.info.manifests_sha256:
+        raise SettingsError(
+            f"--from {start.path}: it was trained on other folds than those of {folds.folder}"
+        )
+    return start
+
+
+def _check_begun(plan: list[Fold], method: str, settings: CommonSettings) -> None:
+    """Checks that what lies in the folds' folders is theirs, before anything is trained.
+
+    Raises:
+        CheckpointError: a run of something else lies there.
+    """
+    for fold in plan:
+        if fold.begun:
+            saved = read_identity(fold.folder)
+            sha256 = fold.dataset.info.manifest_sha256
+            wanted = identity(method, settings, fold.dataset.folder, sha256, fold.start)
+            if fold.start is None:
+                wanted["from_sha256"] = saved["from_sha256"]
+            try:
+                check_identity(saved, wanted)
+            except CheckpointError as error:
+                raise CheckpointError(f"{fold.folder.path}: {error}") from error
+
+
+def _refuse_failed(run: FoldsRun, failed: dict[str, str]) -> None:
+    if failed:
+        name, why = next(iter(failed.items()))
+        raise CheckpointError(
+            f"{len(failed)} of {len(run.names)} folds failed, the first is {name}: {why}; once that is "
+            f"mended, go on with {run.go_on}"
+        )
