@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from lmd.data.dataset.manifest import read_dataset
 from lmd.data.dataset.sources import phantom
+from lmd.experiments import EXPERIMENTS
 from lmd.experiments.request import Request
 from lmd.settings import Tree
 
@@ -34,6 +41,22 @@ def draw_phantoms(root: Path) -> Path:
         options = phantom.Options(images=24, imbalance=imbalance, val_per_class=2, test_per_class=4, size=20)
         phantom.prepare(options, root / name)
     return root
+
+
+@contextmanager
+def as_the_papers(root: Path) -> Iterator[None]:
+    """For a while the phantoms count as the paper's data: its blocks have their training counts."""
+    counts = {
+        name: tuple(map(int, read_dataset(root / name).counts("train"))) for name in ("first", "second")
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, experiment in EXPERIMENTS.items():
+            blocks = tuple(
+                replace(block, counts=counts["second" if block.key == "500" else "first"])
+                for block in experiment.blocks
+            )
+            patch.setitem(EXPERIMENTS, name, replace(experiment, blocks=blocks))
+        yield
 
 
 def request_of(root: Path, name: str, out: Path | None = None, **changes: Any) -> Request:

@@ -12,7 +12,7 @@ from sklearn.metrics import recall_score, roc_auc_score, silhouette_samples
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import DataError
 from lmd.evaluation.uncertainty import case_weights
-from lmd.experiments.measure import Cases, Samples, difference, measure, read_cases, summary, verdict
+from lmd.experiments.measure import Cases, Samples, Trial, difference, measure, pooled, read_cases, summary
 from lmd.experiments.projection import silhouette
 from tests import toy
 
@@ -55,7 +55,7 @@ def slow(first: list[Cases], second: list[Cases], metric: str) -> np.ndarray:
 
 
 def samples(parts: list[Cases]) -> Samples:
-    return {number: measure(part, CLASSES, GROUPS, DRAWS) for number, part in enumerate(parts)}
+    return {Trial(seed): measure(part, CLASSES, GROUPS, DRAWS) for seed, part in enumerate(parts)}
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
@@ -98,12 +98,13 @@ def test_pairing_narrows_the_difference_of_like_answers() -> None:
 
 def test_seeds_that_only_one_row_has_are_left_out() -> None:
     mine = samples([cases(1), cases(2)])
-    other = {1: measure(cases(5), CLASSES, GROUPS, DRAWS), 7: measure(cases(6), CLASSES, GROUPS, DRAWS)}
+    one, seven = Trial(1), Trial(7)
+    other = {one: measure(cases(5), CLASSES, GROUPS, DRAWS), seven: measure(cases(6), CLASSES, GROUPS, DRAWS)}
     entry = difference(mine, other, "bacc")
     assert entry is not None
     assert entry["seeds"] == 1
-    assert entry == difference({1: mine[1]}, {1: other[1]}, "bacc")
-    assert difference({0: mine[0]}, {7: other[7]}, "bacc") is None
+    assert entry == difference({one: mine[one]}, {one: other[one]}, "bacc")
+    assert difference({Trial(0): mine[Trial(0)]}, {seven: other[seven]}, "bacc") is None
 
 
 def test_more_seeds_widen_the_interval_by_their_spread() -> None:
@@ -117,11 +118,37 @@ def test_more_seeds_widen_the_interval_by_their_spread() -> None:
     assert spread["value"] == pytest.approx(np.mean(values))
 
 
-def test_a_verdict_needs_the_whole_interval_on_one_side() -> None:
-    assert verdict({"value": 1.0, "low": 0.1, "high": 2.0}) == "higher"
-    assert verdict({"value": -1.0, "low": -2.0, "high": -0.1}) == "lower"
-    assert verdict({"value": 1.0, "low": 0.0, "high": 2.0}) == "not told apart"
-    assert verdict({"value": None, "low": None, "high": None}) == "undefined"
+def test_folds_are_pooled_as_one_test_whose_groups_stay_apart() -> None:
+    """Three folds with the same names of groups: measured as the whole test with groups named by fold."""
+    whole = cases(3)
+    fold = np.arange(30) // 10
+    parts = {
+        f"fold-{k}": Cases(
+            whole.ids[fold == k],
+            whole.labels[fold == k],
+            np.array(["g0"] * 10),
+            whole.probabilities[fold == k],
+        )
+        for k in (2, 0, 1)
+    }
+    found = pooled(parts)
+    assert found.ids.tolist() == sorted(whole.ids)
+    own = np.argsort(whole.ids, kind="stable")
+    assert (found.labels == whole.labels[own]).all()
+    assert (found.probabilities == whole.probabilities[own]).all()
+    assert [name.partition("/")[0] for name in found.clusters] == [f"fold-{k}" for k in fold[own]]
+    alone = {"fold-1": parts["fold-1"]}
+    assert pooled(alone) is parts["fold-1"]
+
+
+def test_repeated_folds_are_trials_of_one_seed() -> None:
+    mine = {Trial(1, name): measure(cases(k), CLASSES, GROUPS, DRAWS) for k, name in enumerate("ab")}
+    assert summary(mine, "bacc")["seeds"] == 1
+    more = {**mine, Trial(2, "a"): measure(cases(7), CLASSES, GROUPS, DRAWS)}
+    assert summary(more, "bacc")["seeds"] == 2
+    assert summary(mine, "bacc")["value"] == pytest.approx(
+        100 * np.mean([found["bacc"].value for found in mine.values()]), abs=1e-5
+    )
 
 
 @pytest.fixture(scope="module")

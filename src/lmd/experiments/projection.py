@@ -11,8 +11,8 @@ from lmd.data.feed.loader import image_set
 from lmd.evaluation.predict import load_model
 from lmd.evaluation.uncertainty import case_weights
 from lmd.experiments.base import Experiment
-from lmd.experiments.measure import Measured, Samples
-from lmd.experiments.request import shown_classes
+from lmd.experiments.given import shown_classes
+from lmd.experiments.measure import Measured, Samples, Trial
 from lmd.experiments.runs import Run
 from lmd.models.inference import encode
 from lmd.settings import Tree
@@ -32,7 +32,7 @@ def project(experiment: Experiment, runs: Sequence[Run], samples: dict[str, Samp
     panels: Tree = {}
     for run in runs:
         features = test_features(run)[shown]
-        samples[run.row.key][run.seed]["silhouette"] = silhouette(features, labels, weights)
+        samples[run.row.key][Trial(run.seed)]["silhouette"] = silhouette(features, labels, weights)
         if run.row.key not in panels:
             places = tsne(features, run.seed).round(3).tolist()
             panels[run.row.key] = {"title": run.row.title, "seed": run.seed, "places": places}
