@@ -13,6 +13,7 @@ from typing import Any
 # What shows how far something is: called with the steps done and all of them.
 Steps = Callable[[int, int], None]
 _SHOWN_EVERY = 0.1  # Seconds between two calls that show progress.
+CORES = "LMD_CORES"  # Says in a child of ours (lmd.jobs) what its share of the cores is.
 
 
 def quiet(done: int, total: int) -> None:
@@ -20,9 +21,11 @@ def quiet(done: int, total: int) -> None:
 
 
 def num_cores() -> int:
-    """Returns the cores that this process may use: a scheduler may lend fewer than there are."""
+    """Returns the cores that this process may use: a scheduler, or a parent of ours, may lend fewer."""
     affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    there = len(affinity(0)) if affinity else os.cpu_count() or 1
+    share = os.environ.get(CORES, "")
+    return max(1, min(there, int(share))) if share.isdigit() else there
 
 
 def in_threads(function: Callable[[Any], Any], items: Iterable[Any], progress: Steps = quiet) -> list[Any]:

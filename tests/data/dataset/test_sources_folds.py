@@ -41,12 +41,13 @@ def prepare(raw: Path, out: Path, **options: object) -> Dataset:
 @pytest.mark.parametrize("folds", [2, 3, 5])
 def test_every_image_is_tested_once_and_patients_stay_whole(raw: Path, folds: int) -> None:
     first = prepare(raw, raw / "cv", folds=str(folds))
-    assert first.folder == raw / "cv" / "fold-0"
-    assert sorted(path.name for path in (raw / "cv").iterdir()) == [f"fold-{fold}" for fold in range(folds)]
-    datasets = [read_dataset(raw / "cv" / f"fold-{fold}") for fold in range(folds)]
+    assert first.folder == raw / "cv" / "fold-1"
+    names = [f"fold-{fold}" for fold in range(1, folds + 1)]
+    assert sorted(path.name for path in (raw / "cv").iterdir()) == [*names, "folds.json"]
+    datasets = [read_dataset(raw / "cv" / name) for name in names]
     tested = pd.concat([dataset.split("test")["id"] for dataset in datasets])
     assert sorted(tested) == sorted(datasets[0].table["id"])
-    for fold, dataset in enumerate(datasets):
+    for fold, dataset in enumerate(datasets, 1):
         assert len(dataset.table) == 78
         assert crossing_groups(dataset.table) == []
         assert dataset.counts("train").min() >= 1
@@ -67,17 +68,17 @@ def test_folds_differ_by_seed_and_are_the_same_by_the_same(raw: Path) -> None:
 
 def test_repeats_are_the_splits_of_the_next_seeds(raw: Path) -> None:
     prepare(raw, raw / "many", repeats="3", seed="7")
-    for repeat in range(3):
+    for repeat in (1, 2, 3):
         dataset = read_dataset(raw / "many" / f"repeat-{repeat}")
-        alone = prepare(raw, raw / f"alone-{repeat}", seed=7 + repeat)
+        alone = prepare(raw, raw / f"alone-{repeat}", seed=6 + repeat)
         pd.testing.assert_frame_equal(dataset.table, read_dataset(alone.folder).table)
-        assert (dataset.info.recipe["seed"], dataset.info.recipe["repeat"]) == (7 + repeat, repeat)
+        assert (dataset.info.recipe["seed"], dataset.info.recipe["repeat"]) == (6 + repeat, repeat)
 
 
 def test_repeated_folds(raw: Path, caplog: pytest.LogCaptureFixture) -> None:
     prepare(raw, raw / "both", folds=2, repeats=2)
-    for repeat in range(2):
-        datasets = [read_dataset(raw / "both" / f"repeat-{repeat}" / f"fold-{fold}") for fold in range(2)]
+    for repeat in (1, 2):
+        datasets = [read_dataset(raw / "both" / f"repeat-{repeat}" / f"fold-{fold}") for fold in (1, 2)]
         assert sorted(pd.concat([d.split("test")["id"] for d in datasets])) == sorted(datasets[0].table["id"])
     assert "4 dataset folders" in caplog.text
 
@@ -144,7 +145,7 @@ def test_a_used_output_is_left_alone(raw: Path) -> None:
 def test_bad_images_are_left_out_of_every_fold(raw: Path) -> None:
     (raw / "images" / "x4.png").write_bytes(b"no image")
     prepare(raw, raw / "cv", folds=2, skip_bad=True)
-    for fold in range(2):
+    for fold in (1, 2):
         dataset = read_dataset(raw / "cv" / f"fold-{fold}")
         assert len(dataset.table) == 77
         assert "x4.png" in (dataset.folder / "skipped.csv").read_text()

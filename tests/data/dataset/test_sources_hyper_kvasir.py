@@ -60,18 +60,18 @@ def test_the_official_folds(shared: Path, tmp_path: Path) -> None:
     first = prepare(
         tmp_path / "folds", labels=folder / "overall.csv", folds=str(folder / OFFICIAL), list_only=True
     )
-    assert first.folder == tmp_path / "folds" / "fold-0"
+    assert first.folder == tmp_path / "folds" / "fold-1"
     official = pd.read_csv(folder / OFFICIAL, sep=";")
     for fold in range(5):
-        dataset = read_dataset(tmp_path / "folds" / f"fold-{fold}")
+        dataset = read_dataset(tmp_path / "folds" / f"fold-{fold + 1}")
         tested = official["file-name"][official["split-index"] == fold].str.removesuffix(".jpg")
         assert set(dataset.split("test")["id"]) == set(tested)
         assert len(dataset.table) == 10_662
         assert len(dataset.split("val")) == pytest.approx(len(dataset.table) * 0.8 / 9, rel=0.02)
         assert dataset.counts("val").min() >= 1
-        assert dataset.info.recipe["fold"] == fold
+        assert dataset.info.recipe["fold"] == fold + 1
         assert set(dataset.info.tables_sha256) == {"overall.csv", OFFICIAL}
-    assert not (tmp_path / "folds" / "fold-5").exists()
+    assert not (tmp_path / "folds" / "fold-6").exists()
 
 
 FINDINGS = [
@@ -119,12 +119,12 @@ def test_the_official_folder(official: Path, tmp_path: Path, below: str) -> None
 
 def test_its_folds_by_number_and_by_file(official: Path, tmp_path: Path) -> None:
     prepare(tmp_path / "number", root=official, folds="3", repeats="2")
-    names = {f"repeat-{repeat}/fold-{fold}" for repeat in range(2) for fold in range(3)}
+    names = {f"repeat-{repeat}/fold-{fold}" for repeat in (1, 2) for fold in (1, 2, 3)}
     for name in names:
         assert len(read_dataset(tmp_path / "number" / name).split("test")) == 12
     prepare(tmp_path / "file", root=official, folds=official / "folds.csv")
     for fold in range(4):
-        dataset = read_dataset(tmp_path / "file" / f"fold-{fold}")
+        dataset = read_dataset(tmp_path / "file" / f"fold-{fold + 1}")
         assert {int(name[-2:]) // 3 % 4 for name in dataset.split("test")["id"]} == {fold}
 
 

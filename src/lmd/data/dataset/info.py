@@ -12,7 +12,7 @@ from lmd.errors import DataError
 from lmd.fields import first_fault
 from lmd.settings import Settings
 
-MANIFEST, INFO = "manifest.csv", "dataset.json"
+MANIFEST, INFO, FOLDS = "manifest.csv", "dataset.json", "folds.json"
 
 
 class DatasetInfo(Settings):

@@ -54,7 +54,7 @@ class RawOptions(SplitOptions):
     bits: Annotated[int, Field(ge=8, le=16)] | None = None
     """how many bits the 16-bit images use: 12 stretches 0-4095 to all 256 grey levels (default: 16)"""
     repeats: Annotated[int, Field(ge=1)] | None = None
-    """make so many dataset folders, OUT/repeat-0 and so on, each divided with the next seed"""
+    """make so many dataset folders, OUT/repeat-1 and so on, each divided with the next seed"""
     exclude: Texts = ()
     """files and folders to leave out, as patterns such as "*_mask.png" or "thumbs" """
 
@@ -63,7 +63,7 @@ class FoldOptions(RawOptions):
     """Options of a source that reads image files and can be divided into folds."""
 
     folds: Annotated[int, Field(ge=2)] | None = None
-    """make so many dataset folders for cross-validation, OUT/fold-0 and so on"""
+    """make so many dataset folders for cross-validation, OUT/fold-1 and so on"""
 
 
 class ListedOptions(Settings):

@@ -1,0 +1,205 @@
+"""Tasks side by side: their share of the cores, what is told of each, and that no child is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from lmd import jobs
+from lmd.errors import SettingsError
+from lmd.jobs import Done, Task, check_jobs, run_tasks, share_of_cores
+from lmd.parallel import num_cores
+
+# In place of Python: a shell, whose last word is what to do.
+SHELL = '#!/bin/sh\nfor word; do last="$word"; done\neval "$last"\n'
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Lets a child be a shell instead of Python, so that it may do anything and begins at once."""
+    program = tmp_path / "shell"
+    program.write_text(SHELL)
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    return tmp_path
+
+
+def task(folder: Path, name: str, *words: str, after: Sequence[str] = ()) -> Task:
+    return Task(name, partial(list, words), folder / "logs" / f"{name}.log", tuple(after))
+
+
+def quiet(done: Done) -> None:
+    pass
+
+
+def test_commands_run_and_a_failing_one_stops_no_other(tmp_path: Path) -> None:
+    told: list[Done] = []
+    tasks = [
+        task(tmp_path, "wrong", "paper", "table9"),
+        task(tmp_path, "right", "paper", "table3"),
+    ]
+    done = run_tasks(tasks, 1, told.append)
+    assert [(one.task.name, one.code) for one in done] == [("wrong", 2), ("right", 0)]
+    assert done == told
+    assert (done[0].error or "").startswith("unknown table or figure 'table9'"), done[0].error
+    assert done[1].error is None
+    assert "Full LMD" in tasks[1].log.read_text() or "LMD" in tasks[1].log.read_text()
+
+
+def test_so_many_at_a_time_and_each_with_its_share(shell: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "num_cores", lambda: 8)
+    count = f"touch {shell}/now-$$; sleep 0.3; ls {shell} | grep -c now-; sleep 0.2; rm {shell}/now-$$"
+    words = f"echo $OMP_NUM_THREADS $MKL_NUM_THREADS $LMD_CORES; {count}"
+    tasks = [task(shell, name, words) for name in "abcd"]
+    assert [done.code for done in run_tasks(tasks, 2, quiet)] == [0] * 4
+    lines = [one.log.read_text().splitlines() for one in tasks]
+    assert {line[0] for line in lines} == {"4 4 4"}
+    assert max(int(line[1]) for line in lines) == 2
+
+
+def test_one_at_a_time_has_all_cores_and_never_meets_another(shell: Path) -> None:
+    words = f"echo ${{OMP_NUM_THREADS:-unset}}; test ! -e {shell}/now && touch {shell}/now && sleep 0.1 && rm {shell}/now"
+    tasks = [task(shell, name, words) for name in "abc"]
+    assert [done.code for done in run_tasks(tasks, 1, quiet)] == [0, 0, 0]
+    assert [one.log.read_text() for one in tasks] == ["unset\n"] * 3
+    assert [done.code for done in run_tasks(tasks, 2, quiet)] != [0, 0, 0]  # So the test can tell.
+
+
+def test_the_user_s_own_limit_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "num_cores", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert [share_of_cores(number) for number in (1, 2, 4, 16)] == [3, 3, 2, 1]
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert [share_of_cores(number) for number in (2, 3, 16)] == [4, 2, 1]
+
+
+def test_a_child_counts_its_share_as_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LMD_CORES", raising=False)
+    there = num_cores()
+    for share, counted in (("1", 1), ("0", 1), ("9999", there), ("many", there)):
+        monkeypatch.setenv("LMD_CORES", share)
+        assert num_cores() == counted
+
+
+def test_a_task_waits_for_those_before_it_even_if_they_fail(shell: Path) -> None:
+    first = task(shell, "first", f"sleep 0.3; touch {shell}/there; exit 3")
+    second = task(shell, "second", f"test -e {shell}/there", after=["first"])
+    free = task(shell, "free", f"test ! -e {shell}/there")
+    assert [done.code for done in run_tasks([second, first, free], 3, quiet)] == [0, 3, 0]
+
+
+def test_the_words_are_asked_for_when_the_task_begins(shell: Path) -> None:
+    marks = shell / "mark"
+    first = task(shell, "first", f"touch {marks}")
+    second = Task("second", lambda: [f"exit {5 if marks.exists() else 6}"], shell / "second.log", ("first",))
+    assert [done.code for done in run_tasks([first, second], 2, quiet)] == [0, 5]
+
+
+def test_what_went_wrong_is_the_line_of_this_time(shell: Path) -> None:
+    (one,) = run_tasks([task(shell, "a", "echo 'lmd: first fault'; exit 2")], 1, quiet)
+    (two,) = run_tasks([task(shell, "a", "echo and more; exit 3")], 1, quiet)
+    (three,) = run_tasks([task(shell, "a", "kill -9 $$")], 1, quiet)
+    assert one.error == "first fault"
+    assert two.error == f"exit code 3; see {one.task.log}"
+    assert (three.error or "").startswith("ended by SIGKILL, perhaps for lack of memory"), three.error
+    assert one.task.log.read_text() == "lmd: first fault\nand more\n"
+
+
+@pytest.mark.parametrize(("number", "code"), [(0, 5), (6, 5), (-1, 2)])
+def test_numbers_of_processes_that_make_no_sense(number: int, code: int) -> None:
+    with pytest.raises(SettingsError, match=rf"--jobs {number}: there are {code} folds"):
+        check_jobs(number, code, "folds")
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from lmd import jobs
+
+sys.executable = sys.argv[1]
+folder = Path(sys.argv[2])
+words = "echo $$ > {0}/pid-{1}; trap 'echo stopped > {0}/end-{1}; {2}exit 75' TERM INT; while :; do sleep 0.05; done"
+tasks = [
+    jobs.Task(name, lambda name=name: [words.format(folder, name, sys.argv[3])], folder / f"{name}.log")
+    for name in "abc"
+]
+jobs.run_tasks(tasks, 2, lambda done: None)
+"""
+
+
+def begun(shell: Path, stubborn: str = "") -> tuple[subprocess.Popen[bytes], list[int]]:
+    """A parent whose two children have begun, and their process ids."""
+    real = os.path.realpath(f"/proc/{os.getpid()}/exe")
+    parent = subprocess.Popen([real, "-c", PARENT, sys.executable, str(shell), stubborn], env=ENVIRONMENT)
+    files = [shell / "pid-a", shell / "pid-b"]
+    until = time.monotonic() + 30
+    while not all(file.exists() and file.read_text() for file in files):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return parent, [int(file.read_text()) for file in files]
+
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_reaches_every_child_and_then_this_process(shell: Path, number: signal.Signals) -> None:
+    parent, children = begun(shell)
+    parent.send_signal(number)
+    assert parent.wait(20) == -number  # As it would have ended without children.
+    assert not any(map(alive, children))
+    assert (shell / "end-a").exists()
+    assert (shell / "end-b").exists()
+    assert not (shell / "pid-c").exists()  # What waits is not begun.
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
+def test_a_second_signal_does_not_wait_for_a_stubborn_child(shell: Path) -> None:
+    parent, children = begun(shell, "while :; do sleep 0.05; done; ")
+    parent.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    assert parent.poll() is None
+    assert all(map(alive, children))
+    parent.send_signal(signal.SIGTERM)
+    assert parent.wait(20) == -signal.SIGTERM
+    assert not any(map(alive, children))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs prctl")
+def test_a_child_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    program = (
+        "import os, subprocess, sys, time\n"
+        "words = [sys.executable, '-c', 'import lmd.jobs, runpy, time; '"
+        "'runpy.run_module = lambda *a, **k: (print(os.getpid(), flush=True), time.sleep(60)); '"
+        "'import os; lmd.jobs._child()']\n"
+        "child = subprocess.Popen(words, env={**os.environ, 'LMD_PARENT': str(os.getpid())})\n"
+        "time.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=ENVIRONMENT)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    assert alive(child)
+    parent.kill()
+    parent.communicate()
+    until = time.monotonic() + 10
+    while alive(child) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not alive(child)
