@@ -14,6 +14,7 @@ from lmd.data.dataset.manifest import read_dataset
 from lmd.data.dataset.sources import phantom
 from lmd.experiments import EXPERIMENTS
 from lmd.experiments.request import Request
+from lmd.experiments.side_by_side import words_of
 from lmd.settings import Tree
 
 COMMON = ("encoder=test_resnet", "pretrained=false", "size=16", "batch=16", "stage1.epochs=1")
@@ -67,3 +68,8 @@ def request_of(root: Path, name: str, out: Path | None = None, **changes: Any) -
         for text in call.pop("data")
     ]
     return Request(name, data, out or root / name, budget="smoke", **call)
+
+
+def words_for(request: Request) -> list[str]:
+    """The words of the command that makes a request."""
+    return ["reproduce", *words_of(request)]

@@ -39,6 +39,10 @@ def reproduce(
     weights: Weights = None,
     partial_weights: PartialWeights = False,
     settings: Set = None,
+    jobs: Annotated[
+        int, typer.Option(metavar=NUMBER, callback=within(1), help="how many runs are trained side by side")
+    ] = 1,
+    only: Annotated[str | None, typer.Option(metavar="RUN", hidden=True)] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="list the runs and what exists of them; train nothing")
     ] = False,
@@ -46,11 +50,15 @@ def reproduce(
     """Runs a table or figure of the paper and sets its numbers beside ours, with intervals."""
     from lmd.experiments.request import Request, check
 
-    request = Request(name, data, out, seeds, methods, budget, weights, partial_weights, settings or [])
+    overrides = settings or []
+    request = Request(name, data, out, seeds, methods, budget, weights, partial_weights, overrides, jobs)
     check(request)  # Before torch is loaded.
-    from lmd.experiments.engine import plan, reproduce
+    from lmd.experiments.engine import plan, reproduce, reproduce_one
     from lmd.terminal import Watching
 
+    if only is not None:  # A child of `--jobs`.
+        reproduce_one(request, only, Watching())
+        return
     if dry_run:
         typer.echo("\n".join(plan(request)))
         return

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lmd.errors import SettingsError, suggest
 from lmd.experiments import state
 from lmd.experiments.caveats import caveats
 from lmd.experiments.collect import collect
 from lmd.experiments.request import Job, Request, check
 from lmd.experiments.reuse import ImageFiles, check_begun, is_tested
 from lmd.experiments.runs import Run, all_runs, start_of
-from lmd.experiments.work import Say, Work, one_after_another, wanted_runs
+from lmd.experiments.side_by_side import side_by_side
+from lmd.experiments.work import Say, Work, one_after_another, train_and_test, wanted_runs
+from lmd.jobs import check_jobs
 from lmd.reporting.experiment import write_experiment
 from lmd.settings import Tree
 from lmd.training.progress import SilentWatcher, Watcher
@@ -38,15 +41,37 @@ def reproduce(request: Request, say: Say = lambda line: None, watcher: Watcher |
     """
     job, runs = _checked(request)
     wanted = wanted_runs(job, runs, ImageFiles())
+    check_jobs(request.jobs, max(len(wanted), 1), "runs")
     _check_encoders(wanted, runs)
     state.claim(job)
     for line in caveats(job):
         say(f"caveat: {line}")
     work = Work(runs, wanted, say)
-    one_after_another(work, watcher or SilentWatcher())
+    if request.jobs == 1:
+        one_after_another(work, watcher or SilentWatcher())
+    else:
+        side_by_side(work, request, watcher or SilentWatcher())
     content = collect(job, runs, work.failures)
     table = write_experiment(request.out, content)
     return Outcome(table, content, work.failures)
+
+
+def reproduce_one(request: Request, name: str, watcher: Watcher) -> None:
+    """Trains and tests one run: what a child of `reproduce --jobs` does.
+
+    Raises:
+        SettingsError, DataError, CheckpointError: one line on what is wrong, or that there is no such run.
+    """
+    job = check(request)
+    state.check(job)
+    runs = all_runs(job)
+    run = next((run for run in runs if run.name == name), None)
+    if run is None:
+        raise SettingsError(
+            f"--only: {request.name} has no run '{name}'{suggest(name, [r.name for r in runs])}"
+        )
+    check_begun([run])
+    train_and_test(run, runs, name, watcher)
 
 
 def plan(request: Request) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lmd.data.dataset.folds_folder import by_repeat, is_folds, read_folds
 from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.errors import DataError, SettingsError
 from lmd.experiments.base import BAND_NAMES, Block, Experiment
@@ -37,11 +38,8 @@ class Given:
 
     @cached_property
     def rounds(self) -> dict[str, list[str]]:
-        """The parts that together test each image once, by the name of their repetition."""
-        found: dict[str, list[str]] = {}
-        for name in self.parts:
-            found.setdefault(name.rpartition("/")[0], []).append(name)
-        return found
+        """The parts that together test each image once, by the first of them."""
+        return {names[0]: names for names in by_repeat(list(self.parts))}
 
     @cached_property
     def test_counts(self) -> np.ndarray:
@@ -99,18 +97,9 @@ def find_data(experiment: Experiment, data: Sequence[str]) -> dict[str, Given]:
 
 def _read(folder: Path) -> Given:
     """A dataset folder, or all folds of one."""
-    names = fold_names(folder)
-    parts = {name: read_dataset(folder / name) for name in names} if names else {"": read_dataset(folder)}
-    return Given(folder, parts)
-
-
-def fold_names(folder: Path) -> list[str]:
-    """Returns the folds below a folder, "fold-0" or "repeat-0/fold-0" and so on; none of a dataset folder."""
-    if (folder / "dataset.json").exists():
-        return []
-    places = [*folder.glob("fold-*/dataset.json"), *folder.glob("repeat-*/fold-*/dataset.json")]
-    names = [place.parent.relative_to(folder).as_posix() for place in places]
-    return sorted(names, key=lambda name: [int(part.rpartition("-")[2]) for part in name.split("/")])
+    if is_folds(folder):
+        return Given(folder, read_folds(folder).datasets)
+    return Given(folder, {"": read_dataset(folder)})
 
 
 def _split_label(text: str, keys: list[str]) -> tuple[str | None, Path]:
@@ -142,8 +131,6 @@ def _check_all(experiment: Experiment, given: Given) -> None:
         )
     for dataset in given.parts.values():
         _check_dataset(experiment, dataset)
-        if dataset.classes != given.first.classes:
-            raise DataError(f"{dataset.folder} has other classes than {given.first.folder}")
 
 
 def _check_dataset(experiment: Experiment, dataset: Dataset) -> None:

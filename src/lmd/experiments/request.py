@@ -32,6 +32,7 @@ class Request:
     weights: str | None = None
     partial_weights: bool = False
     overrides: Sequence[str] = ()
+    jobs: int = 1
 
 
 def asked(name: str, data: Any, out: Path, options: Mapping[str, Any]) -> Request:
@@ -40,7 +41,7 @@ def asked(name: str, data: Any, out: Path, options: Mapping[str, Any]) -> Reques
     Raises:
         SettingsError: there is no such option.
     """
-    known = ("seeds", "methods", "budget", "weights", "partial_weights", "settings")
+    known = ("seeds", "methods", "budget", "weights", "partial_weights", "settings", "jobs")
     for option in options:
         if option not in known:
             raise SettingsError(f"unknown option '{option}'{suggest(option, known)}")
@@ -78,6 +79,8 @@ def check(request: Request) -> Job:
     experiment = load(request.name)
     if request.seeds < 1:
         raise SettingsError(f"--seeds {request.seeds}: at least one seed is needed")
+    if request.jobs < 1:
+        raise SettingsError(f"--jobs {request.jobs}: at least one process is needed")
     if request.budget not in methods.BUDGETS:
         raise SettingsError(f"unknown budget '{request.budget}'{suggest(request.budget, methods.BUDGETS)}")
     default = experiment.rows_of(request.budget)
