@@ -216,6 +216,6 @@ def test_the_search_for_unsafe_loading_finds_it(code: str) -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").rglob("*.yaml")), ids=name_of)
 def test_recipes_resolve(path: Path) -> None:
-    from lmd.api import choose
+    from lmd.planning.choice import Asked, choose
 
-    choose(None, recipe=path)
+    choose(Asked(recipe=path))

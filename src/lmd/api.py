@@ -16,11 +16,8 @@ if TYPE_CHECKING:
     from lmd.evaluation.predict import Model
     from lmd.evaluation.results import Evaluation
     from lmd.experiments.engine import Outcome
-    from lmd.settings import CommonSettings
+    from lmd.planning import Plan
     from lmd.training.progress import Progress, Watcher
-
-# What is not given: the paper's schedule, and the defaults of LMD.
-METHOD, BUDGET = "lmd", "paper"
 
 
 def prepare(source: str, out: Path | str, *, progress: Steps = quiet, **options: Any) -> Dataset:
@@ -80,7 +77,7 @@ def train(
     *,
     out: Path | str,
     method: Path | str | None = None,
-    budget: str = BUDGET,
+    budget: str | None = None,
     recipe: Path | str | None = None,
     settings: Mapping[str, Any] | Sequence[str] = (),
     seed: int | None = None,
@@ -99,7 +96,8 @@ def train(
         data: a dataset folder.
         out: the run folder to make.
         method: a name that `lmd methods` lists, or the path of a .py file (default: "lmd").
-        budget: the schedule: "smoke" (seconds), "short" (12 epochs at 64 pixels) or "paper".
+        budget: the schedule: "auto" (default: a plan for these data on this machine, docs/budgets.md),
+            "smoke" (seconds), "short" (12 epochs at 64 pixels) or "paper".
         recipe: a YAML file of settings.
         settings: names and values, {"stage1.epochs": 3}, or one or several texts as `--set` takes them.
         seed: the seed of every random draw (default: the recipe's, or 42).
@@ -113,55 +111,60 @@ def train(
         SettingsError, DataError, CheckpointError: one line on what is wrong, before anything is trained.
     """
     from lmd.fields import as_overrides
+    from lmd.planning.choice import Asked, choose, saved_choice
     from lmd.reporting.card import write_card
     from lmd.reporting.page import write_report
     from lmd.training import start as training
 
-    flags: dict[str, Any] = {"seed": seed, "weights": weights and str(weights)}
-    flags |= {"partial_weights": partial_weights or None}
-    flags = {name: value for name, value in flags.items() if value is not None}
-    if resume and budget == BUDGET and not (method or recipe or settings or flags):
-        name, resolved = _saved_choice(Path(out))
-    else:
-        file = None if recipe is None else Path(recipe)
-        named = None if method is None else str(method)
-        name, resolved = choose(named, budget, file, flags, as_overrides(settings))
+    dataset, named = _dataset(data), None if method is None else str(method)
+    flags = {"seed": seed, "weights": weights and str(weights), "partial_weights": partial_weights or None}
+    file = None if recipe is None else Path(recipe)
+    asked = Asked(named, budget, file, flags, as_overrides(settings))
+    name, resolved = saved_choice(Path(out)) if resume and asked.nothing else choose(asked, dataset)
     first = None if start is None else _run(start)
-    folder = training.train(
-        _dataset(data), name, resolved, Path(out), start=first, resume=resume, progress=progress
-    )
+    folder = training.train(dataset, name, resolved, Path(out), start=first, resume=resume, progress=progress)
     write_report(folder.path)
     write_card(folder.path)
     return folder
 
 
-def choose(
-    method: str | None,
-    budget: str = BUDGET,
-    recipe: Path | None = None,
-    flags: Mapping[str, Any] | None = None,
-    overrides: Sequence[str] = (),
-) -> tuple[str, CommonSettings]:
-    """Returns the method and the settings that these choices give; a recipe may name its method.
+def plan(
+    data: Dataset | Path | str,
+    *,
+    method: Path | str | None = None,
+    budget: str | None = None,
+    recipe: Path | str | None = None,
+    settings: Mapping[str, Any] | Sequence[str] = (),
+    taken_over: bool = False,
+    **flags: Any,
+) -> Plan:
+    """Returns what `train` would do with these choices, and how long here; nothing is written.
+
+    `plan(...).lines()` is what the command prints before a training. It takes some seconds: steps of each
+    stage are timed on random pixels.
+
+    Args:
+        data: a dataset folder.
+        method: as for `train`, as `budget`, `recipe` and `settings` are.
+        budget: the schedule.
+        recipe: a YAML file of settings.
+        settings: names and values.
+        taken_over: the first stage is taken over from another run (`--from`).
+        flags: `seed`, `weights`, `partial_weights`.
 
     Raises:
-        SettingsError: the recipe is for another method, or something is unknown or out of range.
+        SettingsError, DataError: one line on what is wrong.
     """
-    from lmd import methods
-    from lmd.settings import named_method
+    from lmd.fields import as_overrides
+    from lmd.planning import plan_of_run
+    from lmd.planning.choice import Asked, choose
+    from lmd.training.start import check_classes
 
-    name, tree = named_method(method, recipe, METHOD)
-    return name, methods.settings_of(name, budget, tree, flags or {}, overrides)
-
-
-def _saved_choice(out: Path) -> tuple[str, CommonSettings]:
-    """The method and the settings of the run that is to go on."""
-    from lmd import methods
-    from lmd.run import read_identity
-    from lmd.settings import resolve
-
-    saved = read_identity(RunFolder(out))
-    return saved["method"], resolve(methods.load(saved["method"]).Settings, saved["settings"])
+    dataset, named = _dataset(data), None if method is None else str(method)
+    check_classes(dataset)
+    file = None if recipe is None else Path(recipe)
+    name, resolved = choose(Asked(named, budget, file, flags, as_overrides(settings)), dataset)
+    return plan_of_run(dataset, name, resolved, taken_over)
 
 
 def evaluate(

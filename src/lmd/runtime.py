@@ -47,7 +47,7 @@ class Runtime:
         use_cuda = accelerator == "cuda" or (accelerator == "auto" and torch.cuda.is_available())
         if not use_cuda:
             _keep_freed_memory()
-        self.precision = _resolve_precision(precision, use_cuda)
+        self.precision = resolved_precision(precision, use_cuda)
         self.fabric = Fabric(
             accelerator="cuda" if use_cuda else "cpu",
             devices=1,
@@ -102,8 +102,15 @@ def _keep_freed_memory() -> None:
         mallopt(_TRIM_THRESHOLD, _KEPT)
 
 
-def _resolve_precision(precision: str, use_cuda: bool) -> str:
-    """`auto` means bf16 where the processor multiplies bf16 natively, else fp32."""
+def device_kind(accelerator: str = "auto") -> str:
+    """Returns where a run takes place: "cuda" where there is such a device, else "cpu"."""
+    import torch
+
+    return "cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def resolved_precision(precision: str, use_cuda: bool) -> str:
+    """Returns bf16 or fp32: "auto" means bf16 where the processor multiplies bf16 natively, else fp32."""
     import torch
 
     if precision != "auto":
@@ -130,6 +137,14 @@ def free_memory(device: torch.device) -> int | None:
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
+        return None
+
+
+def main_memory() -> int | None:
+    """Returns the bytes of main memory that the machine has; None where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
         return None
 
 

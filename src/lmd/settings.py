@@ -14,6 +14,8 @@ from lmd.fields import leaf_values, must_be, old_names_of, setting_names
 
 Tree = dict[str, Any]
 
+METHOD = "lmd"  # Where none is named.
+
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
@@ -66,12 +68,16 @@ class CommonSettings(Settings):
     """safetensors file or package:NAME with the encoder's weights, in place of a download (ours: none)"""
     partial_weights: bool = False
     """accept a file of weights that lacks some tensors (ours: no)"""
+    freeze: Literal["all", "stem", "none"] = "none"
+    """what never changes, BatchNorm included: the whole encoder, its first layers, nothing (LMD paper)"""
     size: Annotated[int, Field(ge=8, le=2048)] = 224
     """pixels of each side of an image (LMD paper)"""
     crop: Literal["none", "center"] = "none"
     """whole image squashed to a square (authors' code of LMD), or its central square"""
     batch: Annotated[int, Field(ge=2)] = 128
     """images in a step (LMD paper)"""
+    last_batch: Literal["drop", "even"] = "drop"
+    """images that fill no batch: left out of an epoch (authors' code of LMD), or even batches of all"""
     lr_scale: Literal["none", "linear"] = "none"
     """whether learning rates grow with batch / 128 (ours: they do not)"""
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
@@ -202,15 +208,22 @@ def _group_defaults(model: type[Settings]) -> Tree:
     return {name: value.model_dump() for name, value in fields.items() if isinstance(value, Settings)}
 
 
-def budgets(smoke: Tree | None = None, short: Tree | None = None) -> dict[str, Tree]:
-    """Returns what the budgets "smoke" and "short" lay over a method's defaults.
+def budgets(
+    smoke: Tree | None = None, short: Tree | None = None, auto: Tree | None = None
+) -> dict[str, Tree]:
+    """Returns what the budgets "smoke", "short" and "auto" lay over a method's defaults.
 
-    Every method has the same images, epochs and schedule in stage 1; `smoke` and `short` add what is its own.
+    Every method has the same images, epochs and schedule in stage 1; what is given here is a method's own.
+    What "auto" has for every method is made from the data (`lmd.planning`); a length there may be a `Share`.
     """
     cosine: Tree = {"schedule": "cosine"}
     common_smoke: Tree = {"size": 32, "precision": "auto", "stage1": {"epochs": 2, "optimisation": cosine}}
     common_short: Tree = {"size": 64, "precision": "auto", "stage1": {"epochs": 12, "optimisation": cosine}}
-    return {"smoke": merge(common_smoke, smoke or {}), "short": merge(common_short, short or {})}
+    return {
+        "auto": auto or {},
+        "smoke": merge(common_smoke, smoke or {}),
+        "short": merge(common_short, short or {}),
+    }
 
 
 def _explain(model: type[Settings], error: ValidationError) -> str:

@@ -38,3 +38,17 @@ def shortened(text: str, most: int = 60) -> str:
     """
     line = " ".join(text.split())
     return line if len(line) <= most else f"{line[:most]}..."
+
+
+def duration(seconds: float) -> str:
+    """Returns a time in the two words that fit it.
+
+    >>> [duration(seconds) for seconds in (4.2, 80, 59 * 60, 5400, 26.4 * 3600, 5 * 86400)]
+    ['4 s', '80 s', '59 min', '1.5 h', '26 h', '120 h']
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60 - 1:
+        return f"{seconds / 60:.0f} min"
+    hours = seconds / 3600
+    return f"{hours:.1f} h" if hours < 10 else f"{hours:.0f} h"

@@ -37,11 +37,12 @@ Seed = Annotated[
     ),
 ]
 Budget = Annotated[
-    str,
+    str | None,
     typer.Option(
         metavar=BUDGETS,
         callback=among(BUDGETS),
-        help="the schedule: smoke takes seconds, short has 12 epochs at 64 pixels, paper 100 at 224",
+        help="the schedule: auto is a plan for these data and this machine (default of train), smoke takes "
+        "seconds, short has 12 epochs at 64 pixels, paper 100 at 224",
     ),
 ]
 Weights = Annotated[

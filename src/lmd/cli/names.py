@@ -13,7 +13,7 @@ from lmd.cli import static
 from lmd.cli.words import path_of
 from lmd.errors import SettingsError, nearest, suggest
 
-BUDGETS, SPLITS = "smoke|short|paper", "train|val|test"
+BUDGETS, SPLITS = "auto|smoke|short|paper", "train|val|test"
 Check = Callable[[typer.Context, typer.CallbackParam, Any], Any]
 
 
@@ -57,8 +57,7 @@ def check_choice(method: str | None, recipe: Path | None, overrides: Sequence[st
         SettingsError: one line that offers the nearest name, or says what is allowed.
     """
     from lmd import methods
-    from lmd.api import METHOD
-    from lmd.settings import named_method, parse_override
+    from lmd.settings import METHOD, named_method, parse_override
 
     layers = [parse_override(text) for text in overrides]
     name, tree = named_method(method, recipe, METHOD)

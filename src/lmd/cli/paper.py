@@ -35,7 +35,7 @@ def reproduce(
         str | None,
         typer.Option(metavar="NAMES", help="train these rows alone: names with commas between them"),
     ] = None,
-    budget: Budget = "paper",
+    budget: Budget = None,
     weights: Weights = None,
     partial_weights: PartialWeights = False,
     settings: Set = None,
@@ -50,7 +50,7 @@ def reproduce(
     """Runs a table or figure of the paper and sets its numbers beside ours, with intervals."""
     from lmd.experiments.request import Request, check
 
-    overrides = settings or []
+    budget, overrides = budget or "paper", settings or []
     request = Request(name, data, out, seeds, methods, budget, weights, partial_weights, overrides, jobs)
     check(request)  # Before torch is loaded.
     from lmd.experiments.engine import plan, reproduce, reproduce_one

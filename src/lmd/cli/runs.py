@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from lmd.cli.names import SPLITS, among, check_choice, names_in, within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER
 from lmd.errors import DataError
+
+if TYPE_CHECKING:
+    from lmd.data.dataset.manifest import Dataset
 
 
 @app.command(cls=Verb, short_help="Trains three methods on drawn images and compares them; minutes")
@@ -48,7 +51,7 @@ def train(
     ] = None,
     recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="a YAML file of settings")] = None,
     settings: Set = None,
-    budget: Budget = "paper",
+    budget: Budget = None,
     weights: Weights = None,
     partial_weights: PartialWeights = False,
     seed: Seed = None,
@@ -57,14 +60,20 @@ def train(
         typer.Option("--from", metavar="RUN", help="take over the first stage of this finished run"),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on with an interrupted run")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="print the plan and its time; train and write nothing")
+    ] = False,
 ) -> None:
-    """Trains a method on a dataset folder; shows each loss term and the time left."""
+    """Trains a method on a dataset folder; shows the plan, each loss term and the time left."""
     check_choice(method, recipe, settings or [])
     from lmd.api import read_dataset
     from lmd.api import train as run_training
     from lmd.terminal import TrainingProgress
 
     dataset = read_dataset(data)  # Before torch is loaded.
+    if dry_run:
+        return _show_plan(dataset, start, method=method, budget=budget, recipe=recipe,
+                          settings=settings or [], seed=seed, weights=weights)  # fmt: skip
     _check_out(out, resume)
     with TrainingProgress() as progress:
         run = run_training(
@@ -105,6 +114,14 @@ def evaluate(
     for line in comparison_lines({run.name: result}):
         typer.echo(line)
     typer.echo(f"report: {run / 'report.html'}")
+
+
+def _show_plan(dataset: Dataset, start: Path | None, **choices: Any) -> None:
+    """Prints what a training would do."""
+    from lmd.api import plan
+
+    for line in plan(dataset, taken_over=start is not None, **choices).lines():
+        typer.echo(line)
 
 
 def _check_out(out: Path, resume: bool) -> None:

@@ -7,7 +7,7 @@ from lmd.experiments.given import PHANTOM
 from lmd.experiments.heading import all_theirs, block_title, theirs
 from lmd.experiments.judged import FEWEST_IMAGES, FEWEST_SEEDS, images_of
 from lmd.experiments.request import Job
-from lmd.experiments.runs import settings_for
+from lmd.experiments.runs import settings_of_row
 
 # Of the settings that all methods share, those that make another protocol than the paper's, in words.
 _PROTOCOL = {
@@ -67,7 +67,7 @@ def _differing(job: Job) -> dict[str, tuple[object, object]]:
     """Of the common settings those that are not the paper's, with both values."""
     row = next((row for row in job.rows if row.reference), job.rows[0])
     block = next(iter(job.data))
-    ours = settings_for(job, row, block, seed=0)
+    ours = settings_of_row(job, row, block, seed=0)
     paper = methods.settings_of(row.method, "paper", row.settings)
     both = {name: (getattr(ours, name), getattr(paper, name)) for name in _PROTOCOL}
     return {name: values for name, values in both.items() if values[0] != values[1]}

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 
-from lmd import methods
+from lmd import methods, planning
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import SettingsError, suggest
 from lmd.experiments.base import Row
@@ -110,7 +110,7 @@ def _check_used(job: Job) -> None:
 
 
 def _make_run(job: Job, row: Row, place: Place, seed: int) -> Run:
-    dataset, settings = place.dataset, settings_for(job, row, place.block, seed)
+    dataset, settings = place.dataset, settings_of_row(job, row, place.block, seed)
     stages = methods.load(row.method).stages(settings, dataset.counts("train"))
     folder = RunFolder(job.request.out / RUNS / place.block / row.key / f"seed-{seed}" / place.part)
     signature = stage1_signature(settings, stages[0], dataset.info.manifest_sha256)
@@ -119,14 +119,15 @@ def _make_run(job: Job, row: Row, place: Place, seed: int) -> Run:
     )
 
 
-def settings_for(job: Job, row: Row, block: str, seed: int) -> CommonSettings:
+def settings_of_row(job: Job, row: Row, block: str, seed: int) -> CommonSettings:
     """Returns the settings of a row on a block's data; of all rows they come about in the same way."""
     request = job.request
     given: Tree = {"seed": seed}
     if request.weights is not None:
         given |= {"weights": request.weights, "partial_weights": request.partial_weights}
     overrides = applicable(row, request.overrides)
-    return methods.settings_of(row.method, request.budget, row.settings, given, overrides)
+    data = job.data[block].first  # Of folds, too: what is compared has to have one plan.
+    return planning.settings_for(row.method, data, request.budget, row.settings, given, overrides)
 
 
 def stage1_signature(settings: CommonSettings, stage: object, manifest_sha256: str) -> str | None:

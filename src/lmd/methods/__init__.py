@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # A method's name is looked up without torch.
 
     from lmd.stages.base import Stage
 
-BUDGETS = ("smoke", "short", "paper")
+BUDGETS = ("auto", "smoke", "short", "paper")
 
 
 class Method(Protocol):
@@ -143,6 +143,9 @@ def title(method: Method) -> str:
 def budget(method: Method, name: str) -> Mapping[str, Any]:
     """Returns the settings that a budget lays over the defaults; "paper" lays none.
 
+    What a method adds to "auto" is but a part of that budget, and may hold lengths that are not in epochs:
+    `lmd.planning.settings_for` makes settings of it.
+
     Raises:
         SettingsError: no such budget.
     """
@@ -168,12 +171,15 @@ def settings_of(
 ) -> CommonSettings:
     """Returns a method's settings: defaults < preset < budget < recipe < flags < overrides.
 
-    This is the one way in which settings come about, for the command, the Python interface and experiments.
+    A run's settings come from `lmd.planning.settings_for`, which knows the data; here there are none, and
+    so no budget "auto".
 
     Raises:
         SettingsError: no such method or budget, or a setting that does not exist or is out of range.
     """
     method = load(name)
+    if budget_name == "auto":
+        raise SettingsError("the budget 'auto' is a plan for a data set: without data there is none")
     layers = (preset(method), budget(method, budget_name), recipe, flags)
     return resolve(method.Settings, *layers, overrides=overrides)
 

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lmd.data.feed.loader import Batch, batches
+from lmd.data.feed.cuts import cut
+from lmd.data.feed.loader import Batch, batches_of
 from lmd.data.feed.sampling import sampling_order
 from lmd.losses.mixup import mixed_labels, soft_cross_entropy
 from lmd.runtime import derive_seed
@@ -61,10 +62,9 @@ class BalancedMixup(CrossEntropy):
 
     def batches(self, order: np.ndarray) -> Iterator[Batch]:
         """Yields batches whose first half is of the first stream and whose second half of the second."""
-        size = min(self.common.batch, len(order))
-        whole = order[: len(order) // size * size]
-        streams = whole.reshape(-1, size, 2).transpose(0, 2, 1).reshape(-1)
-        return batches(self.context.train, streams, 2 * size, self.context.runtime.device)
+        parts = cut(order, self.common.batch, self.common.last_batch)
+        streams = (part.T.reshape(-1) for part in parts)
+        return batches_of(self.context.train, streams, self.context.runtime.device)
 
     def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the cross entropy of the mixed labels on the mixed images."""

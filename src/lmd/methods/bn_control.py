@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from pydantic import model_validator
 from torch import Tensor
 
 from lmd.data.feed.sampling import instance_order
@@ -30,6 +31,14 @@ class Settings(CommonSettings):
 
     stage1: CrossEntropySettings = CrossEntropySettings()
     """stage 1: cross entropy (LMD paper, section 4.2)"""
+
+    @model_validator(mode="after")
+    def _refuse_frozen_statistics(self) -> Settings:
+        if self.freeze == "all":
+            raise ValueError(
+                "freeze=all keeps the statistics that bn-control re-estimates: take stem or none"
+            )
+        return self
 
 
 class BatchNormEstimation(Adjustment):

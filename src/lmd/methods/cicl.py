@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from lmd.data.feed.loader import Batch
@@ -69,6 +70,12 @@ class Settings(CommonSettings):
     stage2: LinearSettings = LinearSettings()
     """stage 2: a linear classifier on the frozen encoder (paper)"""
 
+    @model_validator(mode="after")
+    def _refuse_a_frozen_encoder(self) -> Settings:
+        if self.freeze == "all":
+            raise ValueError("freeze=all leaves stage 1 of cicl nothing to train: take stem, or method ce")
+        return self
+
 
 class Contrastive(Supervised):
     """Trains the encoder and a projection, so that two views agree with all of their class."""
@@ -98,7 +105,8 @@ class Contrastive(Supervised):
             return super().order(epoch)
         runtime, seed = self.context.runtime, derive_seed(self.common.seed, self.name, "balanced", epoch)
         labels, batch = self.context.train.labels.numpy(), self.common.batch * runtime.world
-        return balanced_batches(labels, batch, seed)[runtime.rank :: runtime.world]
+        rows = balanced_batches(labels, batch, seed, self.common.last_batch)
+        return rows[runtime.rank :: runtime.world]
 
     def views(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
         """Returns two independent draws of the same view."""
@@ -128,7 +136,7 @@ class Contrastive(Supervised):
         self.projection.load_state_dict(state["projection"])
 
 
-def balanced_batches(labels: np.ndarray, batch: int, seed: int) -> np.ndarray:
+def balanced_batches(labels: np.ndarray, batch: int, seed: int, last: str = "drop") -> np.ndarray:
     """Returns the rows of an epoch in which each batch holds batch // K or one more image of each class.
 
     The images of a class are cycled through: none comes twice before all have come. The places that K does
@@ -141,7 +149,7 @@ def balanced_batches(labels: np.ndarray, batch: int, seed: int) -> np.ndarray:
     generator = np.random.default_rng(seed)
     classes = np.unique(labels)
     each, rest = divmod(batch, len(classes))
-    steps = steps_per_epoch(len(labels), batch)
+    steps = steps_per_epoch(len(labels), batch, last)
     plan = [[*np.repeat(classes, each), *generator.permutation(classes)[:rest]] for _ in range(steps)]
     drawn = np.concatenate([generator.permutation(places) for places in plan])
     rows = np.empty(len(drawn), dtype=np.int64)

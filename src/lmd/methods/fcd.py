@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from lmd.amounts import Share
 from lmd.data.feed.sampling import Sampling
 from lmd.losses.classification import cross_entropy
 from lmd.losses.distillation import feature_distillation, logit_distillation
@@ -30,7 +31,11 @@ from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Li et al., MICCAI 2022, DOI 10.1007/978-3-031-16437-8_21"
 STATUS = "reconstruction"
-BUDGETS = budgets(smoke={"stage2": {"epochs": 1}}, short={"stage2": {"epochs": 4}})
+BUDGETS = budgets(
+    smoke={"stage2": {"epochs": 1}},
+    short={"stage2": {"epochs": 4}},
+    auto={"stage2": {"epochs": Share(1 / 3)}},
+)
 
 Weights = dict[str, Tensor]
 
@@ -79,9 +84,9 @@ class Settings(CommonSettings):
 def flat_weights(network: Network, layers: int) -> dict[str, nn.Parameter]:
     """Returns by name the weights of the encoder's last layers, and the classifier's parameters.
 
-    A weight is a parameter of two dimensions or more: BatchNorm's scales are none.
+    A weight is a parameter of two dimensions or more: BatchNorm's scales are none. Frozen ones are left out.
     """
-    named = dict(network.named_parameters())
+    named = {name: value for name, value in network.named_parameters() if value.requires_grad}
     encoder = [name for name, value in named.items() if name.startswith("encoder.") and value.ndim > 1]
     classifier = [name for name in named if name.startswith("classifier.")]
     return {name: named[name] for name in (*encoder[-layers:], *classifier)}

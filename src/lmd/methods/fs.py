@@ -23,6 +23,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from lmd.amounts import Share
 from lmd.data.feed.sampling import instance_order
 from lmd.errors import SettingsError
 from lmd.losses.disagreement import disagreement
@@ -36,7 +37,9 @@ from lmd.stages.optimisation import Losses, build_optimiser
 PAPER = "Ju et al., MICCAI 2022, arXiv 2204.03161; code PyJulie/FlexSampling 17745eb"
 STATUS = "baseline of the paper"
 BUDGETS = budgets(
-    smoke={"stage1": {"warmup": 0, "patience": 0}}, short={"stage1": {"warmup": 4, "patience": 1}}
+    smoke={"stage1": {"warmup": 0, "patience": 0}},
+    short={"stage1": {"warmup": 4, "patience": 1}},
+    auto={"stage1": {"warmup": Share(1 / 3), "patience": Share(1 / 12)}},
 )
 
 Epochs = Annotated[int, Field(ge=0)]

@@ -22,12 +22,12 @@ from pydantic import Field
 from lmd.settings import CommonSettings, budgets
 from lmd.stages.base import Stage, Supervised
 from lmd.stages.calibration.algorithm import Calibration
-from lmd.stages.calibration.e_step import EStep, EStepSettings
+from lmd.stages.calibration.e_step import EStep, EStepSettings, IdleEStep
 from lmd.stages.calibration.m_step import MStepSettings, build_m_step
 from lmd.stages.calibration.statistics import Statistics, StatisticsSettings
 from lmd.stages.classifier_training import ClassifierSettings, ClassifierTraining
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
-from lmd.stages.relation import SHORT_STAGE1, SMOKE_STAGE1, RelationLearning, RelationSettings
+from lmd.stages.relation import AUTO_STAGE1, SHORT_STAGE1, SMOKE_STAGE1, RelationLearning, RelationSettings
 
 # The names of version 0.1, so that an old recipe is told the new ones; "" is gone.
 _OLD_NAMES = {
@@ -90,6 +90,11 @@ BUDGETS = budgets(
         "iterations": 2,
         "m_step": {"virtual_per_class": 10_000, "optimisation": {"lr": 0.03, "weight_decay": 1e-2}},
     },
+    auto={
+        "stage1": AUTO_STAGE1,
+        "iterations": 2,
+        "m_step": {"virtual_per_class": 10_000, "optimisation": {"lr": 0.03, "weight_decay": 1e-2}},
+    },
 )
 
 
@@ -123,7 +128,8 @@ def _second(settings: Settings, parts: Parts) -> Stage:
     real = settings.without == "vfc"
     statistics = Statistics(settings, settings.statistics, keep_features=real)
     m_step = build_m_step(settings, settings.m_step, statistics, real_features=real)
-    e_step = parts.e_step(settings, _e_step_settings(settings), settings.iterations)
+    kind = IdleEStep if settings.freeze == "all" else parts.e_step
+    e_step = kind(settings, _e_step_settings(settings), settings.iterations)
     return parts.calibration(settings, statistics, m_step, e_step)
 
 

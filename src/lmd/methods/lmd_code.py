@@ -15,13 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lmd.amounts import Share
 from lmd.losses.classification import generalised_cross_entropy
 from lmd.losses.distance import ClassMetric
 from lmd.losses.distribution import attraction, repulsion
 from lmd.methods import lmd
-from lmd.methods.lmd import BUDGETS, PAPER
+from lmd.methods.lmd import BUDGETS as LMD_BUDGETS
+from lmd.methods.lmd import PAPER
 from lmd.models.network import Output
-from lmd.settings import CommonSettings, NonNegative
+from lmd.settings import CommonSettings, NonNegative, merge
 from lmd.stages.base import Stage
 from lmd.stages.calibration.algorithm import Calibration
 from lmd.stages.calibration.e_step import EStep
@@ -31,6 +33,11 @@ from lmd.stages.relation import RelationLearning, RelationSettings
 __all__ = ["BUDGETS", "PAPER", "PRESET", "STATUS", "Settings", "stages"]
 
 STATUS = "preset of lmd"
+
+BUDGETS = {
+    **LMD_BUDGETS,
+    "auto": merge(LMD_BUDGETS["auto"], {"stage1": {"consistency_start": Share(0.21)}}),
+}
 
 PRESET: dict[str, Any] = {
     "bn_recalibrate": False,

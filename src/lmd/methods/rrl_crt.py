@@ -12,11 +12,13 @@ import numpy as np
 from lmd.settings import CommonSettings, budgets
 from lmd.stages.base import Stage
 from lmd.stages.classifier_training import ClassifierSettings, ClassifierTraining
-from lmd.stages.relation import SHORT_STAGE1, SMOKE_STAGE1, RelationLearning, RelationSettings
+from lmd.stages.relation import AUTO_STAGE1, SHORT_STAGE1, SMOKE_STAGE1, RelationLearning, RelationSettings
 
 PAPER = "RRL of arXiv 2502.03238 (its ablation w/o ICC) with cRT of Kang et al., ICLR 2020"
 STATUS = "ablation of the paper"
-BUDGETS = budgets(smoke={"stage1": SMOKE_STAGE1}, short={"stage1": SHORT_STAGE1})
+BUDGETS = budgets(
+    smoke={"stage1": SMOKE_STAGE1}, short={"stage1": SHORT_STAGE1}, auto={"stage1": AUTO_STAGE1}
+)
 
 
 class Settings(CommonSettings):

@@ -12,11 +12,13 @@ import numpy as np
 from lmd.settings import CommonSettings, NonNegative, budgets
 from lmd.stages.base import Stage
 from lmd.stages.logit_adjustment import LogitAdjustment
-from lmd.stages.relation import SHORT_STAGE1, SMOKE_STAGE1, RelationLearning, RelationSettings
+from lmd.stages.relation import AUTO_STAGE1, SHORT_STAGE1, SMOKE_STAGE1, RelationLearning, RelationSettings
 
 PAPER = "RRL of arXiv 2502.03238 with Menon et al., ICLR 2021, arXiv 2007.07314"
 STATUS = "beyond the paper"
-BUDGETS = budgets(smoke={"stage1": SMOKE_STAGE1}, short={"stage1": SHORT_STAGE1})
+BUDGETS = budgets(
+    smoke={"stage1": SMOKE_STAGE1}, short={"stage1": SHORT_STAGE1}, auto={"stage1": AUTO_STAGE1}
+)
 
 
 class Settings(CommonSettings):

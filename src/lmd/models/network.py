@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # torch has no public name for what they share.
 
 from lmd.data.feed.scale import IMAGENET, Scale
+from lmd.models.freezing import is_frozen
 
 
 class Output(NamedTuple):
@@ -49,8 +50,9 @@ def mode(module: nn.Module, training: bool) -> Iterator[None]:
 
 
 def batch_norms(module: nn.Module) -> list[_BatchNorm]:
-    """Returns the BatchNorm layers that keep running statistics."""
-    return [part for part in module.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
+    """Returns the BatchNorm layers that keep running statistics, frozen ones excepted."""
+    found = [part for part in module.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
+    return [part for part in found if not is_frozen(part)]
 
 
 @contextmanager
@@ -76,7 +78,8 @@ def recalibrate_batch_norm(encoder: nn.Module, batches: Iterable[Tensor]) -> Non
 
     The statistics become the plain average over the batches (momentum None in torch's terms). An
     encoder that was trained on augmented images carries their statistics, not those of the clean
-    images it will be asked about (docs/paper.md, row 13). An encoder without BatchNorm is unchanged.
+    images it will be asked about (docs/paper.md, row 13). Without BatchNorm, or with a frozen one, nothing
+    changes.
     """
     layers = batch_norms(encoder)
     if not layers:

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor, nn
 
-from lmd.data.feed.loader import Batch, ImageSet, batches
+from lmd.data.feed.cuts import cut
+from lmd.data.feed.loader import Batch, ImageSet, batches_of
 from lmd.data.feed.sampling import Sampling, sampling_order
 from lmd.data.feed.views import view
 from lmd.errors import SettingsError
@@ -148,7 +149,7 @@ class Supervised:
         self.set_mode()
         means = RunningMeans()
         order = self.order(epoch)
-        steps = steps_per_epoch(len(order), self.common.batch)
+        steps = steps_per_epoch(len(order), self.common.batch, self.common.last_batch)
         for number, batch in enumerate(self.batches(order)):
             moment = epoch + number / steps
             set_rate(self.optimiser, self.optimisation, self.common, moment, self.epochs)
@@ -163,9 +164,9 @@ class Supervised:
         self.network.train()
 
     def batches(self, order: np.ndarray) -> Iterator[Batch]:
-        """Yields the batches of an epoch; a last one that is not full is left out, as BatchNorm needs it."""
-        return batches(self.context.train, order, self.common.batch, self.context.runtime.device,
-                       drop_last=len(order) >= self.common.batch)  # fmt: skip
+        """Yields the batches of an epoch; `last_batch` says what becomes of one that is not full."""
+        parts = cut(order, self.common.batch, self.common.last_batch)
+        return batches_of(self.context.train, parts, self.context.runtime.device)
 
     def _train_step(self, batch: Batch, epoch: int, moment: float) -> dict[str, Tensor]:
         terms = self.loss(self.views(batch, epoch), batch.labels, moment)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lmd.data.feed.cuts import cut
 from lmd.data.feed.loader import Batch
 from lmd.data.feed.sampling import Sampling
 from lmd.losses.classification import cross_entropy
@@ -62,9 +63,9 @@ class ClassifierTraining(Supervised):
     def batches(self, order: np.ndarray) -> Iterator[Batch]:
         """Yields features in the place of images."""
         assert self.features is not None
-        labels, device, size = self.context.train.labels, self.context.runtime.device, self.common.batch
-        for start in range(0, max(len(order) // size, 1) * size, size):
-            index = torch.from_numpy(order[start : start + size])
+        labels, device = self.context.train.labels, self.context.runtime.device
+        for part in cut(order, self.common.batch, self.common.last_batch):
+            index = torch.from_numpy(part)
             yield Batch(self.features[index.to(device)], labels[index].to(device), index)
 
     def views(self, batch: Batch, epoch: int) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from lmd.data.feed.cuts import batch_sizes
 from lmd.errors import SettingsError
 from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings, Optimisation
@@ -95,10 +96,12 @@ def seed_epoch(seed: int, *keys: int | str) -> None:
     torch.manual_seed(derive_seed(seed, *keys))
 
 
-def steps_per_epoch(num_images: int, batch: int) -> int:
-    """Returns the number of full batches, and 1 where there is none.
+def steps_per_epoch(num_images: int, batch: int, last: str = "drop") -> int:
+    """Returns the number of batches in an epoch; `last` is the setting `last_batch`.
 
     >>> steps_per_epoch(300, 128), steps_per_epoch(100, 128)
     (2, 1)
+    >>> steps_per_epoch(300, 128, "even")
+    3
     """
-    return max(num_images // batch, 1)
+    return len(batch_sizes(num_images, batch, last))

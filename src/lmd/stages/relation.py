@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
+from lmd.amounts import Share
 from lmd.losses.classification import cross_entropy
 from lmd.losses.relation import (
     Direction,
@@ -24,6 +25,7 @@ from lmd.stages.base import StageContext, Supervised, SupervisedSettings
 # What the budgets lay over RRL's defaults, alike in every method that begins with it.
 SMOKE_STAGE1: Tree = {"consistency_weight": 1.0, "teacher_decay": 0.9}
 SHORT_STAGE1: Tree = {"consistency_weight": 3.0, "ramp_epochs": 3, "teacher_decay": 0.99}
+AUTO_STAGE1: Tree = {**SHORT_STAGE1, "ramp_epochs": Share(0.25)}
 
 
 class RelationSettings(SupervisedSettings):

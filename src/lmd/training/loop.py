@@ -20,6 +20,7 @@ from lmd.files import atomic_write
 from lmd.model_card import ModelCard, Preprocessing, TrainedOn
 from lmd.models.classifier import build_classifier, classifier_kind
 from lmd.models.encoder import build_encoder, num_features
+from lmd.models.freezing import freeze
 from lmd.models.inference import recalibrate
 from lmd.models.names import normalisation
 from lmd.models.network import Network
@@ -232,6 +233,7 @@ def _new_network(settings: CommonSettings, num_classes: int, *, fresh: bool) -> 
         weights=settings.weights if fresh else None,
         partial_weights=settings.partial_weights,
     )
+    freeze(encoder, settings.freeze)
     classifier = build_classifier(
         "linear", num_features(encoder), num_classes, derive_seed(settings.seed, "classifier")
     )

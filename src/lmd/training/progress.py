@@ -7,11 +7,16 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from lmd.parallel import Steps, quiet
+from lmd.planning import Plan
 from lmd.settings import Tree
 
 
 class Progress(Protocol):
     """What shows a person how far a training is."""
+
+    def planned(self, plan: Plan) -> None:
+        """All that can be checked is checked, and the training is about to start."""
+        ...
 
     def caching(self, done: int, total: int) -> None:
         """Images decoded so far."""
@@ -32,6 +37,9 @@ class Progress(Protocol):
 
 class Silent:
     """Shows nothing."""
+
+    def planned(self, plan: Plan) -> None:
+        """Shows nothing, and so measures nothing."""
 
     def caching(self, done: int, total: int) -> None:
         """Shows nothing."""

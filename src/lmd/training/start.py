@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from lmd import run
@@ -11,11 +12,14 @@ from lmd.evaluation.own import refuse_other_data
 from lmd.evaluation.seen import read_seen
 from lmd.models.encoder import check_encoder
 from lmd.models.names import normalisation
+from lmd.planning import plan_of_run
 from lmd.run import RunFolder
 from lmd.settings import CommonSettings, Tree
 from lmd.training.checkpoint import FirstStage
 from lmd.training.loop import Trainer
 from lmd.training.progress import Progress, Silent
+
+_log = logging.getLogger(__name__)
 
 
 def train(
@@ -38,7 +42,7 @@ def train(
     Raises:
         SettingsError, DataError, CheckpointError: one line on what is wrong.
     """
-    _check_classes(dataset)
+    check_classes(dataset)
     sha256 = dataset.info.manifest_sha256
     progress = progress or Silent()
     first = None if start is None else _stage1(start, dataset, settings, progress)
@@ -48,6 +52,7 @@ def train(
         return folder  # It had finished already.
     if first is None and not folder.checkpoint.is_file():
         check_fresh(settings)
+    progress.planned(plan_of_run(dataset, method, settings, identity["from_sha256"] is not None))
     return Trainer(dataset, settings, folder, identity, progress, first).run()
 
 
@@ -71,6 +76,10 @@ def check_fresh(settings: CommonSettings) -> None:
     Raises:
         SettingsError, CheckpointError: one line on what is wrong with its name, its size or its weights.
     """
+    if settings.freeze != "none" and not settings.pretrained and settings.weights is None:
+        _log.warning(
+            "freeze = %s keeps weights that were drawn at random: start from trained ones", settings.freeze
+        )
     check_encoder(
         settings.encoder,
         size=settings.size,
@@ -80,8 +89,12 @@ def check_fresh(settings: CommonSettings) -> None:
     )
 
 
-def _check_classes(dataset: Dataset) -> None:
-    """Refuses what no classifier can be trained on, also where the data set was not read from a folder."""
+def check_classes(dataset: Dataset) -> None:
+    """Refuses what no classifier can be trained on, also where the data set was not read from a folder.
+
+    Raises:
+        DataError: there are no training images, or none of a class, or a single class.
+    """
     if not dataset.counts("train").any():
         raise DataError(
             f"{dataset.folder} has no training image: it is for 'lmd evaluate RUN --data' alone; to train on "

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from lmd.data.feed.loader import ImageSet, batches, resident
+from lmd.data.feed.cuts import batch_sizes, cut
+from lmd.data.feed.loader import ImageSet, batches, batches_of, resident
 
 CPU = torch.device("cpu")
 
@@ -16,15 +19,33 @@ def image_set(count: int = 10) -> ImageSet:
     return ImageSet(pixels, torch.arange(count) % 3, 3)
 
 
-@pytest.mark.parametrize(("drop_last", "sizes"), [(False, [4, 4, 1]), (True, [4, 4])])
-def test_batches_hold_the_images_of_the_order(drop_last: bool, sizes: list[int]) -> None:
-    order = np.array([3, 1, 4, 1, 5, 9, 2, 6, 5])
-    found = list(batches(image_set(), order, 4, CPU, drop_last))
+ORDER = np.array([3, 1, 4, 1, 5, 9, 2, 6, 5])
+
+
+@pytest.mark.parametrize(("last", "sizes"), [("keep", [4, 4, 1]), ("drop", [4, 4]), ("even", [3, 3, 3])])
+def test_batches_hold_the_images_of_the_order(last: str, sizes: list[int]) -> None:
+    images = image_set()
+    whole = batches(images, ORDER, 4, CPU)
+    found = list(whole if last == "keep" else batches_of(images, cut(ORDER, 4, last), CPU))
     assert [len(batch.labels) for batch in found] == sizes
     index = torch.cat([batch.index for batch in found])
-    assert index.tolist() == order[: sum(sizes)].tolist()
+    assert index.tolist() == ORDER[: sum(sizes)].tolist()
     assert torch.cat([batch.images for batch in found])[:, 0, 0, 0].tolist() == index.tolist()
     assert torch.cat([batch.labels for batch in found]).tolist() == (index % 3).tolist()
+
+
+@given(st.integers(1, 500), st.integers(2, 200))
+def test_even_batches_leave_no_image_out_and_none_alone(number: int, batch: int) -> None:
+    sizes = batch_sizes(number, batch, "even")
+    assert sum(sizes) == number
+    assert max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= max(batch, 3)
+    assert min(sizes) >= min(number, 2)
+
+
+@given(st.integers(1, 500), st.integers(2, 200))
+def test_dropping_keeps_full_batches_alone(number: int, batch: int) -> None:
+    assert batch_sizes(number, batch) == ([batch] * (number // batch) or [number])
 
 
 def test_without_a_gpu_the_pixels_stay_where_they_are() -> None:

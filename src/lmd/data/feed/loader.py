@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -56,15 +56,16 @@ def resident(images: ImageSet, device: torch.device) -> ImageSet:
     return replace(images, pixels=images.pixels.to(device))
 
 
-def batches(
-    images: ImageSet, order: np.ndarray, batch_size: int, device: torch.device, drop_last: bool = False
-) -> Iterator[Batch]:
-    """Yields the images of an order in batches; `drop_last` leaves out a last one that is not full.
+def batches(images: ImageSet, order: np.ndarray, batch_size: int, device: torch.device) -> Iterator[Batch]:
+    """Yields all images of an order in batches; the last one may be smaller."""
+    return batches_of(images, (order[i : i + batch_size] for i in range(0, len(order), batch_size)), device)
+
+
+def batches_of(images: ImageSet, parts: Iterable[np.ndarray], device: torch.device) -> Iterator[Batch]:
+    """Yields a batch for each part of an order.
 
     Pixels that are not on the GPU are gathered, pinned and sent by threads, two batches ahead of their use.
     """
-    stop = len(order) // batch_size * batch_size if drop_last else len(order)
-    parts = (order[start : start + batch_size] for start in range(0, stop, batch_size))
 
     def make(part: np.ndarray) -> Batch:
         return _batch(images, torch.from_numpy(part), device)

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from lmd.data.feed.loader import Batch, batches
+from lmd.data.feed.cuts import cut
+from lmd.data.feed.loader import Batch, batches_of
 from lmd.data.feed.sampling import balanced_order, instance_order
 from lmd.data.feed.views import view
 from lmd.errors import advising
@@ -64,7 +65,7 @@ class EStep:
             SettingsError: a covariance that the distance inverts is not positive definite.
         """
         metric, order = self._metric(gaussians), self._order(iteration)
-        steps = steps_per_epoch(len(order), self.common.batch)
+        steps = steps_per_epoch(len(order), self.common.batch, self.common.last_batch)
         means = RunningMeans()
         with encoder_training(self.context.network, self.settings.batch_norm):
             for number, batch in enumerate(self._batches(order)):
@@ -115,9 +116,9 @@ class EStep:
         return instance_order(len(labels), seed, iteration)
 
     def _batches(self, order: np.ndarray) -> Iterator[Batch]:
-        """A last batch that is not full is left out, as in stage 1."""
-        size, device = self.common.batch, self.context.runtime.device
-        return batches(self.context.train, order, size, device, drop_last=len(order) >= size)
+        """The epoch is cut into batches as in stage 1."""
+        parts = cut(order, self.common.batch, self.common.last_batch)
+        return batches_of(self.context.train, parts, self.context.runtime.device)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the optimiser's state."""
@@ -126,3 +127,21 @@ class EStep:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes such a state back."""
         self.optimiser.load_state_dict(state)
+
+
+class IdleEStep(EStep):
+    """No E-step, where the encoder is frozen: the iterations estimate Gaussians and train the classifier."""
+
+    def prepare(self, context: StageContext) -> None:
+        """Makes no optimiser: there is nothing for it to move."""
+
+    def fit(self, gaussians: ClassGaussians, iteration: int) -> Losses:
+        """Returns no loss."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns nothing."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes nothing back."""
