@@ -44,7 +44,7 @@ def reproduce(
     ] = 1,
     only: Annotated[str | None, typer.Option(metavar="RUN", hidden=True)] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="list the runs and what exists of them; train nothing")
+        bool, typer.Option("--dry-run", help="list the runs, and what they will do and take; train nothing")
     ] = False,
 ) -> None:
     """Runs a table or figure of the paper and sets its numbers beside ours, with intervals."""
@@ -60,7 +60,7 @@ def reproduce(
         reproduce_one(request, only, Watching())
         return
     if dry_run:
-        typer.echo("\n".join(plan(request)))
+        typer.echo("\n".join(plan(request, Watching())))
         return
     outcome = reproduce(request, typer.echo, Watching())
     typer.echo(f"table: {outcome.table}")

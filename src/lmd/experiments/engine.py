@@ -74,17 +74,20 @@ def reproduce_one(request: Request, name: str, watcher: Watcher) -> None:
     train_and_test(run, runs, name, watcher)
 
 
-def plan(request: Request) -> list[str]:
-    """Returns one line for each run that `reproduce` would look at: what exists and what it would do."""
+def plan(request: Request, watcher: Watcher | None = None) -> list[str]:
+    """Returns a line for each run that `reproduce` would look at, and what all that are left will take."""
     job, runs = _checked(request)
     images = ImageFiles()
     wanted = wanted_runs(job, runs, images)
+    check_jobs(request.jobs, max(len(wanted), 1), "runs")
     lines = [f"{run.name}: {_standing(run, wanted, images)}" for run in wanted]
     missing = sum(not is_tested(run, images) for run in wanted)
     return [
         *(f"caveat: {line}" for line in caveats(job)),
         *lines,
         f"{len(wanted)} runs, {missing} of them to do",
+        "",
+        *forecast(job, wanted, runs, watcher or SilentWatcher()),
     ]
 
 

@@ -126,13 +126,14 @@ TABLE5 = Experiment(
     ),
 )
 
+_FEW_R = (100, 1000, 10_000, 50_000)
 _FIG3 = Sweep(
     "m_step.virtual_per_class",
     "R",
     {
         "paper": (1000, 5000, 10_000, 50_000, 100_000),
-        "auto": (100, 1000, 10_000, 50_000),
-        "short": (100, 1000, 10_000, 50_000),
+        "auto": _FEW_R,
+        "short": _FEW_R,
         "smoke": (100,),
     },
 )
@@ -149,12 +150,19 @@ FIG3 = Experiment(
     ),
 )
 
+_FEW_J = (1, 2, 5, 10, 20)
+
 FIG6 = Experiment(
     name="fig6",
     rows_of=Sweep(
         "iterations",
         "J",
-        {"paper": (10, 50, 100, 200, 500), "auto": (1, 2, 5, 10, 20), "short": (1, 2, 5, 10, 20), "smoke": (2,)},
+        {
+            "paper": (10, 50, 100, 200, 500),
+            "auto": _FEW_J,
+            "short": _FEW_J,
+            "smoke": (2,),
+        },
         {"select": "last"},
     ).rows,
     metrics=_METRICS,
