@@ -45,7 +45,7 @@ def test_the_time_is_that_of_all_runs_that_are_left(
     assert f"{first.counts('train').sum()} for training" in text
     assert "16 x 16" in text
     (ce,) = [line for line in lines if line.startswith("data/ce ")]
-    assert "1 epoch: 1 steps" in ce
+    assert f"1 epoch: {first.counts('train').sum() // 16} steps" in ce  # Of 16 images each.
     (crt,) = [line for line in lines if line.startswith("data/decoupling ")]
     assert "stage 1 of another run; " in crt
     assert not (tmp_path / "out").exists()

@@ -10,6 +10,7 @@ from lmd.errors import SettingsError, suggest
 from lmd.experiments import state
 from lmd.experiments.caveats import caveats
 from lmd.experiments.collect import collect
+from lmd.experiments.forecast import forecast
 from lmd.experiments.request import Job, Request, check
 from lmd.experiments.reuse import ImageFiles, check_begun, is_tested
 from lmd.experiments.runs import Run, all_runs, start_of
