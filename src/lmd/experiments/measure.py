@@ -1,9 +1,8 @@
-"""How sure a table is: the bootstrap over test cases of `evaluation.uncertainty`, and one over seeds.
+"""How sure a table is: the intervals of `evaluation.uncertainty`, over test cases and over trainings.
 
-In each of the draws the test groups (lesions, patients) are drawn with replacement within their classes, and
-the seeds are drawn with replacement. All seeds and rows are tested on the same images, so that a draw of
-cases is the same for all of them: differences between rows are then paired. With one seed the cases alone
-vary. A bootstrap over S seeds sees (S - 1) / S of their variance; with two or three it is a lower bound.
+The variance of a mean over seeds has two parts: that of the test cases, and that of the trainings over their
+number. All seeds and rows are tested on the same images, so that differences between rows are paired. With
+one seed there is the first part alone, and the interval leaves out how far another training would lie.
 
 On folds the answers of a seed's models, each on the fold that it was not trained on, are the cases of one
 trial. Repeated folds make a trial of each repetition.
@@ -12,13 +11,14 @@ trial. Repeated folds make a trial of each repetition.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from lmd.evaluation.cases import Cases, measure, read_cases
 from lmd.evaluation.results import Estimate
-from lmd.evaluation.uncertainty import Measured, paired_difference
+from lmd.evaluation.uncertainty import Measured, Sample, mean_of, paired_difference
 from lmd.settings import Tree
 
 __all__ = [
@@ -66,12 +66,15 @@ def difference(first: Samples, second: Samples, metric: str) -> Tree | None:
 
 
 def _over_trials(runs: Sequence[Measured]) -> Measured:
-    """The mean over seeds drawn with replacement; the same seeds for every metric and row."""
-    draws = np.stack([run.draws for run in runs])
-    seeds, number = draws.shape
-    chosen = np.random.default_rng(seeds).integers(0, seeds, (seeds, number))
-    value = float(np.mean([run.value for run in runs]))
-    return Measured(value, draws[chosen, np.arange(number)].mean(0))
+    """The mean over trials. Repeated splits test other images each time: their mean has no interval yet."""
+    if all(_same_cases(runs[0].sample, run.sample) for run in runs[1:]):
+        return mean_of(runs)
+    reason = "no interval: the repeats were tested on different images"
+    return replace(runs[0], value=float(np.mean([run.value for run in runs])), reason=reason, apart=reason)
+
+
+def _same_cases(first: Sample, second: Sample) -> bool:
+    return np.array_equal(first.labels, second.labels) and np.array_equal(first.clusters, second.clusters)
 
 
 def _entry(estimate: Estimate, trials: Sequence[Trial]) -> Tree:

@@ -73,12 +73,12 @@ def _first(content: Tree) -> list[str]:
 
 def _how(content: Tree) -> list[str]:
     made = content["interval"]
-    cases = "lesions or patients with all their images" if made["clustered"] else "images"
+    together = "; images of a lesion or patient count together" if made["clustered"] else ""
     shown = any(_shows_paper(content, block) for block in content["blocks"])
     beside = "beside the paper's number ours" if shown else "ours"
     return [
         f"Values in percent: {beside}, the mean over seeds with its {made['level']:.0%} interval in brackets "
-        f"({made['method']}: {cases}; {made['draws']} draws). The paper is arXiv 2502.03238."
+        f"({made['method']}{together}). The paper is arXiv 2502.03238."
     ]
 
 
