@@ -42,6 +42,15 @@ def test_it_shows_the_methods_and_their_differences(demo: tuple[Path, list[str]]
     assert "LMD - CE" in page
     assert "paired over the same test images" in page
     assert "say nothing about patients" in page
+    (about,) = [line for line in lines if line.startswith("Paired differences on the same ")]
+    assert lines.index(about) == lines.index(header) - 1
+    data = read_dataset(out / "data")
+    counts = dict(zip(data.classes, data.counts("test"), strict=True))
+    told = [f"{band} {sum(counts[name] for name in names)}" for band, names in data.info.bands.items()]
+    assert f"same {len(data.split('test'))} test images ({', '.join(told)}), of one seed" in about
+    assert "Phantoms are no patients" in about
+    assert "<h2>Paired differences</h2>" in page
+    assert page.index(about) < page.index("<th>difference</th>")
 
 
 def test_a_difference_is_that_of_the_two_runs(demo: tuple[Path, list[str]]) -> None:
@@ -51,7 +60,8 @@ def test_a_difference_is_that_of_the_two_runs(demo: tuple[Path, list[str]]) -> N
         measure(read_cases(RunFolder(out / name).predictions("test"), data), data.classes, data.info.bands)
         for name in ("lmd", "ce")
     ]
-    (row,) = [line for line in lines[12:] if line.startswith("tail recall")]
+    about = next(number for number, line in enumerate(lines) if line.startswith("Paired differences"))
+    (row,) = [line for line in lines[about:] if line.startswith("tail recall")]
     shown = row.split("]")[1].split("[")[0]  # The second of the differences: LMD - CE.
     assert float(shown) == pytest.approx(found[0]["tail"].value - found[1]["tail"].value, abs=6e-4)
 

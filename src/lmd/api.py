@@ -234,7 +234,7 @@ def reproduce(
         out: the folder for runs, tables and figures; a second call goes on.
         say: called with a line for each run.
         watcher: what shows how far each training is.
-        options: `seeds`, `methods=["ce", "lmd"]`, `budget`, `weights`, `partial_weights`, `settings`.
+        options: `seeds`, `methods=["ce", "lmd"]`, `budget`, `weights`, `partial_weights`, `settings`, `jobs`.
 
     Raises:
         SettingsError, DataError: one line on what is wrong, before anything is trained.

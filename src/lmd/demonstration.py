@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 from lmd import api
 from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.evaluation.cases import compare, read_cases
-from lmd.evaluation.results import Estimate
+from lmd.evaluation.results import Estimate, Evaluation
 from lmd.reporting.comparison import comparison_lines, difference_lines, write_comparison
 from lmd.run import RunFolder
 from lmd.settings import Tree, merge
@@ -67,14 +67,24 @@ def run_demo(out: Path, seed: int, watcher: Watcher | None = None) -> tuple[Path
     results = {name: api.evaluate(run) for name, run in runs.items()}
     differences = _differences(runs)
     note = f"Seed {seed}. Phantoms show that the machinery works; they say nothing about patients."
-    page = write_comparison(out / "report.html", results, TITLE, note, differences, phantom=True)
-    return page, [*comparison_lines(results), "", *difference_lines(differences)]
+    about = _about_differences(next(iter(results.values())))
+    page = write_comparison(out / "report.html", results, TITLE, note, differences, about, phantom=True)
+    return page, [*comparison_lines(results), "", about, *difference_lines(differences)]
 
 
 def _data(folder: Path, seed: int) -> Dataset:
     if folder.exists():
         return read_dataset(folder)
     return cast("Dataset", api.prepare("phantom", folder, seed=seed, images=IMAGES))  # Without folds.
+
+
+def _about_differences(result: Evaluation) -> str:
+    """What the differences are of, and what they cannot show; it stands before them."""
+    bands = ", ".join(f"{name} {band.n}" for name, band in result.bands.items())
+    return (
+        f"Paired differences on the same {result.n} test images ({bands}), of one seed. Phantoms are no "
+        "patients: the differences show that the machinery works, and not which method is better."
+    )
 
 
 def _differences(runs: dict[str, RunFolder]) -> dict[str, dict[str, Estimate]]:

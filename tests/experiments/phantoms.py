@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from lmd.data.dataset.manifest import read_dataset
 from lmd.data.dataset.sources import phantom
+from lmd.experiments import EXPERIMENTS
 from lmd.experiments.request import Request
+from lmd.experiments.side_by_side import words_of
 from lmd.settings import Tree
 
 COMMON = ("encoder=test_resnet", "pretrained=false", "size=16", "batch=16", "stage1.epochs=1")
@@ -36,6 +44,22 @@ def draw_phantoms(root: Path) -> Path:
     return root
 
 
+@contextmanager
+def as_the_papers(root: Path) -> Iterator[None]:
+    """For a while the phantoms count as the paper's data: its blocks have their training counts."""
+    counts = {
+        name: tuple(map(int, read_dataset(root / name).counts("train"))) for name in ("first", "second")
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, experiment in EXPERIMENTS.items():
+            blocks = tuple(
+                replace(block, counts=counts["second" if block.key == "500" else "first"])
+                for block in experiment.blocks
+            )
+            patch.setitem(EXPERIMENTS, name, replace(experiment, blocks=blocks))
+        yield
+
+
 def request_of(root: Path, name: str, out: Path | None = None, **changes: Any) -> Request:
     call = {"overrides": (*COMMON, *SHORT_ICC, *FEW_VIRTUAL), "seeds": 1, "data": ("first",)}
     call |= CALLS[name] | changes
@@ -44,3 +68,8 @@ def request_of(root: Path, name: str, out: Path | None = None, **changes: Any) -
         for text in call.pop("data")
     ]
     return Request(name, data, out or root / name, budget="smoke", **call)
+
+
+def words_for(request: Request) -> list[str]:
+    """The words of the command that makes a request."""
+    return ["reproduce", *words_of(request)]

@@ -1,4 +1,4 @@
-"""The bootstrap over seeds and cases against a slow loop."""
+"""The measure of several trainings: values by scikit-learn, intervals over cases and over trainings."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from sklearn.metrics import recall_score, roc_auc_score, silhouette_samples
 
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import DataError
-from lmd.evaluation.uncertainty import case_weights
-from lmd.experiments.measure import Cases, Samples, difference, measure, read_cases, summary, verdict
+from lmd.evaluation.cases import compare
+from lmd.evaluation.uncertainty import Sample
+from lmd.experiments.measure import Cases, Samples, Trial, difference, measure, pooled, read_cases, summary
 from lmd.experiments.projection import silhouette
 from tests import toy
 
 CLASSES = ["a", "b", "c"]
 GROUPS = {"head": ["a"], "tail": ["b", "c"]}
-DRAWS = 12
 
 
 def cases(seed: int) -> Cases:
@@ -31,97 +31,111 @@ def cases(seed: int) -> Cases:
     return Cases(np.arange(30).astype(str), labels, clusters, probabilities)
 
 
-def slow_metrics(one: Cases, times: np.ndarray) -> dict[str, float]:
-    """The metrics of a sample that holds each image as often as `times` says, by scikit-learn."""
-    rows = np.repeat(np.arange(len(one.labels)), times.astype(int))
-    truth, share = one.labels[rows], one.probabilities[rows]
-    recall = recall_score(truth, share.argmax(1), average=None, labels=[0, 1, 2])
-    auc = np.mean([roc_auc_score(truth == k, share[:, k]) for k in range(3)])
+def by_sklearn(one: Cases) -> dict[str, float]:
+    recall = recall_score(one.labels, one.probabilities.argmax(1), average=None, labels=[0, 1, 2])
+    auc = np.mean([roc_auc_score(one.labels == k, one.probabilities[:, k]) for k in range(3)])
     return {"bacc": recall.mean(), "auc": auc, "tail": recall[1:].mean()}
 
 
-def slow(first: list[Cases], second: list[Cases], metric: str) -> np.ndarray:
-    """first - second in each draw, one draw and one seed after the other."""
-    chosen = np.random.default_rng(len(first)).integers(0, len(first), (len(first), DRAWS))
-    weights = first[0].weights(DRAWS)
-    found = []
-    for draw in range(DRAWS):
-        gaps = [
-            slow_metrics(first[s], weights[draw])[metric] - slow_metrics(second[s], weights[draw])[metric]
-            for s in chosen[:, draw]
-        ]
-        found.append(np.mean(gaps))
-    return np.array(found)
-
-
 def samples(parts: list[Cases]) -> Samples:
-    return {number: measure(part, CLASSES, GROUPS, DRAWS) for number, part in enumerate(parts)}
+    return {Trial(seed): measure(part, CLASSES, GROUPS) for seed, part in enumerate(parts)}
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
 @pytest.mark.parametrize("metric", ["bacc", "auc", "tail"])
-def test_a_paired_difference_equals_a_slow_loop(metric: str, seeds: int) -> None:
+def test_a_difference_is_the_mean_of_those_of_the_seeds(metric: str, seeds: int) -> None:
     first = [cases(10 + k) for k in range(seeds)]
     second = [cases(20 + k) for k in range(seeds)]
     entry = difference(samples(first), samples(second), metric)
     assert entry is not None
-    once = np.ones(30)
-    gaps = [
-        slow_metrics(a, once)[metric] - slow_metrics(b, once)[metric]
-        for a, b in zip(first, second, strict=True)
-    ]
-    low, high = np.quantile(slow(first, second, metric), [0.025, 0.975])
+    gaps = [by_sklearn(a)[metric] - by_sklearn(b)[metric] for a, b in zip(first, second, strict=True)]
     assert entry["value"] == pytest.approx(100 * np.mean(gaps), abs=1e-5)
-    assert entry["low"] == pytest.approx(100 * low, abs=1e-5)
-    assert entry["high"] == pytest.approx(100 * high, abs=1e-5)
     assert entry["seeds"] == seeds
 
 
-def test_a_group_is_drawn_whole() -> None:
-    one = cases(1)
-    weights = one.weights(DRAWS)
-    for group in np.unique(one.clusters):
-        times = weights[:, one.clusters == group]
-        assert (times == times[:, :1]).all()
-    assert not (weights == 1).all()
+@pytest.mark.parametrize("metric", ["bacc", "tail"])
+def test_of_one_seed_it_has_the_interval_that_a_comparison_shows(metric: str) -> None:
+    entry = difference(samples([cases(10)]), samples([cases(20)]), metric)
+    found = compare(cases(10), cases(20), CLASSES, GROUPS)[metric]
+    assert entry is not None
+    assert found.low is not None
+    assert found.high is not None
+    assert (entry["low"], entry["high"]) == pytest.approx((100 * found.low, 100 * found.high), abs=1e-5)
 
 
 def test_pairing_narrows_the_difference_of_like_answers() -> None:
-    """A row against itself differs by nothing in every draw, however wide its own interval is."""
+    """A row against itself differs by nothing, and by less than its own interval is wide."""
     mine = samples([cases(1), cases(2)])
-    entry = difference(mine, mine, "bacc")
+    entry, alone = difference(mine, mine, "bacc"), summary(mine, "bacc")
     assert entry is not None
-    assert entry["low"] == entry["value"] == entry["high"] == 0
-    alone = summary(mine, "bacc")
+    assert entry["value"] == 0
+    assert entry["high"] - entry["low"] < alone["high"] - alone["low"]
     assert alone["low"] < alone["value"] < alone["high"]
 
 
 def test_seeds_that_only_one_row_has_are_left_out() -> None:
     mine = samples([cases(1), cases(2)])
-    other = {1: measure(cases(5), CLASSES, GROUPS, DRAWS), 7: measure(cases(6), CLASSES, GROUPS, DRAWS)}
+    one, seven = Trial(1), Trial(7)
+    other = {one: measure(cases(5), CLASSES, GROUPS), seven: measure(cases(6), CLASSES, GROUPS)}
     entry = difference(mine, other, "bacc")
     assert entry is not None
     assert entry["seeds"] == 1
-    assert entry == difference({1: mine[1]}, {1: other[1]}, "bacc")
-    assert difference({0: mine[0]}, {7: other[7]}, "bacc") is None
+    assert entry == difference({one: mine[one]}, {one: other[one]}, "bacc")
+    assert difference({Trial(0): mine[Trial(0)]}, {seven: other[seven]}, "bacc") is None
 
 
-def test_more_seeds_widen_the_interval_by_their_spread() -> None:
-    """Two seeds that differ much, on the same images: the interval has to reach both."""
+def test_seeds_widen_the_interval_by_their_spread() -> None:
+    """Equal answers of two seeds leave the interval of one; answers that differ much widen it."""
     sure = Cases(**{**vars(cases(1)), "probabilities": np.eye(3)[np.arange(30) % 3]})
-    mixed = samples([sure, cases(2)])
-    spread = summary(mixed, "bacc")
-    values = [100 * seed["bacc"].value for seed in mixed.values()]
-    assert spread["low"] < min(values) + 10
-    assert spread["high"] == pytest.approx(max(values))
+    same, one = summary(samples([cases(2), cases(2)]), "bacc"), summary(samples([cases(2)]), "bacc")
+    assert (same["low"], same["high"]) == (one["low"], one["high"])
+    spread = summary(samples([sure, cases(2)]), "bacc")
+    values = [100 * by_sklearn(part)["bacc"] for part in (sure, cases(2))]
     assert spread["value"] == pytest.approx(np.mean(values))
+    assert spread["high"] - spread["low"] > one["high"] - one["low"]
 
 
-def test_a_verdict_needs_the_whole_interval_on_one_side() -> None:
-    assert verdict({"value": 1.0, "low": 0.1, "high": 2.0}) == "higher"
-    assert verdict({"value": -1.0, "low": -2.0, "high": -0.1}) == "lower"
-    assert verdict({"value": 1.0, "low": 0.0, "high": 2.0}) == "not told apart"
-    assert verdict({"value": None, "low": None, "high": None}) == "undefined"
+def test_repeats_on_other_test_images_have_a_mean_and_no_interval() -> None:
+    other = cases(2)
+    part = Cases(*(getattr(other, name)[3:] for name in ("ids", "labels", "clusters", "probabilities")))
+    entry = summary(samples([cases(1), part]), "bacc")
+    assert entry["value"] == pytest.approx(
+        100 * np.mean([by_sklearn(one)["bacc"] for one in (cases(1), part)])
+    )
+    assert entry["low"] is entry["high"] is None
+
+
+def test_folds_are_pooled_as_one_test_whose_groups_stay_apart() -> None:
+    """Three folds with the same names of groups: measured as the whole test with groups named by fold."""
+    whole = cases(3)
+    fold = np.arange(30) // 10
+    parts = {
+        f"fold-{k}": Cases(
+            whole.ids[fold == k],
+            whole.labels[fold == k],
+            np.array(["g0"] * 10),
+            whole.probabilities[fold == k],
+        )
+        for k in (2, 0, 1)
+    }
+    found = pooled(parts)
+    assert found.ids.tolist() == sorted(whole.ids)
+    own = np.argsort(whole.ids, kind="stable")
+    assert (found.labels == whole.labels[own]).all()
+    assert (found.probabilities == whole.probabilities[own]).all()
+    assert [name.partition("/")[0] for name in found.clusters] == [f"fold-{k}" for k in fold[own]]
+    alone = {"fold-1": parts["fold-1"]}
+    assert pooled(alone) is parts["fold-1"]
+
+
+def test_repeated_folds_are_trials_of_one_seed() -> None:
+    mine = {Trial(1, name): measure(cases(k), CLASSES, GROUPS) for k, name in enumerate("ab")}
+    assert summary(mine, "bacc")["seeds"] == 1
+    more = {**mine, Trial(2, "a"): measure(cases(7), CLASSES, GROUPS)}
+    assert summary(more, "bacc")["seeds"] == 2
+    assert summary(mine, "bacc")["value"] == pytest.approx(
+        100 * np.mean([found["bacc"].value for found in mine.values()]), abs=1e-5
+    )
 
 
 @pytest.fixture(scope="module")
@@ -158,15 +172,16 @@ def test_a_changed_predictions_file_is_refused(what: str, dataset: Dataset, tmp_
         read_cases(tmp_path / "p.csv", dataset)
 
 
-def test_the_silhouette_is_drawn_on_the_same_cases_as_the_metrics() -> None:
-    """Of some classes alone: they have the draws that they have among all test images."""
-    one = cases(1)
-    shown = np.flatnonzero(one.labels > 0)
-    labels = one.labels[shown]
-    features = np.random.default_rng(0).normal(size=(30, 4))[shown] + labels[:, None]
-    weights = case_weights(one.ids, one.labels, one.clusters)[:, shown]
-    found = silhouette(features, labels, weights)
+def test_the_silhouette_is_the_mean_over_images_with_the_variance_within_classes() -> None:
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1], [12, 20])
+    features = random.normal(size=(32, 4)) + labels[:, None]
+    found = silhouette(features, Sample.of(labels, np.arange(32)))
     each = silhouette_samples(features, labels)
     assert found.value == pytest.approx(each.mean())
-    expected = [np.average(each, weights=times) for times in one.weights()[:, shown]]
-    np.testing.assert_allclose(found.draws, expected)
+    expected = sum(each[labels == k].var(ddof=1) * (labels == k).sum() for k in (0, 1)) / 32**2
+    assert found.influence.variance.sum() == pytest.approx(expected)
+    estimate = found.estimate()
+    assert estimate.low is not None
+    assert estimate.high is not None
+    assert estimate.low < found.value < estimate.high

@@ -87,8 +87,8 @@ def test_a_call_that_failed_before_it_trained_anything_binds_nothing(root: Path,
 
 def test_a_folder_without_a_label_goes_to_the_nearest_column(root: Path) -> None:
     job = check(request_of(root, "table3", data=("first",)))
-    assert list(job.datasets) == ["100"]
-    assert read_dataset(root / "first").info.title == job.datasets["100"].info.title
+    assert list(job.data) == ["100"]
+    assert read_dataset(root / "first").info.title == job.data["100"].first.info.title
 
 
 @pytest.mark.parametrize(

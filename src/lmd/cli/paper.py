@@ -35,31 +35,38 @@ def reproduce(
         str | None,
         typer.Option(metavar="NAMES", help="train these rows alone: names with commas between them"),
     ] = None,
-    budget: Budget = "paper",
+    budget: Budget = None,
     weights: Weights = None,
     partial_weights: PartialWeights = False,
     settings: Set = None,
     allow_code: AllowCode = False,
+    jobs: Annotated[
+        int, typer.Option(metavar=NUMBER, callback=within(1), help="how many runs are trained side by side")
+    ] = 1,
+    only: Annotated[str | None, typer.Option(metavar="RUN", hidden=True)] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="list the runs and what exists of them; train nothing")
+        bool, typer.Option("--dry-run", help="list the runs, and what they will do and take; train nothing")
     ] = False,
 ) -> None:
     """Runs a table or figure of the paper and sets its numbers beside ours, with intervals."""
     from lmd.experiments.request import Request, check
 
-    budget = budget or "paper"
+    budget, overrides = budget or "paper", settings or []
     request = Request(
-        name, data, out, seeds, methods, budget, weights, partial_weights, settings or [], allow_code
+        name, data, out, seeds, methods, budget, weights, partial_weights, overrides, allow_code, jobs
     )
     from lmd.runtime import refuse_several_processes
 
     refuse_several_processes()
     check(request)  # Before torch is loaded.
-    from lmd.experiments.engine import plan, reproduce
+    from lmd.experiments.engine import plan, reproduce, reproduce_one
     from lmd.terminal import Watching
 
+    if only is not None:  # A child of `--jobs`.
+        reproduce_one(request, only, Watching())
+        return
     if dry_run:
-        typer.echo("\n".join(plan(request)))
+        typer.echo("\n".join(plan(request, Watching())))
         return
     outcome = reproduce(request, typer.echo, Watching())
     typer.echo(f"table: {outcome.table}")

@@ -11,7 +11,6 @@ import pandas as pd
 from lmd.errors import DataError
 from lmd.evaluation.evaluate import evaluate as _evaluate
 from lmd.evaluation.results import Evaluation
-from lmd.evaluation.uncertainty import DRAWS
 
 __all__ = ["Evaluation", "measure"]
 
@@ -26,7 +25,6 @@ def measure(
     classes: Sequence[str] | None = None,
     bands: Mapping[str, Sequence[str]] | None = None,
     split: str = "test",
-    draws: int = DRAWS,
 ) -> Evaluation:
     """Returns every metric of some predictions with its 95% interval; no files are needed.
 
@@ -35,16 +33,15 @@ def measure(
     Args:
         labels: the true class of each case, 0 to K-1: [N].
         probabilities: of each case and class: [N, K]; arrays, lists, or tensors on the CPU.
-        groups: which cases belong together (one patient, one lesion): [N]; they are drawn together.
+        groups: which cases belong together (one patient, one lesion): [N]; they count together.
         classes: the names of the classes, in the order of the columns (default: "0", "1", ...).
         bands: names of classes by frequency band, such as {"head": [...], "tail": [...]}.
         split: what the cases are called in the result.
-        draws: bootstrap samples behind each interval.
 
     Raises:
         DataError: the parts do not fit together, or are no labels or probabilities.
 
-    >>> result = measure([0, 0, 0, 1], [[0.9, 0.1], [0.8, 0.2], [0.4, 0.6], [0.3, 0.7]], draws=100)
+    >>> result = measure([0, 0, 0, 1], [[0.9, 0.1], [0.8, 0.2], [0.4, 0.6], [0.3, 0.7]])
     >>> round(result.metrics["bacc"].value, 4), result.confusion
     (0.8333, [[2, 1], [0, 1]])
     """
@@ -64,7 +61,7 @@ def measure(
     by_band = {band: list(some) for band, some in (bands or {}).items()}
     if unknown := [name for some in by_band.values() for name in some if name not in names]:
         raise DataError(f"a band has the class '{unknown[0]}', which is none of {names}")
-    return _evaluate(table, names, by_band, split, draws)
+    return _evaluate(table, names, by_band, split)
 
 
 def _array(values: Any) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,9 @@ import pandas as pd
 
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import DataError
-from lmd.evaluation.metrics import all_metrics, mean_over_classes
+from lmd.evaluation.measured import AllMetrics
 from lmd.evaluation.results import Estimate
-from lmd.evaluation.uncertainty import DRAWS, Measured, case_weights, paired_difference
+from lmd.evaluation.uncertainty import Measured, Sample, paired_difference
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,8 @@ class Cases:
     clusters: np.ndarray
     probabilities: np.ndarray
 
-    def weights(self, draws: int = DRAWS) -> np.ndarray:
-        """How often each image is drawn [D, N]: equal for all runs on the same images."""
-        return case_weights(self.ids, self.labels, self.clusters, draws)
-
     def identity(self) -> list[tuple[str, int, int]]:
-        """Returns what the draws depend on: of each image its id, its class and the number of its group."""
+        """Returns what makes them the same cases: of each its id, its class and the number of its group."""
         numbers = pd.factorize(self.clusters)[0]
         return list(zip(self.ids.tolist(), self.labels.tolist(), numbers.tolist(), strict=True))
 
@@ -80,35 +76,14 @@ def read_cases(path: Path, dataset: Dataset, split: str = "test") -> Cases:
     return cases
 
 
-@dataclass(frozen=True)
-class AllMetrics:
-    """Every metric of some cases: on all of them, and in each of D draws."""
-
-    macro: dict[str, Measured]
-    of_class: dict[str, np.ndarray]  # [1, K]
-    of_class_drawn: dict[str, np.ndarray]  # [D, K]
-
-    def over(self, metric: str, classes: Sequence[int]) -> Measured:
-        """Returns the mean of a class metric over some classes."""
-        columns = list(classes)
-        value = mean_over_classes(self.of_class[metric][:, columns])[0]
-        return Measured(float(value), mean_over_classes(self.of_class_drawn[metric][:, columns]))
-
-
-def measure_all(cases: Cases, draws: int = DRAWS) -> AllMetrics:
+def measure_all(cases: Cases) -> AllMetrics:
     """Returns every metric of some cases."""
-    once = np.ones((1, len(cases.labels)))
-    macro, of_class = all_metrics(cases.labels, cases.probabilities, once)
-    macro_drawn, of_class_drawn = all_metrics(cases.labels, cases.probabilities, cases.weights(draws))
-    measured = {name: Measured(float(macro[name][0]), macro_drawn[name]) for name in macro}
-    return AllMetrics(measured, of_class, of_class_drawn)
+    return AllMetrics(Sample.of(cases.labels, cases.clusters), cases.probabilities)
 
 
-def measure(
-    cases: Cases, classes: list[str], bands: Mapping[str, list[str]], draws: int = DRAWS
-) -> dict[str, Measured]:
+def measure(cases: Cases, classes: list[str], bands: Mapping[str, list[str]]) -> dict[str, Measured]:
     """Returns every macro metric, and the recall of each frequency band under the band's name."""
-    found = measure_all(cases, draws)
+    found = measure_all(cases)
     recalls = {
         band: found.over("recall", [classes.index(name) for name in members])
         for band, members in bands.items()

@@ -7,23 +7,23 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from lmd.evaluation.cases import AllMetrics, Cases, cases_of, measure_all
-from lmd.evaluation.metrics import confusion
-from lmd.evaluation.results import BandResult, ClassResult, Estimate, Evaluation, Resampling
-from lmd.evaluation.uncertainty import DRAWS, LEVEL, SEED, defined
+from lmd.evaluation.cases import cases_of, measure_all
+from lmd.evaluation.measured import AllMetrics
+from lmd.evaluation.results import BandResult, ClassResult, Evaluation, Resampling
+from lmd.evaluation.score import LEVEL
+from lmd.evaluation.uncertainty import Measured, defined
+
+_OF_BAND = ("recall", "precision", "f1", "auc")
+METHOD = "score intervals from the variance over images"
 
 
 def evaluate(
-    predictions: pd.DataFrame,
-    classes: list[str],
-    bands: dict[str, list[str]],
-    split: str,
-    draws: int = DRAWS,
+    predictions: pd.DataFrame, classes: list[str], bands: dict[str, list[str]], split: str
 ) -> Evaluation:
     """Measures predictions (`id,label,group,predicted,p_<class>...`).
 
-    Each metric has the value on all cases and its 95% bootstrap interval, stratified by class. Images of one
-    group (patient, lesion) are drawn together. What is undefined is None, with an entry in `reasons`.
+    Each metric has the value on all cases and its 95% interval. Images of one group (patient, lesion) count
+    together. What is undefined, or has no interval, is None, with an entry in `reasons`.
 
     The intervals are those of every other place that measures the same predictions (`uncertainty`).
 
@@ -31,88 +31,87 @@ def evaluate(
         DataError: an image has no label, or one that is not a class.
     """
     cases = cases_of(predictions, classes)
-    found = measure_all(cases, draws)
+    found = measure_all(cases)
+    macro, values = found.macro, found.of_class
     counts = np.bincount(cases.labels, minlength=len(classes))
-    metrics = _metrics(counts, found)
-    by_band = {name: _band(members, classes, counts, found) for name, members in bands.items()}
+    present = dict(zip(classes, counts.tolist(), strict=True))
+    recalls = [found.over("recall", [k]) for k in range(len(classes))]
     return Evaluation(
         split=split,
         n=len(cases.labels),
-        metrics=metrics,
-        bands=by_band,
-        classes=[_class(k, classes, bands, counts, found) for k in range(len(classes))],
-        confusion=_confusion(cases),
-        interval=_resampling(cases.clusters, draws),
-        reasons=_reasons(split, dict(zip(classes, counts, strict=True)), metrics, by_band),
+        metrics={name: measured.estimate() for name, measured in macro.items()},
+        bands={name: _band(members, classes, counts, found) for name, members in bands.items()},
+        classes=[
+            _class(k, name, bands, int(counts[k]), recalls[k], values) for k, name in enumerate(classes)
+        ],
+        confusion=found.confusion.astype(int).tolist(),
+        interval=_resampling(cases.clusters),
+        reasons={
+            **_undefined(split, present, macro),
+            **_without_interval(macro | dict(zip(classes, recalls, strict=True))),
+            **_of_bands(bands, classes, counts, found),
+        },
     )
-
-
-def _confusion(cases: Cases) -> list[list[int]]:
-    once = np.ones((1, len(cases.labels)))
-    num_classes = cases.probabilities.shape[1]
-    matrix = confusion(cases.labels, cases.probabilities.argmax(1), num_classes, once)
-    return matrix[0].astype(int).tolist()
-
-
-def _metrics(counts: np.ndarray, found: AllMetrics) -> dict[str, Estimate]:
-    """The macro metrics; kappa says nothing of a single class, where chance agrees as often as the model."""
-    metrics = {name: measured.estimate() for name, measured in found.macro.items()}
-    alone = ("kappa", "kappa_unweighted") if (counts > 0).sum() == 1 else ()
-    return {**metrics, **dict.fromkeys(alone, Estimate(value=None, low=None, high=None))}
 
 
 def _band(members: list[str], classes: list[str], counts: np.ndarray, found: AllMetrics) -> BandResult:
     """A frequency band's metrics: means over its classes."""
     places = [classes.index(name) for name in members]
-    return BandResult(
-        n=int(counts[places].sum()),
-        classes=members,
-        recall=found.over("recall", places).estimate(),
-        precision=found.over("precision", places).estimate(),
-        f1=found.over("f1", places).estimate(),
-        auc=found.over("auc", places).estimate(),
-    )
+    means = {metric: found.over(metric, places).estimate() for metric in _OF_BAND}
+    return BandResult(n=int(counts[places].sum()), classes=members, **means)
 
 
 def _class(
-    k: int, classes: list[str], bands: dict[str, list[str]], counts: np.ndarray, found: AllMetrics
+    k: int,
+    name: str,
+    bands: Mapping[str, list[str]],
+    count: int,
+    recall: Measured,
+    values: Mapping[str, np.ndarray],
 ) -> ClassResult:
-    name = classes[k]
+    shown = ("precision", "f1", "auc", "specificity", "ppv", "npv")
     return ClassResult(
         name=name,
-        n=int(counts[k]),
+        n=count,
         band=next((band for band, members in bands.items() if name in members), None),
-        recall=found.over("recall", [k]).estimate(),
-        precision=defined(found.of_class["precision"][0, k]),
-        f1=defined(found.of_class["f1"][0, k]),
-        auc=defined(found.of_class["auc"][0, k]),
+        recall=recall.estimate(),
+        **{metric: defined(values[metric][k]) for metric in shown},
     )
 
 
-def _resampling(clusters: np.ndarray, draws: int) -> Resampling:
+def _resampling(clusters: np.ndarray) -> Resampling:
     number = len(set(clusters))
-    return Resampling(
-        method="percentile bootstrap, stratified by class",
-        level=LEVEL,
-        draws=draws,
-        seed=SEED,
-        clustered=number < len(clusters),
-        clusters=number,
-    )
+    return Resampling(method=METHOD, level=LEVEL, clustered=number < len(clusters), clusters=number)
 
 
-def _reasons(
-    split: str, counts: Mapping[str, int], metrics: Mapping[str, Estimate], bands: Mapping[str, BandResult]
-) -> dict[str, str]:
-    """Why something is undefined or left out."""
+def _undefined(split: str, counts: Mapping[str, int], metrics: Mapping[str, Measured]) -> dict[str, str]:
+    """Why a value is undefined or left out."""
     absent = f"no image of this class in split '{split}'; macro metrics leave it out"
     reasons = {name: absent for name, count in counts.items() if count == 0}
-    for name, entry in metrics.items():
-        if entry.value is None:
+    alone = sum(count > 0 for count in counts.values()) == 1
+    for name, measured in metrics.items():
+        if np.isnan(measured.value):
             reasons[name] = "undefined: the split has images of one class only"
-    if sum(count > 0 for count in counts.values()) == 1:
+    if alone:
         reasons["precision"] = "the split has images of one class only, so that no other can be taken for it"
-    for name, band in bands.items():
-        if band.n == 0:
+    return reasons
+
+
+def _without_interval(metrics: Mapping[str, Measured]) -> dict[str, str]:
+    """Why a value has no interval."""
+    return {name: measured.reason for name, measured in metrics.items() if measured.reason is not None}
+
+
+def _of_bands(
+    bands: Mapping[str, list[str]], classes: list[str], counts: np.ndarray, found: AllMetrics
+) -> dict[str, str]:
+    """Why a band has no value, or a metric of it no interval."""
+    reasons: dict[str, str] = {}
+    for name, members in bands.items():
+        places = [classes.index(member) for member in members]
+        if counts[places].sum() == 0:
             reasons[name] = "no class of this band has an image in the split"
+            continue
+        measured = {f"{name} {metric}": found.over(metric, places) for metric in _OF_BAND}
+        reasons |= _without_interval(measured)
     return reasons

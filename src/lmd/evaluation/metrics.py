@@ -1,7 +1,6 @@
-"""Metrics of a classifier on nominal classes, for one sample or for many weighted ones at once.
+"""Metrics of a classifier on nominal classes, of all images or of a weighted sample of them.
 
-The bootstrap needs each metric for a thousand weightings of the cases. They are therefore functions of
-confusion matrices and weights, computed for all weightings at once; the tests compare each with scikit-learn.
+They are functions of confusion matrices, of scores and of weights; the tests compare each with scikit-learn.
 Macro means run over the classes that have images in the split.
 """
 
@@ -9,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-MACRO = ("bacc", "auc", "f1", "kappa", "kappa_unweighted", "precision", "recall")
+# "recall" is "bacc" under the name of earlier versions and of the paper's tables. "kappa" is quadratic.
+MACRO = ("bacc", "auc", "f1", "mcc", "kappa", "kappa_unweighted", "precision", "recall")
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray, num_classes: int, weights: np.ndarray) -> np.ndarray:
@@ -18,9 +18,9 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, num_classes: int, weigh
     >>> confusion(np.array([0, 1, 1]), np.array([0, 0, 1]), 2, np.ones((1, 3)))[0].tolist()
     [[1.0, 0.0], [1.0, 1.0]]
     """
-    cells = np.zeros((len(labels), num_classes * num_classes))
-    cells[np.arange(len(labels)), labels * num_classes + predicted] = 1.0
-    return (weights @ cells).reshape(-1, num_classes, num_classes)
+    cells, size = labels * num_classes + predicted, num_classes * num_classes
+    counted = [np.bincount(cells, weights=each, minlength=size) for each in weights]
+    return np.stack(counted).reshape(-1, num_classes, num_classes)
 
 
 def class_metrics(matrix: np.ndarray) -> dict[str, np.ndarray]:
@@ -28,7 +28,8 @@ def class_metrics(matrix: np.ndarray) -> dict[str, np.ndarray]:
 
         recall = TP / (TP + FN),   precision = TP / (TP + FP),   F1 = 2 TP / (2 TP + FP + FN)
 
-    The precision of a class that is never predicted is 0, as scikit-learn counts it.
+    Recall is also called sensitivity, precision the positive predictive value (PPV). The precision of a class
+    that is never predicted is 0, as scikit-learn counts it.
     """
     hits = np.diagonal(matrix, axis1=-2, axis2=-1)
     true, guessed = matrix.sum(-1), matrix.sum(-2)
@@ -37,6 +38,30 @@ def class_metrics(matrix: np.ndarray) -> dict[str, np.ndarray]:
     precision = np.where(here, hits / np.where(guessed > 0, guessed, 1), np.nan)
     f1 = np.where(here, 2 * hits / np.where(here, true + guessed, 1), np.nan)
     return {"recall": recall, "precision": precision, "f1": f1}
+
+
+def against_the_rest(matrix: np.ndarray) -> dict[str, np.ndarray]:
+    """Specificity, PPV and NPV of each class [..., K] against all others; nan where they are undefined.
+
+        specificity = TN / (TN + FP),   PPV = TP / (TP + FP),   NPV = TN / (TN + FN)
+
+    Unlike the precision above, the PPV of a class that is never predicted is undefined. All three are nan of
+    a class without images.
+    """
+    hits = np.diagonal(matrix, axis1=-2, axis2=-1)
+    true, guessed = matrix.sum(-1), matrix.sum(-2)
+    total = matrix.sum((-2, -1))[..., None]
+    others = total - true - guessed + hits  # TN
+    here = true > 0
+    parts = {
+        "specificity": (others, total - true),
+        "ppv": (hits, guessed),
+        "npv": (others, total - guessed),
+    }
+    return {
+        name: np.where(here & (of > 0), part / np.where(of > 0, of, 1), np.nan)
+        for name, (part, of) in parts.items()
+    }
 
 
 def kappa(matrix: np.ndarray, quadratic: bool) -> np.ndarray:
@@ -53,6 +78,23 @@ def kappa(matrix: np.ndarray, quadratic: bool) -> np.ndarray:
     chance = (penalty * expected).sum((-2, -1))
     observed = (penalty * matrix).sum((-2, -1))
     return np.where(chance > 0, 1 - observed / np.where(chance > 0, chance, 1), np.nan)
+
+
+def mcc(matrix: np.ndarray) -> np.ndarray:
+    """Matthews' correlation of several classes (Gorodkin 2004), the same in any order of the classes.
+
+        MCC = (c s - sum t_k p_k) / sqrt((s^2 - sum p_k^2) (s^2 - sum t_k^2))
+
+    s images, c of them right, t_k of class k, p_k taken for k. It is 0, as scikit-learn counts it, where all
+    are taken for one class, and nan where all are of one class.
+    """
+    true, guessed, total = matrix.sum(-1), matrix.sum(-2), matrix.sum((-2, -1))
+    right = np.trace(matrix, axis1=-2, axis2=-1)
+    covariance = right * total - (true * guessed).sum(-1)
+    of_guess, of_truth = total**2 - (guessed**2).sum(-1), total**2 - (true**2).sum(-1)
+    product = of_guess * of_truth
+    found = np.where(product > 0, covariance / np.sqrt(np.where(product > 0, product, 1)), 0.0)
+    return np.where(of_truth > 0, found, np.nan)
 
 
 def class_auc(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -85,9 +127,9 @@ def all_metrics(
     matrix = confusion(labels, probabilities.argmax(1), probabilities.shape[1], weights)
     classes = class_metrics(matrix) | {"auc": class_auc(labels, probabilities, weights)}
     macro = {name: mean_over_classes(classes[name]) for name in ("recall", "precision", "f1", "auc")}
-    macro["bacc"] = macro["recall"]
+    macro["bacc"], macro["mcc"] = macro["recall"], mcc(matrix)
     macro["kappa"], macro["kappa_unweighted"] = kappa(matrix, quadratic=True), kappa(matrix, quadratic=False)
-    return {name: macro[name] for name in MACRO}, classes
+    return {name: macro[name] for name in MACRO}, classes | against_the_rest(matrix)
 
 
 def mean_over_classes(values: np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ class Estimate(Settings):
         if self.value is None:
             return "undefined"
         if self.low is None or self.high is None:
-            return f"{self.value:.3f} (interval undefined)"
+            return f"{self.value:.3f} (no interval)"
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
@@ -48,10 +48,14 @@ class BandResult(Settings):
     auc: Estimate
 
 
+_NEWER = ("specificity", "ppv", "npv")  # What files of earlier versions lack of a class.
+
+
 class ClassResult(Settings):
     """One class against the rest; None where it has no image in the split.
 
-    In JSON the recall takes three fields: `recall`, `recall_low` and `recall_high`.
+    In JSON the recall takes three fields: `recall`, `recall_low` and `recall_high`. Files of earlier versions
+    lack specificity, PPV and NPV.
     """
 
     model_config = ConfigDict(populate_by_name=True)
@@ -61,9 +65,17 @@ class ClassResult(Settings):
     """images of the class in the split"""
     band: str | None = Field(alias="group")  # The name in JSON.
     recall: Estimate
+    """also called sensitivity"""
     precision: float | None
     f1: float | None
     auc: float | None
+    specificity: float | None = None
+    """share of the other classes' images that are not taken for this class"""
+    ppv: float | None = None
+    """positive predictive value: share of the images taken for this class that are of it; the precision,
+    but undefined where no image is taken for the class"""
+    npv: float | None = None
+    """negative predictive value: share of the images taken for other classes that are of other classes"""
 
     @model_validator(mode="before")
     @classmethod
@@ -76,6 +88,7 @@ class ClassResult(Settings):
 
     @model_serializer
     def _spread_recall(self) -> Tree:
+        newer = {name: getattr(self, name) for name in _NEWER if name in self.model_fields_set}
         return {
             "name": self.name,
             "n": self.n,
@@ -86,6 +99,7 @@ class ClassResult(Settings):
             "precision": self.precision,
             "f1": self.f1,
             "auc": self.auc,
+            **newer,
         }
 
 
@@ -95,10 +109,12 @@ class Resampling(Settings):
     method: str
     level: float
     """share of repetitions whose interval would hold the true value"""
-    draws: int
-    seed: int
+    draws: int | None = None
+    """of earlier versions, whose intervals came from a bootstrap"""
+    seed: int | None = None
+    """likewise"""
     clustered: bool
-    """whether images of one patient or lesion were drawn together"""
+    """whether some images are of one patient or lesion, and count as a group"""
     clusters: int
     """number of those groups; of images where none has two"""
 
@@ -167,8 +183,11 @@ class Evaluation(Settings):
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
     """Writes an evaluation as JSON."""
-    left_out = {name for name in ("data", "overlap", "folds") if getattr(evaluation, name) is None}
-    tree = evaluation.model_dump(mode="json", by_alias=True, exclude=left_out)
+    tree = evaluation.model_dump(mode="json", by_alias=True)
+    for part, names in ((tree, ("data", "overlap", "folds")), (tree["interval"], ("draws", "seed"))):
+        for name in names:
+            if part[name] is None:
+                del part[name]
     atomic_write(path, json.dumps(tree, indent=2, allow_nan=False) + "\n")
 
 

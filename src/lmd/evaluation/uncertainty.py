@@ -1,82 +1,106 @@
-"""How sure a metric is: one bootstrap over cases, the same wherever their numbers are shown.
+"""How sure a metric is: one interval for every metric, the same wherever it is shown, and that of a difference.
 
-A case is a test image. The draws depend on the cases alone: on the images, their classes and their groups.
-The seed is a constant; the seed of a training has no part in it. All runs on the same test images are
-therefore measured on the same draws. A run has one interval in its report, in a table and in a comparison,
-and the difference of two runs is paired.
+A case is a test image. The variance of a metric is the sum of the variances of the images' influences on it
+(`influence`), times the effect of groups. `score` makes an interval of it. For the recall of one class without
+groups that is Wilson's (1927). No interval has the width zero. All is a function of the cases and answers
+alone: nothing is drawn at random.
+
+Where a simulation (`benchmarks/coverage.py`) shows that an interval does not hold what it says, there is none,
+and a reason.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
+from lmd.evaluation.influence import Influence
 from lmd.evaluation.results import Estimate
+from lmd.evaluation.score import Scale, degrees_of_freedom, design_effect, quantile
 
-DRAWS, LEVEL = 1000, 0.95
-SEED = 0  # Of every bootstrap over cases.
-
-
-def case_weights(ids: np.ndarray, labels: np.ndarray, groups: np.ndarray, draws: int = DRAWS) -> np.ndarray:
-    """Returns how often each case is drawn in each bootstrap sample: [draws, N].
-
-    A function of the set of cases. The order of the rows and the names of classes and groups do not matter.
-
-    >>> first = case_weights(np.array(["a", "b", "c"]), np.array([0, 0, 0]), np.array(["x", "y", "y"]), 5)
-    >>> again = case_weights(np.array(["b", "c", "a"]), np.array([7, 7, 7]), np.array(["v", "v", "u"]), 5)
-    >>> bool((first[:, [1, 2, 0]] == again).all())
-    True
-    """
-    order = np.argsort(ids.astype(str), kind="stable")
-    return bootstrap_weights(labels[order], groups[order], draws, SEED)[:, np.argsort(order)]
+_PRIOR = 2.0  # Images more in each class of a difference, on which two runs err independently.
+# Groups that the smallest class needs for an interval, by metric: found by the simulation. Where two are
+# enough, one is enough of MANY classes. A difference needs APART at the least.
+FEWEST = {"recall": 2, "mcc": 2, "kappa": 2, "kappa_unweighted": 2, "f1": 5, "precision": 10, "auc": 20}
+MANY, APART = 8, 5
 
 
-def bootstrap_weights(labels: np.ndarray, groups: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """Returns how often each image is drawn in each bootstrap sample: [draws, N].
+@dataclass(frozen=True)
+class Sample:
+    """What was drawn: of each image its class, and its group as a number."""
 
-    Whole groups (lesions, patients) are drawn with replacement, because images of one lesion are not
-    independent. They are drawn among the groups of their class (that of their first image), so that no rare
-    class drops out of a sample. With groups of one image this is the stratified bootstrap over images.
-    """
-    random = np.random.default_rng(seed)
-    member = pd.factorize(groups)[0]
-    _, first = np.unique(member, return_index=True)
-    stratum = pd.factorize(labels[first])[0]
-    times = np.zeros((draws, len(first)))
-    for number in range(stratum.max() + 1):
-        here = np.flatnonzero(stratum == number)
-        times[:, here] = random.multinomial(len(here), np.full(len(here), 1 / len(here)), size=draws)
-    return times[:, member]
+    labels: np.ndarray
+    clusters: np.ndarray
 
+    @classmethod
+    def of(cls, labels: np.ndarray, clusters: np.ndarray) -> Sample:
+        """Returns the sample with its groups numbered."""
+        return cls(labels, pd.factorize(clusters)[0])
 
-def interval(samples: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
-    """The percentile interval of bootstrap samples [D]; nan where none is defined.
-
-    >>> interval(np.arange(101.0), 0.9)
-    (5.0, 95.0)
-    """
-    defined = samples[~np.isnan(samples)]
-    if len(defined) == 0:
-        return float("nan"), float("nan")
-    tail = (1 - level) / 2
-    low, high = np.quantile(defined, [tail, 1 - tail])
-    return round(float(low), 12), round(float(high), 12)
+    def groups(self, classes: int) -> np.ndarray:
+        """Returns how many groups each class has images of [K]."""
+        pairs = np.unique(np.stack([self.labels, self.clusters]), axis=1)
+        return np.bincount(pairs[0], minlength=classes)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One metric of one run: its value on all cases, and in each draw of cases [D]; nan where undefined."""
+    """One metric of one run, or the mean over several trainings: its value, and what it is sure of.
+
+    `sample` and `influence` are of the images that it rests on. `reason` says why there is no interval,
+    `apart` why a difference has none.
+    """
 
     value: float
-    draws: np.ndarray
+    sample: Sample
+    influence: Influence
+    scale: Scale = field(default_factory=Scale)
+    freedom: float = math.inf
+    reason: str | None = None
+    apart: str | None = None
+    trained: tuple[float, ...] = ()  # The values of several trainings.
 
     def estimate(self) -> Estimate:
         """Returns the value with its interval."""
-        low, high = interval(self.draws)
-        return Estimate(value=defined(self.value), low=defined(low), high=defined(high))
+        if math.isnan(self.value) or self.reason is not None:
+            return Estimate(value=defined(self.value), low=None, high=None)
+        variance = self._of_cases()
+        spread, freedom = _with_trainings(variance, self.freedom, self.trained)
+        at = self.influence.at
+        low, high = self.scale.interval(self.value, at, spread, quantile(freedom))
+        return Estimate(value=float(self.value), low=round(float(low), 12), high=round(float(high), 12))
+
+    def _of_cases(self) -> float:
+        variance, sample = self.influence.variance, self.sample
+        return float(variance.sum()) * design_effect(
+            self.influence.each, variance, sample.labels, sample.clusters
+        )
+
+
+def _with_trainings(variance: float, freedom: float, trained: Sequence[float]) -> tuple[float, float]:
+    """A variance over cases and that of the mean over trainings, and the degrees of freedom of their sum."""
+    if len(trained) < 2:
+        return variance, freedom
+    own = float(np.var(trained, ddof=1)) / len(trained)
+    both = variance + own
+    return both, both**2 / (variance**2 / freedom + own**2 / (len(trained) - 1)) if own else freedom
+
+
+def too_few(metric: str, groups: np.ndarray, least: int = 0) -> str | None:
+    """Returns why a metric has no interval on classes of so many groups each, or None where it has one.
+
+    >>> too_few("recall", np.array([1, 40]))
+    'no interval: the smallest class has 1 image or group, and this metric needs 2'
+    """
+    needed, smallest = max(FEWEST[metric], least), int(groups.min())
+    if smallest >= needed or (needed == FEWEST["recall"] and len(groups) >= MANY):
+        return None
+    noun = "image or group" if smallest == 1 else "images or groups"
+    return f"no interval: the smallest class has {smallest} {noun}, and this metric needs {needed}"
 
 
 def defined(value: float) -> float | None:
@@ -84,14 +108,50 @@ def defined(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
+def mean_of(runs: Sequence[Measured]) -> Measured:
+    """Returns the mean of several trainings, measured on the same cases.
+
+    Its variance has two parts: that of the cases, and that of the trainings over their number.
+    """
+    first = runs[0]
+    values = tuple(run.value for run in runs)
+    parts = [run.influence for run in runs]
+    influence = Influence(
+        np.mean([part.each for part in parts], axis=0),
+        np.mean([part.variance for part in parts], axis=0),
+        float(np.mean([part.at for part in parts])),
+    )
+    return Measured(
+        float(np.mean(values)), first.sample, influence, first.scale, min(run.freedom for run in runs),
+        first.reason, first.apart, values,
+    )  # fmt: skip
+
+
 def paired_difference(first: Measured, second: Measured) -> Estimate:
     """Returns first - second of two runs on the same cases, with the interval of the difference.
 
-    The difference is taken within each draw. What makes a draw easy or hard for both runs cancels, so that
-    runs can be told apart although their own intervals overlap.
-
-    >>> first = Measured(0.75, np.array([0.5, 0.75, 1.0]))
-    >>> print(paired_difference(first, Measured(0.5, np.array([0.25, 0.5, 0.75]))))
-    0.250 [0.250, 0.250]
+    Each image has an influence on the difference: that on the first less that on the second. What makes an
+    image easy or hard for both cancels, so that runs can be told apart although their own intervals overlap.
+    Runs that agree on all images may still differ on others: a few images on which they err independently
+    are taken to have been seen.
     """
-    return Measured(first.value - second.value, first.draws - second.draws).estimate()
+    value = first.value - second.value
+    if math.isnan(value) or first.apart is not None:
+        return Estimate(value=defined(value), low=None, high=None)
+    labels, clusters = first.sample.labels, first.sample.clusters
+    each = first.influence.each - second.influence.each
+    variance = _of_difference(each, first.influence.variance + second.influence.variance, labels)
+    of_cases = float(variance.sum()) * design_effect(each, variance, labels, clusters)
+    trained = [mine - other for mine, other in zip(first.trained, second.trained, strict=True)]
+    freedom = degrees_of_freedom(variance, labels, _PRIOR)
+    spread, freedom = _with_trainings(of_cases, freedom, trained)
+    width, most = quantile(freedom) * math.sqrt(spread), 1 - first.scale.low
+    low, high = max(value - width, -most), min(value + width, most)
+    return Estimate(value=float(value), low=round(low, 12), high=round(high, 12))
+
+
+def _of_difference(each: np.ndarray, expected: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The variance of each image's influence on a difference [N]: that of its class."""
+    number = np.bincount(labels)
+    seen, prior = np.bincount(labels, each**2), np.bincount(labels, expected) / np.maximum(number, 1)
+    return ((seen + _PRIOR * prior) / np.maximum(number - 1 + _PRIOR, 1))[labels]

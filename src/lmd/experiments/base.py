@@ -130,9 +130,10 @@ class Experiment:
             source = f"{ARXIV}, {self.paper.label.lower()}"
             return {"value": found.value, "sd": found.sd, "shown": str(found), "source": source}
         if self.paper.is_table:
-            return _absent("not in the paper", "no row of the paper's table")
-        return _absent("none", "the paper's figures print no numbers")
+            return absent("not in the paper", "no row of the paper's table")
+        return absent("none", "the paper's figures print no numbers")
 
 
-def _absent(shown: str, reason: str) -> Tree:
+def absent(shown: str, reason: str) -> Tree:
+    """Returns a cell of the paper without a number: what is shown in its place, and why."""
     return {"value": None, "sd": None, "shown": shown, "reason": reason}

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lmd.errors import SettingsError
-from lmd.evaluation.judge import evaluate_run
-from lmd.evaluation.results import Evaluation
+from lmd.errors import SettingsError, suggest
 from lmd.experiments import state
+from lmd.experiments.caveats import caveats
 from lmd.experiments.collect import collect
+from lmd.experiments.forecast import forecast
 from lmd.experiments.request import Job, Request, check
-from lmd.experiments.runs import Run, all_runs, check_begun, start_of
+from lmd.experiments.reuse import ImageFiles, check_begun, is_tested
+from lmd.experiments.runs import Run, all_runs, start_of
+from lmd.experiments.side_by_side import side_by_side
+from lmd.experiments.work import Say, Work, one_after_another, train_and_test, wanted_runs
+from lmd.jobs import check_jobs
 from lmd.reporting.experiment import write_experiment
 from lmd.settings import Tree
 from lmd.training.progress import SilentWatcher, Watcher
-from lmd.training.start import check_fresh, train
-
-Say = Callable[[str], None]
+from lmd.training.start import check_fresh
 
 
 @dataclass(frozen=True)
@@ -40,32 +40,69 @@ def reproduce(request: Request, say: Say = lambda line: None, watcher: Watcher |
     Raises:
         SettingsError, DataError, CheckpointError: one line on what is wrong, before anything is trained.
     """
-    job = check(request)
-    state.check(job)
-    runs = all_runs(job)
-    check_begun(runs)
-    _check_encoders(job, runs)
+    job, runs = _checked(request)
+    wanted = wanted_runs(job, runs, ImageFiles())
+    check_jobs(request.jobs, max(len(wanted), 1), "runs")
+    _check_encoders(wanted, runs)
     state.claim(job)
-    failures = _train_all(job, runs, say, watcher or SilentWatcher())
-    content = collect(job, runs, failures)
+    for line in caveats(job):
+        say(f"caveat: {line}")
+    work = Work(runs, wanted, say)
+    if request.jobs == 1:
+        one_after_another(work, watcher or SilentWatcher())
+    else:
+        side_by_side(work, request, watcher or SilentWatcher())
+    content = collect(job, runs, work.failures)
     table = write_experiment(request.out, content)
-    return Outcome(table, content, failures)
+    return Outcome(table, content, work.failures)
 
 
-def plan(request: Request) -> list[str]:
-    """Returns one line for each run that `reproduce` would look at: what exists and what it would do."""
+def reproduce_one(request: Request, name: str, watcher: Watcher) -> None:
+    """Trains and tests one run: what a child of `reproduce --jobs` does.
+
+    Raises:
+        SettingsError, DataError, CheckpointError: one line on what is wrong, or that there is no such run.
+    """
+    job = check(request)
+    state.check(job)
+    runs = all_runs(job)
+    run = next((run for run in runs if run.name == name), None)
+    if run is None:
+        raise SettingsError(
+            f"--only: {request.name} has no run '{name}'{suggest(name, [r.name for r in runs])}"
+        )
+    check_begun([run])
+    train_and_test(run, runs, name, watcher)
+
+
+def plan(request: Request, watcher: Watcher | None = None) -> list[str]:
+    """Returns a line for each run that `reproduce` would look at, and what all that are left will take."""
+    job, runs = _checked(request)
+    images = ImageFiles()
+    wanted = wanted_runs(job, runs, images)
+    check_jobs(request.jobs, max(len(wanted), 1), "runs")
+    lines = [f"{run.name}: {_standing(run, wanted, images)}" for run in wanted]
+    missing = sum(not is_tested(run, images) for run in wanted)
+    return [
+        *(f"caveat: {line}" for line in caveats(job)),
+        *lines,
+        f"{len(wanted)} runs, {missing} of them to do",
+        "",
+        *forecast(job, wanted, runs, watcher or SilentWatcher()),
+    ]
+
+
+def _checked(request: Request) -> tuple[Job, list[Run]]:
+    """The job and its runs, after all that can be wrong with them has been looked at."""
     job = check(request)
     state.check(job)
     runs = all_runs(job)
     check_begun(runs)
-    wanted = _wanted(job, runs)
-    lines = [f"{run.name}: {_standing(run, wanted)}" for run in wanted]
-    missing = sum(not _tested(run) for run in wanted)
-    return [*lines, f"{len(wanted)} runs, {missing} of them to do"]
+    return job, runs
 
 
-def _standing(run: Run, runs: list[Run]) -> str:
-    if _tested(run):
+def _standing(run: Run, runs: list[Run], images: ImageFiles) -> str:
+    if is_tested(run, images):
         return "finished"
     if run.finished:
         return "trained, to be tested"
@@ -79,62 +116,10 @@ def _standing(run: Run, runs: list[Run]) -> str:
     return "missing"
 
 
-def _wanted(job: Job, runs: list[Run]) -> list[Run]:
-    """The runs to train: those of the rows that were asked for."""
-    return [run for run in runs if run.row in job.chosen]
-
-
-def _check_encoders(job: Job, runs: list[Run]) -> None:
+def _check_encoders(wanted: Sequence[Run], runs: Sequence[Run]) -> None:
     """Checks, before anything is written, each encoder that a run is to begin with."""
-    fresh = [run for run in _wanted(job, runs) if not run.begun and start_of(run, runs) is None]
+    fresh = [run for run in wanted if not run.begun and start_of(run, runs) is None]
     names = ("encoder", "size", "pretrained", "weights", "partial_weights")
     different = {tuple(getattr(run.settings, name) for name in names): run.settings for run in fresh}
     for settings in different.values():
         check_fresh(settings)
-
-
-def _tested(run: Run) -> bool:
-    return run.finished and run.folder.evaluation("test").is_file()
-
-
-def _train_all(job: Job, runs: list[Run], say: Say, watcher: Watcher) -> dict[str, str]:
-    failures: dict[str, str] = {}
-    wanted = _wanted(job, runs)
-    for number, run in enumerate(wanted, 1):
-        place = f"[{number}/{len(wanted)}] {run.name}"
-        if _tested(run):
-            say(f"{place}: finished before")
-            continue
-        began = time.perf_counter()
-        try:
-            _train(run, runs, place, watcher)
-        except SettingsError as error:
-            failures[run.name] = str(error)
-            say(f"{place}: failed: {error}")
-            continue
-        result = _test(run, place, watcher)
-        score = result.metrics["bacc"].value
-        say(f"{place}: balanced accuracy {score:.3f} on test, {time.perf_counter() - began:.0f} s")
-    return failures
-
-
-def _train(run: Run, runs: list[Run], place: str, watcher: Watcher) -> None:
-    start = start_of(run, runs)
-    if run.folder.path.exists() and not run.begun:
-        shutil.rmtree(run.folder.path)  # Killed before it had written what it is: nothing to go on with.
-    with watcher.training(place) as progress:
-        train(
-            run.dataset,
-            run.row.method,
-            run.settings,
-            run.folder.path,
-            start=start,
-            resume=run.begun,
-            progress=progress,
-        )
-
-
-def _test(run: Run, place: str, watcher: Watcher) -> Evaluation:
-    """Tests a run, once: what it was tested with stays."""
-    with watcher.steps(f"{place} test") as progress:
-        return evaluate_run(run.folder, "test", run.dataset, progress)

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from lmd.data.dataset.manifest import Dataset
 from lmd.experiments.base import Block, Experiment
 from lmd.experiments.costs import Sources
-from lmd.experiments.request import Job, imbalance, shown_classes
+from lmd.experiments.given import Given, shown_classes
+from lmd.experiments.request import Job
 from lmd.experiments.runs import Run, applicable
 from lmd.experiments.sameness import sameness_notes
 from lmd.records import read_environment
 from lmd.settings import Tree
 
-_BESIDE = "the paper's numbers stand beside ours for orientation"
 _RULES = {"largest": "the class of each band with most test images", "tail": "all classes of the tail"}
 
 
 def all_notes(job: Job, runs: Sequence[Run], sources: Sources) -> list[str]:
-    """Returns the notes on schedule, seeds, data, settings, machines, shared stages and equal rows."""
+    """Returns the notes on seeds, data, settings, machines, shared stages and equal rows; see `caveats`."""
     return [
         *_schedule(job),
         *(_block_note(job, block) for block in job.experiment.blocks),
@@ -31,43 +31,43 @@ def all_notes(job: Job, runs: Sequence[Run], sources: Sources) -> list[str]:
 
 
 def _schedule(job: Job) -> list[str]:
-    notes = [f"Budget '{job.request.budget}', seeds {', '.join(map(str, job.seeds))}."]
-    if job.request.budget != "paper":
-        beside = f": {_BESIDE}" if job.experiment.paper.is_table else ""
-        notes.append(f"This is not the paper's schedule{beside}.")
-    if len(job.seeds) == 1:
-        notes.append(
-            "One seed: the intervals are over test cases alone and leave out the spread of trainings."
-        )
-    return notes
+    return [f"Budget '{job.request.budget}', seeds {', '.join(map(str, job.seeds))}."]
 
 
-def about_data(dataset: Dataset, block: Block) -> Tree:
+def about_data(given: Given, block: Block) -> Tree:
     """Returns what a data set is, and whether it is the paper's: null where the paper's is not known."""
-    counts = dataset.counts("train")
-    same = sorted(counts.tolist()) == sorted(block.counts)
-    info = dataset.info
+    info = given.first.info
     return {
         "title": info.title,
         "source": info.source,
-        "manifest_sha256": info.manifest_sha256,
-        "classes": len(dataset.classes),
-        "train": int(counts.sum()),
-        "test": int(dataset.counts("test").sum()),
-        "imbalance": round(imbalance(dataset), 1),
+        "manifest_sha256": given.manifest_sha256,
+        "folds": len(given.parts) if given.folded else None,
+        "classes": len(info.classes),
+        "train": int(given.train_counts.sum()),
+        "test": int(given.test_counts.sum()),
+        "imbalance": round(given.imbalance, 1),
         "groups_rule": info.bands_rule,
-        "has_the_papers_counts": same if block.counts else None,
+        "has_the_papers_counts": given.is_the_papers(block),
     }
 
 
 def _block_note(job: Job, block: Block) -> str:
-    if block.key not in job.datasets:
+    if block.key not in job.data:
         return f"{block.title}: no data set was named for these columns."
-    words = about_data(job.datasets[block.key], block)
+    words = about_data(job.data[block.key], block)
     return (
-        f"{block.title}: {words['title']}, {words['classes']} classes, {words['train']} training and "
-        f"{words['test']} test images, imbalance {words['imbalance']}. "
-        f"{_whose(job.experiment, words['has_the_papers_counts'])}"
+        f"{block.title}: {words['title']}, {words['classes']} classes, {_number(words)}, imbalance "
+        f"{words['imbalance']}. {_whose(job.experiment, words['has_the_papers_counts'])}"
+    )
+
+
+def _number(words: Tree) -> str:
+    """The images of a data set in words; of folds each image is tested by the model that did not see it."""
+    if words["folds"] is None:
+        return f"{words['train']} training and {words['test']} test images"
+    return (
+        f"{words['folds']} folds with {words['train']} training images in the first, {words['test']} images "
+        "tested, each by a model that was not trained on it"
     )
 
 
@@ -78,15 +78,14 @@ def _whose(experiment: Experiment, same: bool | None) -> str:
         return f"The paper does not state the data set of {paper.label.lower()}."
     if same:
         return "Its training counts are the paper's."
-    beside = f"; {_BESIDE}" if paper.is_table else ""
-    return f"This is not known to be the paper's data set ({paper.data}){beside}."
+    return f"This is not known to be the paper's data set ({paper.data})."
 
 
 def _class_notes(job: Job) -> list[str]:
     """Which classes a projection shows, and why where they are not those of the paper's figure."""
     if job.experiment.points is None:
         return []
-    return [_class_note(job.experiment, dataset) for dataset in job.datasets.values()]
+    return [_class_note(job.experiment, given.first) for given in job.data.values()]
 
 
 def _class_note(experiment: Experiment, dataset: Dataset) -> str:

@@ -12,19 +12,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from pydantic import BaseModel
 
-from lmd import methods
+from lmd import methods, planning
 from lmd.data.dataset.manifest import Dataset
-from lmd.errors import CheckpointError, SettingsError, suggest
+from lmd.errors import SettingsError, suggest
 from lmd.experiments.base import Row
 from lmd.experiments.request import Job
 from lmd.fields import leaf_values, old_names_of, setting_names
-from lmd.run import RunFolder, check_identity, identity, read_identity
+from lmd.run import RunFolder, read_identity
 from lmd.settings import CommonSettings, Tree, parse_override
 
 RUNS = "runs"
@@ -34,11 +34,12 @@ _LATER = ("select",)
 
 @dataclass(frozen=True)
 class Run:
-    """One training: a row, on the data of a block, with a seed."""
+    """One training: a row, on the data of a block, with a seed; on folds, one of them."""
 
     row: Row
     block: str
     seed: int
+    part: str  # The fold; "" where the data are one data set.
     settings: CommonSettings
     dataset: Dataset
     folder: RunFolder
@@ -48,6 +49,11 @@ class Run:
     @property
     def name(self) -> str:
         """The run's name below the folder of runs, for people too."""
+        return f"{self.trial_name}/{self.part}" if self.part else self.trial_name
+
+    @property
+    def trial_name(self) -> str:
+        """The name that all folds of a row and seed share."""
         return f"{self.block}/{self.row.key}/seed-{self.seed}"
 
     @property
@@ -61,6 +67,14 @@ class Run:
         return self.folder.settings.is_file()
 
 
+class Place(NamedTuple):
+    """Where a run belongs: a block, and one of its data sets."""
+
+    block: str
+    part: str
+    dataset: Dataset
+
+
 def all_runs(job: Job) -> list[Run]:
     """Returns the runs of a job, all rows of the table, in the order in which they are trained.
 
@@ -69,9 +83,10 @@ def all_runs(job: Job) -> list[Run]:
     """
     _check_used(job)
     return [
-        _make_run(job, row, block, dataset, seed)
-        for block, dataset in job.datasets.items()
+        _make_run(job, row, Place(block, part, dataset), seed)
+        for block, given in job.data.items()
         for seed in job.seeds
+        for part, dataset in given.parts.items()
         for row in job.rows
     ]
 
@@ -94,17 +109,25 @@ def _check_used(job: Job) -> None:
             )
 
 
-def _make_run(job: Job, row: Row, block: str, dataset: Dataset, seed: int) -> Run:
-    request, method = job.request, methods.load(row.method)
+def _make_run(job: Job, row: Row, place: Place, seed: int) -> Run:
+    dataset, settings = place.dataset, settings_of_row(job, row, place.block, seed)
+    stages = methods.load(row.method).stages(settings, dataset.counts("train"))
+    folder = RunFolder(job.request.out / RUNS / place.block / row.key / f"seed-{seed}" / place.part)
+    signature = stage1_signature(settings, stages[0], dataset.info.manifest_sha256)
+    return Run(
+        row, place.block, seed, place.part, settings, dataset, folder, signature, two_stages=len(stages) > 1
+    )
+
+
+def settings_of_row(job: Job, row: Row, block: str, seed: int) -> CommonSettings:
+    """Returns the settings of a row on a block's data; of all rows they come about in the same way."""
+    request = job.request
     given: Tree = {"seed": seed}
     if request.weights is not None:
         given |= {"weights": request.weights, "partial_weights": request.partial_weights}
     overrides = applicable(row, request.overrides)
-    settings = methods.settings_of(row.method, request.budget, row.settings, given, overrides)
-    stages = method.stages(settings, dataset.counts("train"))
-    folder = RunFolder(request.out / RUNS / block / row.key / f"seed-{seed}")
-    signature = stage1_signature(settings, stages[0], dataset.info.manifest_sha256)
-    return Run(row, block, seed, settings, dataset, folder, signature, len(stages) > 1)
+    data = job.data[block].first  # Of folds, too: what is compared has to have one plan.
+    return planning.settings_for(row.method, data, request.budget, row.settings, given, overrides)
 
 
 def stage1_signature(settings: CommonSettings, stage: object, manifest_sha256: str) -> str | None:
@@ -164,21 +187,3 @@ def start_of(run: Run, runs: Sequence[Run]) -> RunFolder | None:
 def sha256_of(path: Path) -> str:
     """Returns the hash of a file, as the run folder records it for what a run started from."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def check_begun(runs: Sequence[Run]) -> None:
-    """Checks that what lies in the runs' folders is theirs: trained here, with these settings and data.
-
-    Raises:
-        CheckpointError: a run of something else lies there.
-    """
-    for run in runs:
-        if not run.begun:
-            continue
-        saved = read_identity(run.folder)
-        sha256 = run.dataset.info.manifest_sha256
-        wanted = identity(run.row.method, run.settings, run.dataset.folder, sha256)
-        try:
-            check_identity(saved, wanted | {"from_sha256": saved["from_sha256"]})
-        except CheckpointError as error:
-            raise CheckpointError(f"{run.folder.path} is not a run of this experiment: {error}") from error

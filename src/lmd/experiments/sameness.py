@@ -25,9 +25,10 @@ SAME_ANSWER = 1e-6
 # An encoder that moved by no more, relative to its own length, is still that of stage 1.
 SAME_ENCODER = 1e-6
 
-# Of a row, by seed: its probabilities; and the hash of its stage 1 with the movement since.
-Answers = dict[int, np.ndarray]
-Moves = dict[int, tuple[str, float]]
+# Of a row, by seed and fold: its probabilities; and the hash of its stage 1 with the movement since.
+Training = tuple[int, str]
+Answers = dict[Training, np.ndarray]
+Moves = dict[Training, tuple[str, float]]
 T = TypeVar("T")
 
 
@@ -108,13 +109,16 @@ def same_encoders(first: Moves, second: Moves) -> bool:
 
 
 def _answers(runs: Sequence[Run]) -> Answers:
-    return {run.seed: read_cases(run.folder.predictions("test"), run.dataset).probabilities for run in runs}
+    return {
+        (run.seed, run.part): read_cases(run.folder.predictions("test"), run.dataset).probabilities
+        for run in runs
+    }
 
 
 def _moves(runs: Sequence[Run]) -> Moves:
     """What a row's stage 2 did to the encoder; nothing for a method of one stage."""
     return {
-        run.seed: (sha256_of(run.folder.stage1), encoder_moved(run.folder))
+        (run.seed, run.part): (sha256_of(run.folder.stage1), encoder_moved(run.folder))
         for run in runs
         if run.two_stages and run.folder.stage1.is_file()
     }

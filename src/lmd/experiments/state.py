@@ -68,7 +68,7 @@ def _wanted(job: Job) -> Tree:
         "format": 1,
         "experiment": request.name,
         "budget": request.budget,
-        "data": {block: data.info.manifest_sha256 for block, data in job.datasets.items()},
+        "data": {block: given.manifest_sha256 for block, given in job.data.items()},
         "weights_sha256": None if weights is None else sha256_of(weights),
         "partial_weights": request.partial_weights,
         "settings": sorted(request.overrides),

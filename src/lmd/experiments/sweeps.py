@@ -38,11 +38,11 @@ class Sweep:
 
     def _own(self, budget: str) -> float:
         from lmd import methods  # Here and below: `lmd paper` reads the definitions and needs no torch.
+        from lmd.fields import leaf_values
 
-        tree: Any = methods.settings_of("lmd", budget).model_dump()
-        for part in self.setting.split("."):
-            tree = tree[part]
-        return tree
+        own = dict(leaf_values(methods.budget(methods.load("lmd"), budget)))
+        default = dict(leaf_values(methods.settings_of("lmd").model_dump()))
+        return own.get(self.setting, default[self.setting])
 
     def _row(self, value: float, reference: bool) -> Row:
         from lmd.settings import merge
@@ -126,12 +126,14 @@ TABLE5 = Experiment(
     ),
 )
 
+_FEW_R = (100, 1000, 10_000, 50_000)
 _FIG3 = Sweep(
     "m_step.virtual_per_class",
     "R",
     {
         "paper": (1000, 5000, 10_000, 50_000, 100_000),
-        "short": (100, 1000, 10_000, 50_000),
+        "auto": _FEW_R,
+        "short": _FEW_R,
         "smoke": (100,),
     },
 )
@@ -148,12 +150,19 @@ FIG3 = Experiment(
     ),
 )
 
+_FEW_J = (1, 2, 5, 10, 20)
+
 FIG6 = Experiment(
     name="fig6",
     rows_of=Sweep(
         "iterations",
         "J",
-        {"paper": (10, 50, 100, 200, 500), "short": (1, 2, 5, 10, 20), "smoke": (2,)},
+        {
+            "paper": (10, 50, 100, 200, 500),
+            "auto": _FEW_J,
+            "short": _FEW_J,
+            "smoke": (2,),
+        },
         {"select": "last"},
     ).rows,
     metrics=_METRICS,

@@ -52,6 +52,10 @@ class Plan:
         rows += [*self._machine(), ("time", self._time())]
         return [*in_columns(rows), *([self.warning] if self.warning else [])]
 
+    def facts(self) -> list[tuple[str, str]]:
+        """Returns images, pixels, batch and device: what runs of one budget on the same data share."""
+        return [*self._data(), *self._machine()]
+
     def _data(self) -> list[tuple[str, str]]:
         settings, dataset = self.outline.settings, self.outline.dataset
         counts = dataset.counts("train")

@@ -23,9 +23,13 @@ def write_comparison(
     title: str,
     note: str,
     differences: Differences = MappingProxyType({}),
+    about: str = "",
     phantom: bool = False,
 ) -> Path:
-    """Writes a page with several evaluations side by side, and returns its path."""
+    """Writes a page with several evaluations side by side, and returns its path.
+
+    `about` says what the differences are of; it stands above them.
+    """
     content: Tree = {
         "title": title,
         "note": note,
@@ -35,6 +39,7 @@ def write_comparison(
         "names": list(runs),
         "differences": difference_rows(differences),
         "pairs": list(differences),
+        "about": about,
         "paired": PAIRED[0].upper() + PAIRED[1:],
         "recalls": class_recalls(runs),
         "interval": interval_words(next(iter(runs.values()))),

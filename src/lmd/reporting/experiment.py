@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from lmd.files import atomic_write
+from lmd.reporting.experiment_answers import answers, title_of, with_interval
 from lmd.reporting.experiment_figures import figures
 from lmd.settings import Tree
 
 _CSV = ("block", "row", "method", "kind", "status", "metric", "paper", "paper_sd", "paper_source")
-_CSV_OURS = ("ours", "low", "high", "n", "seeds", "seconds")
-_CSV_GAP = ("difference", "difference_low", "difference_high", "verdict")
+_CSV_OURS = ("ours", "low", "high", "n", "images", "seeds", "seconds")
+_CSV_GAP = ("difference", "difference_low", "difference_high", "verdict", "caveats")
 
 
 def write_experiment(out: Path, content: Tree) -> Path:
@@ -29,14 +30,14 @@ def write_experiment(out: Path, content: Tree) -> Path:
 
 
 def _csv(content: Tree) -> str:
-    """One line for each cell."""
+    """One line for each cell; what must be known of them all stands in every line, for lines are copied."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow((*_CSV, *_CSV_OURS, *_CSV_GAP))
     for block in content["blocks"]:
         for row in block["rows"]:
             for metric, cell in row["cells"].items():
-                writer.writerow(_csv_line(block, row, metric, cell))
+                writer.writerow([*_csv_line(block, row, metric, cell), " ".join(content["caveats"])])
     return text.getvalue()
 
 
@@ -46,42 +47,63 @@ def _csv_line(block: Tree, row: Tree, metric: str, cell: Tree) -> list[Any]:
     source = paper.get("source") or f"{paper['shown']}: {paper['reason']}"
     head = [block["key"], row["key"], row["method"], row["kind"], row["status"], metric]
     numbers = [paper["value"], paper["sd"], source, *(ours.get(name) for name in ("value", "low", "high"))]
-    counts = [row["n"], len(row["seeds"]), row["seconds"]]
+    counts = [row["n"], ours.get("images"), len(row["seeds"]), row["seconds"]]
     return [*head, *numbers, *counts, *(gap.get(name) for name in ("value", "low", "high", "verdict"))]
 
 
 def _markdown(content: Tree, pictures: list[str]) -> list[str]:
-    lines = [f"# {content['title']}", "", *_how(content)]
+    lines = [f"# {content['title']}", "", *_first(content), *_how(content)]
     for block in content["blocks"]:
+        if block["data"] is None and not block["shows_paper"]:
+            continue  # Nothing was measured for these columns, and the paper's are of other data.
         lines += ["", f"## {block['title']}", "", *_table(content, block)]
         if any(row["status"] == "run" for row in block["rows"]):
-            lines += _answers(content, block)
+            lines += answers(content, block)
     lines += ["", "## Notes", "", *(f"- {note}" for note in [*content["notes"], *_paper_notes(content)])]
     lines += [f"\n![{content['title']}]({name})" for name in pictures]
     return lines
 
 
+def _first(content: Tree) -> list[str]:
+    """What a reader has to know before the first number."""
+    if not content["caveats"]:
+        return []
+    return ["**Read first.**", "", *(f"- {line}" for line in content["caveats"]), ""]
+
+
 def _how(content: Tree) -> list[str]:
     made = content["interval"]
-    cases = "lesions or patients with all their images" if made["clustered"] else "images"
-    beside = "beside the paper's number ours" if content["paper_prints_numbers"] else "ours"
+    together = "; images of a lesion or patient count together" if made["clustered"] else ""
+    shown = any(_shows_paper(content, block) for block in content["blocks"])
+    beside = "beside the paper's number ours" if shown else "ours"
     return [
         f"Values in percent: {beside}, the mean over seeds with its {made['level']:.0%} interval in brackets "
-        f"({made['method']}: {cases}; {made['draws']} draws). The paper is arXiv 2502.03238."
+        f"({made['method']}{together}). The paper is arXiv 2502.03238."
     ]
 
 
+def _shows_paper(content: Tree, block: Tree) -> bool:
+    """Whether the paper's numbers stand beside ours: it prints some, and of these data."""
+    return content["paper_prints_numbers"] and block["shows_paper"]
+
+
 def _table(content: Tree, block: Tree) -> list[str]:
-    """A column for each metric, or a pair of them where the paper prints numbers: the paper's and ours."""
+    """A column for each metric, or a pair of them where the paper's numbers belong: the paper's and ours."""
     titles = [metric["title"] for metric in content["metrics"]]
-    by = next(m["title"] for m in content["metrics"] if m["key"] == content["ranking"])
-    if content["paper_prints_numbers"]:
+    by = title_of(content, content["ranking"])
+    if _shows_paper(content, block):
         titles = [f"{title}, {whose}" for title in titles for whose in ("paper", "ours")]
     head = ["row", *titles]
     head += [f"{by}: {block['reference']} - row"] if block["reference"] else []
-    head += ["clearly above / below", "n", "seeds", "seconds", "kind"]
+    head += ["clearly above / below"] if _ordered(block) else []
+    head += ["n", "seeds", "seconds", "kind"]
     rows = [_line(content, block, row) for row in block["rows"]]
     return [_join(head), _join(["---"] * len(head)), *map(_join, rows)]
+
+
+def _ordered(block: Tree) -> bool:
+    """Whether any row may be put in an order at all."""
+    return any("clearly_above" in row for row in block["rows"])
 
 
 def _join(cells: list[str]) -> str:
@@ -92,72 +114,17 @@ def _line(content: Tree, block: Tree, row: Tree) -> list[str]:
     cells = [row["title"]]
     for metric in content["metrics"]:
         cell = row["cells"][metric["key"]]
-        if content["paper_prints_numbers"]:
+        if _shows_paper(content, block):
             cells.append(cell["paper"]["shown"])
         cells.append(row["status"] if cell["ours"] is None else with_interval(cell["ours"]))
     if block["reference"]:
         gap = (row.get("difference") or {}).get(content["ranking"])
         cells.append("-" if gap is None else with_interval(gap, signed=True))
-    order = f"{row['clearly_above']} / {row['clearly_below']}" if "clearly_above" in row else "-"
+    if _ordered(block):
+        cells.append(f"{row['clearly_above']} / {row['clearly_below']}" if "clearly_above" in row else "-")
     seconds = None if row["seconds"] is None else f"{row['seconds']:.1f}"
     counts = (row["n"], len(row["seeds"]), seconds)
-    return [*cells, order, *("-" if number is None else str(number) for number in counts), row["kind"]]
-
-
-def with_interval(entry: Tree, signed: bool = False) -> str:
-    """Returns a value in percent with its interval as text.
-
-    >>> with_interval({"value": 1.5, "low": -0.25, "high": 3.0}, signed=True)
-    '+1.50 [-0.25, +3.00]'
-    """
-    if entry["value"] is None:
-        return "undefined"
-    form = "+.2f" if signed else ".2f"
-    return f"{entry['value']:{form}} [{entry['low']:{form}}, {entry['high']:{form}}]"
-
-
-def _answers(content: Tree, block: Tree) -> list[str]:
-    """What the differences say: each question of the experiment, and the reference against every row."""
-    lines = ["", f"### What the differences say ({block['title']})", ""]
-    asked = [_answer(content, contrast) for contrast in block["contrasts"]]
-    lines += [f"- {text}" for text in asked]
-    if block["reference"]:
-        lines += [f"- {text}" for text in _against_all(content, block)]
-    lines.append(
-        "- Differences are paired: same images, same seeds. Rows whose intervals overlap are not put in an "
-        "order; 'clearly above / below' counts the rows whose intervals lie wholly below / above. Each "
-        "interval is at its own level, not corrected for how many there are."
-    )
-    return lines
-
-
-def _answer(content: Tree, contrast: Tree) -> str:
-    question = f"{contrast['question']} ({contrast['first']} - {contrast['second']})"
-    if contrast["difference"] is None:
-        return f"{question}: not run."
-    parts = [
-        f"{metric['title']} {with_interval(entry, signed=True)}, {entry['verdict']}"
-        for metric in content["metrics"]
-        if (entry := contrast["difference"][metric["key"]])
-    ]
-    return f"{question}: {'; '.join(parts)}."
-
-
-def _against_all(content: Tree, block: Tree) -> list[str]:
-    """Where the reference beats the rows in the ranking metric, and where it does not, by how much."""
-    metric, reference = content["ranking"], block["reference"]
-    found: dict[str, list[str]] = {"higher": [], "not told apart": [], "lower": []}
-    for row in block["rows"]:
-        gap = (row.get("difference") or {}).get(metric)
-        if gap is not None and gap["verdict"] in found:
-            found[gap["verdict"]].append(f"{row['title']} ({with_interval(gap, signed=True)})")
-    words = {
-        "higher": f"{reference} beats",
-        "not told apart": f"{reference} is not told apart from",
-        "lower": f"{reference} is beaten by",
-    }
-    title = next(m["title"] for m in content["metrics"] if m["key"] == metric)
-    return [f"In {title}, {words[kind]}: {', '.join(rows) or 'none'}." for kind, rows in found.items()]
+    return [*cells, *("-" if number is None else str(number) for number in counts), row["kind"]]
 
 
 def _paper_notes(content: Tree) -> list[str]:
@@ -166,6 +133,8 @@ def _paper_notes(content: Tree) -> list[str]:
         return ["The paper's figure prints no numbers: all numbers here are ours."]
     sources: dict[str, None] = {}
     for block in content["blocks"]:
+        if not block["shows_paper"]:
+            continue
         for row in block["rows"]:
             for cell in row["cells"].values():
                 paper = cell["paper"]

@@ -45,7 +45,8 @@ def values(content: Tree, block: Tree) -> str:
             if cell["ours"] is not None and cell["ours"]["value"] is not None:
                 _bar(axes, cell["ours"], place)
         axes.plot([], [], marker="o", color=BLUE, label="ours, 95% interval")
-        axes.plot([], [], marker="x", color=GREY, linestyle="none", label="paper")
+        if any(row["cells"][metric]["paper"]["value"] is not None for row in rows):
+            axes.plot([], [], marker="x", color=GREY, linestyle="none", label=_of_the_paper(content))
         axes.set_yticks(range(len(rows)), [row["title"] for row in rows])
         axes.set(xlabel=f"{title} (%), {block['title']}, budget {content['budget']}")
         axes.legend(fontsize=7)
@@ -53,6 +54,9 @@ def values(content: Tree, block: Tree) -> str:
 
 
 def _bar(axes: Any, entry: Tree, place: float) -> None:
+    if entry["low"] is None or entry["high"] is None:
+        axes.plot(entry["value"], place, marker="o", color=BLUE)
+        return
     error = [[max(entry["value"] - entry["low"], 0)], [max(entry["high"] - entry["value"], 0)]]
     axes.errorbar(entry["value"], place, xerr=error, marker="o", color=BLUE, capsize=2)
 
@@ -75,6 +79,7 @@ def _panel(axes: Any, content: Tree, rows: list[Tree], key: str) -> None:
     curves = content["axis"]["curves"] or (content["ranking"],)
     for metric in curves:
         _curve(axes, rows, key, metric, titles[metric] if len(curves) > 1 else None)
+        _papers_points(axes, content, rows, key, metric)
     axes.set(ylabel=f"{'values' if len(curves) > 1 else titles[curves[0]]} (%), 95% interval")
     if axes.get_legend_handles_labels()[1]:
         axes.legend(fontsize=7)
@@ -90,9 +95,20 @@ def _curve(axes: Any, rows: list[Tree], key: str, metric: str, label: str | None
     places = [row[key] for row in ordered]
     axes.errorbar(places, middle, yerr=error, marker="o", color=colour, capsize=2, label=label)
     _lines_beside(axes, rows, metric, label, colour)
-    known = [(row[key], paper) for row in ordered if (paper := row["cells"][metric]["paper"]["value"])]
+
+
+def _papers_points(axes: Any, content: Tree, rows: list[Tree], key: str, metric: str) -> None:
+    """The paper's values of a sweep, where they are of these data."""
+    swept = [row for row in rows if row["place"] is not None]
+    known = [(row[key], paper) for row in swept if (paper := row["cells"][metric]["paper"]["value"])]
     if known:
-        axes.plot(*zip(*known, strict=True), marker="x", color=ORANGE, linestyle="none", label="paper")
+        label = _of_the_paper(content)
+        axes.plot(*zip(*known, strict=True), marker="x", color=ORANGE, linestyle="none", label=label)
+
+
+def _of_the_paper(content: Tree) -> str:
+    """What the paper's marks are called: its schedule may be another than ours."""
+    return "paper" if content["budget"] == "paper" else "paper, with its own schedule"
 
 
 def _lines_beside(axes: Any, rows: list[Tree], metric: str, label: str | None, colour: str) -> None:
