@@ -88,6 +88,7 @@ def train(
     partial_weights: bool = False,
     start: RunFolder | Path | str | None = None,
     resume: bool = False,
+    log: str | None = None,
     progress: Progress | None = None,
 ) -> RunFolder:
     """Trains a method and returns its run folder, with a report and a model card in it.
@@ -107,6 +108,7 @@ def train(
         partial_weights: accept weights that lack some tensors.
         start: a finished run whose first stage is taken over (`--from`).
         resume: go on with an interrupted run; alone, with that run's own settings.
+        log: "tensorboard" or "mlflow" gets the numbers of each epoch, too (docs/logs.md).
         progress: what is told how far the training is.
 
     Raises:
@@ -116,6 +118,7 @@ def train(
     from lmd.reporting.card import write_card
     from lmd.reporting.page import write_report
     from lmd.training import start as training
+    from lmd.training.logs import logging_to
 
     flags: dict[str, Any] = {"seed": seed, "weights": weights and str(weights)}
     flags |= {"partial_weights": partial_weights or None}
@@ -127,9 +130,10 @@ def train(
         named = None if method is None else str(method)
         name, resolved = choose(named, budget, file, flags, as_overrides(settings))
     first = None if start is None else _run(start)
-    folder = training.train(
-        _dataset(data), name, resolved, Path(out), start=first, resume=resume, progress=progress
-    )
+    with logging_to(log, RunFolder(Path(out)), progress) as watcher:
+        folder = training.train(
+            _dataset(data), name, resolved, Path(out), start=first, resume=resume, progress=watcher
+        )
     write_report(folder.path)
     write_card(folder.path)
     return folder

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lmd.cli.app import Budget, Data, PartialWeights, Run, Seed, Set, Weights, app
-from lmd.cli.names import SPLITS, among, check_choice, names_in, within
+from lmd.cli.names import LOGS, SPLITS, among, check_choice, names_in, within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER
 from lmd.errors import DataError
@@ -57,6 +57,12 @@ def train(
         typer.Option("--from", metavar="RUN", help="take over the first stage of this finished run"),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on with an interrupted run")] = False,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            metavar=LOGS, callback=among(LOGS), help="write the numbers of each epoch for this program, too"
+        ),
+    ] = None,
 ) -> None:
     """Trains a method on a dataset folder; shows each loss term and the time left."""
     check_choice(method, recipe, settings or [])
@@ -69,7 +75,8 @@ def train(
     with TrainingProgress() as progress:
         run = run_training(
             dataset, out=out, method=method, budget=budget, recipe=recipe, settings=settings or [], seed=seed,
-            weights=weights, partial_weights=partial_weights, start=start, resume=resume, progress=progress,
+            weights=weights, partial_weights=partial_weights, start=start, resume=resume, log=log,
+            progress=progress,
         )  # fmt: skip
     typer.echo(f"run: {run.path} (MODEL_CARD.md, report.html)")
 
