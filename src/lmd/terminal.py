@@ -16,7 +16,12 @@ from lmd.settings import Tree
 
 def _progress() -> Progress:
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
@@ -82,7 +87,7 @@ class TrainingProgress:
         """Prints the line of an epoch: loss terms, validation, seconds, time left."""
         name = f"{self.prefix}{record['stage']}"
         self._update(name, record["epoch"] + 1, self.epochs)
-        self.progress.console.print(self._line(name, record), highlight=False, soft_wrap=True)
+        self.progress.console.print(self._line(name, record), highlight=False, markup=False, soft_wrap=True)
 
     def _line(self, name: str, record: Tree) -> str:
         terms = " ".join(f"{term} {value:.4g}" for term, value in record["losses"].items())

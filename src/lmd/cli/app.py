@@ -13,6 +13,7 @@ from lmd.cli.names import BUDGETS, among, within
 from lmd.cli.verbs import Verbs
 from lmd.cli.words import NUMBER, needs
 from lmd.errors import LmdError
+from lmd.text import visible
 from lmd.version import __version__
 
 app = typer.Typer(
@@ -82,7 +83,7 @@ def main() -> None:
         message = _message(error)
         if message is None:
             raise
-        print(f"lmd: {' '.join(message.split())}", file=sys.stderr)
+        print(f"lmd: {visible(' '.join(message.split()))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         code = _INTERRUPTED

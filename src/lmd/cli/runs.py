@@ -157,6 +157,7 @@ def predict(
     files = _files_to_predict(run, images, out, skip_bad)
     from lmd.api import load
     from lmd.evaluation.predict import predict_files, write_predictions
+    from lmd.spreadsheet import guarded_table
     from lmd.terminal import bar
 
     with bar("predicting") as progress:
@@ -165,7 +166,7 @@ def predict(
         typer.echo(f"skipped: {reason}", err=True)
     answers = answers.drop(columns=["label", "group"])
     if out is None:
-        typer.echo(answers.to_csv(index=False, float_format="%.4f"), nl=False)
+        typer.echo(guarded_table(answers).to_csv(index=False, float_format="%.4f"), nl=False)
         return
     write_predictions(out, answers)
     typer.echo(f"{len(answers)} predictions: {out}")

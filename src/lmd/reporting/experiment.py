@@ -11,6 +11,7 @@ from typing import Any
 from lmd.files import atomic_write
 from lmd.reporting.experiment_figures import figures
 from lmd.settings import Tree
+from lmd.spreadsheet import guarded
 
 _CSV = ("block", "row", "method", "kind", "status", "metric", "paper", "paper_sd", "paper_source")
 _CSV_OURS = ("ours", "low", "high", "n", "seeds", "seconds")
@@ -36,7 +37,7 @@ def _csv(content: Tree) -> str:
     for block in content["blocks"]:
         for row in block["rows"]:
             for metric, cell in row["cells"].items():
-                writer.writerow(_csv_line(block, row, metric, cell))
+                writer.writerow(map(guarded, _csv_line(block, row, metric, cell)))
     return text.getvalue()
 
 
