@@ -12,16 +12,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from lmd.parallel import Steps
 from lmd.settings import Tree
+from lmd.text import visible
 
 
 def _progress() -> Progress:
     console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
+    title = TextColumn("{task.description}", markup=False)  # A name may look like markup.
+    columns = (title, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
@@ -48,6 +45,13 @@ class Watching:
         return bar(title)
 
 
+class _Visible(logging.Formatter):
+    """Warnings name files, and a terminal would obey what is in a name."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
+
+
 class TrainingProgress:
     """A bar for the stage and one for its present epoch; a line of loss terms after each epoch."""
 
@@ -61,7 +65,9 @@ class TrainingProgress:
 
     def __enter__(self) -> TrainingProgress:
         """Shows the bars, and lets the package's warnings through above them."""
-        logging.basicConfig(format="%(message)s", level=logging.WARNING)
+        handler = logging.StreamHandler()
+        handler.setFormatter(_Visible("%(message)s"))
+        logging.basicConfig(handlers=[handler], level=logging.WARNING)
         self.progress.start()
         return self
 

@@ -66,14 +66,9 @@ def _classes(card: ModelCard) -> list[str]:
 
 def _measured(split: str, result: Evaluation) -> list[str]:
     rows = [f"| {title} | {result.n} | {result.metrics[name]} |" for name, title in METRICS.items()]
-    rows += [
-        f"| {markdown(name)} recall | {band.n} | {shown_recall(band)} |"
-        for name, band in result.bands.items()
-    ]
-    rows += [
-        f"| recall of {markdown(entry.name)} | {entry.n} | {shown_recall(entry)} |"
-        for entry in result.classes
-    ]
+    entries = [(f"{name} recall", band) for name, band in result.bands.items()]
+    entries += [(f"recall of {entry.name}", entry) for entry in result.classes]
+    rows += [f"| {markdown(title)} | {entry.n} | {shown_recall(entry)} |" for title, entry in entries]
     notes = [line for note in result_notes(result) for line in (f"- {markdown(note)}", "")]
     return [
         f"## Measured on the {split} split",

@@ -33,9 +33,8 @@ def drawing(width: float, height: float, columns: int = 1) -> Iterator[Drawing]:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(
-        {"svg.hashsalt": "lmd", "font.size": 9, "svg.fonttype": "none", "text.parse_math": False}
-    ):
+    style = {"svg.hashsalt": "lmd", "font.size": 9, "svg.fonttype": "none", "text.parse_math": False}
+    with mpl.rc_context(style):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
         result = Drawing(figure, figure.subplots(1, columns))
@@ -114,5 +113,5 @@ def class_recalls(runs: dict[str, Evaluation]) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name as a figure has it: `drawing` turns mathematics off, and no character is left that XML forbids."""
+    """A name without what XML forbids; `drawing` takes no name for mathematics."""
     return visible(name)
