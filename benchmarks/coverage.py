@@ -11,11 +11,8 @@ classifier has recalls .1 lower, and its scores correlate with those of the firs
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -103,9 +100,7 @@ def simulate(
 
     first, truth, scores = noise(), np.eye(len(groups))[labels], []
     for number, wanted in enumerate(recalls):
-        mixed = (
-            first if number == 0 else np.sqrt(CORRELATION) * first + np.sqrt(1 - CORRELATION) * noise()
-        )
+        mixed = first if number == 0 else np.sqrt(CORRELATION) * first + np.sqrt(1 - CORRELATION) * noise()
         raised = np.array([raise_for(recall, len(groups)) for recall in wanted])
         scores.append(mixed + raised[labels][:, None] * truth)
     return Simulated(labels, clusters, tuple(scores))

@@ -88,6 +88,7 @@ def train(
     start: RunFolder | Path | str | None = None,
     resume: bool = False,
     jobs: int = 1,
+    log: str | None = None,
     allow_code: bool = False,
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda line: None,
@@ -116,6 +117,7 @@ def train(
         allow_code: run a method's .py file, too, that a recipe or the run folder names. One that `method`
             names runs without it.
         jobs: how many folds are trained at once, each in a process with its share of the cores.
+        log: "tensorboard" or "mlflow" gets the numbers of each epoch, too (docs/logs.md).
         progress: what is told how far the training is.
         say: called with a line for each fold that has ended.
 
@@ -134,7 +136,7 @@ def train(
     first = None if start is None else _run(start)
     return train_either(
         dataset, Path(out), name, resolved,
-        start=first, resume=resume, jobs=jobs, progress=progress, say=say,
+        start=first, resume=resume, jobs=jobs, log=log, progress=progress, say=say,
     )  # fmt: skip
 
 

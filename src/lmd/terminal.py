@@ -20,7 +20,7 @@ from rich.progress import (
 
 from lmd.parallel import Steps
 from lmd.settings import Tree
-from lmd.text import duration
+from lmd.text import duration, visible
 
 if TYPE_CHECKING:  # Bars are also shown by verbs that do without torch.
     from lmd.planning import Plan
@@ -29,7 +29,8 @@ if TYPE_CHECKING:  # Bars are also shown by verbs that do without torch.
 
 def _progress(left: ProgressColumn) -> Progress:
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), left)
+    title = TextColumn("{task.description}", markup=False)  # A name may look like markup.
+    columns = (title, BarColumn(), MofNCompleteColumn(), left)
     return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
@@ -56,6 +57,13 @@ class Watching:
         return bar(title)
 
 
+class _Visible(logging.Formatter):
+    """Warnings name files, and a terminal would obey what is in a name."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
+
+
 class TrainingProgress:
     """A bar for the stage and one for its present epoch; a line of loss terms after each epoch.
 
@@ -73,7 +81,9 @@ class TrainingProgress:
 
     def __enter__(self) -> TrainingProgress:
         """Shows the bars, and lets the package's warnings through above them."""
-        logging.basicConfig(format="%(message)s", level=logging.WARNING)
+        handler = logging.StreamHandler()
+        handler.setFormatter(_Visible("%(message)s"))
+        logging.basicConfig(handlers=[handler], level=logging.WARNING)
         self.progress.start()
         return self
 

@@ -1,7 +1,8 @@
-"""Plain text for the terminal: rows of words in columns."""
+"""Plain text for the terminal and for Markdown: rows of words in columns, names that do nothing."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 
@@ -52,3 +53,29 @@ def duration(seconds: float) -> str:
         return f"{seconds / 60:.0f} min"
     hours = seconds / 3600
     return f"{hours:.1f} h" if hours < 10 else f"{hours:.0f} h"
+
+
+# Control characters, which a terminal obeys, and marks that turn the direction of text; line ends stay.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_MARKUP = re.compile(r"([\\`*_{}\[\]#!|~$])")
+
+
+def visible(text: str) -> str:
+    r"""Returns a text that a terminal shows and does not obey, such as the name of a file.
+
+    >>> print(visible("a\x1b[31mb"))
+    a\x1b[31mb
+    """
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def markdown(text: str) -> str:
+    r"""Returns a name on one line that is no markup in Markdown, nor HTML in it, and cannot end a cell.
+
+    >>> print(markdown("a|b <i>\n[x](y)"))
+    a\|b &lt;i&gt; \[x\](y)
+    """
+    plain = visible(" ".join(text.split()))
+    for sign, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        plain = plain.replace(sign, name)
+    return _MARKUP.sub(r"\\\1", plain)

@@ -14,6 +14,7 @@ from lmd.cli.verbs import Verbs
 from lmd.cli.words import NUMBER, needs
 from lmd.errors import LmdError
 from lmd.stopping import asked
+from lmd.text import visible
 from lmd.version import __version__
 
 app = typer.Typer(
@@ -93,7 +94,7 @@ def run() -> int:
         told = _message(error)
         if told is None or asked() is not None:  # A library may have made an error of an interrupt.
             raise
-        print(f"lmd: {' '.join(told.split())}", file=sys.stderr)
+        print(f"lmd: {visible(' '.join(told.split()))}", file=sys.stderr)
         return 2
     return code if isinstance(code, int) else 0
 

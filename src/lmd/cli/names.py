@@ -13,7 +13,7 @@ from lmd.cli import static
 from lmd.cli.words import path_of
 from lmd.errors import SettingsError, nearest, suggest
 
-BUDGETS, SPLITS = "auto|smoke|short|paper", "train|val|test"
+BUDGETS, SPLITS, LOGS = "auto|smoke|short|paper", "train|val|test", "tensorboard|mlflow"
 Check = Callable[[typer.Context, typer.CallbackParam, Any], Any]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lmd.cli.app import AllowCode, Budget, Data, Jobs, PartialWeights, Run, Seed, Set, Weights, app
-from lmd.cli.names import SPLITS, among, check_choice, names_in, within
+from lmd.cli.names import LOGS, SPLITS, among, check_choice, names_in, within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER
 from lmd.errors import DataError, SettingsError
@@ -72,6 +72,12 @@ def train(
     ] = False,
     jobs: Jobs = 1,
     allow_code: AllowCode = False,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            metavar=LOGS, callback=among(LOGS), help="write the numbers of each epoch for this program, too"
+        ),
+    ] = None,
 ) -> None:
     """Trains a method on a dataset folder; shows the plan, each loss term and the time left."""
     check_choice(method, recipe, settings or [], allow_code)
@@ -89,7 +95,7 @@ def train(
     with TrainingProgress() as progress:
         run = run_training(
             dataset, out=out, method=method, budget=budget, recipe=recipe, settings=settings or [], seed=seed,
-            weights=weights, partial_weights=partial_weights, start=start, resume=resume, jobs=jobs,
+            weights=weights, partial_weights=partial_weights, start=start, resume=resume, jobs=jobs, log=log,
             allow_code=allow_code, progress=progress, say=typer.echo,
         )  # fmt: skip
     _say_trained(run)
@@ -227,6 +233,7 @@ def predict(
     files = _files_to_predict(images, out, skip_bad)
     from lmd.api import load
     from lmd.evaluation.predict import predict_files, write_predictions
+    from lmd.spreadsheet import guarded_table
     from lmd.terminal import bar
 
     with bar("predicting") as progress:
@@ -235,7 +242,7 @@ def predict(
         typer.echo(f"skipped: {reason}", err=True)
     answers = answers.drop(columns=["label", "group"])
     if out is None:
-        typer.echo(answers.to_csv(index=False, float_format="%.4f"), nl=False)
+        typer.echo(guarded_table(answers).to_csv(index=False, float_format="%.4f"), nl=False)
         return
     write_predictions(out, answers)
     typer.echo(f"{len(answers)} predictions: {out}")

@@ -14,6 +14,7 @@ from lmd.errors import DataError
 from lmd.evaluation.measured import AllMetrics
 from lmd.evaluation.results import Estimate
 from lmd.evaluation.uncertainty import Measured, Sample, paired_difference
+from lmd.spreadsheet import unguarded_table
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
         DataError: there is no such table.
     """
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
+        return unguarded_table(pd.read_csv(path, dtype=str, keep_default_na=False))
     except (OSError, ValueError) as error:
         raise DataError(f"{path} does not hold predictions: {error}") from error
 

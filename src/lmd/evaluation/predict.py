@@ -32,6 +32,7 @@ from lmd.models.network import Network
 from lmd.parallel import Steps, num_cores, one_core_each, quiet, streamed
 from lmd.run import RunFolder, check_files, read_model_card
 from lmd.runtime import Runtime
+from lmd.spreadsheet import guarded_table
 
 
 @dataclass(frozen=True)
@@ -236,5 +237,5 @@ def _answers(model: Model, logits: list[torch.Tensor], names: pd.DataFrame) -> p
 
 def write_predictions(path: Path, predictions: pd.DataFrame) -> None:
     """Writes predictions as CSV, atomically; probabilities with nine significant digits."""
-    csv: Any = predictions.to_csv(index=False, float_format="%.9g")
+    csv: Any = guarded_table(predictions).to_csv(index=False, float_format="%.9g")
     atomic_write(path, csv)

@@ -67,6 +67,7 @@ def train_either(
     start: RunFolder | None,
     resume: bool,
     jobs: int,
+    log: str | None,
     progress: Progress | None,
     say: Say,
 ) -> RunFolder:
@@ -77,7 +78,16 @@ def train_either(
     """
     if isinstance(data, Folds):
         return train_folds(
-            data, out, method, settings, start=start, resume=resume, jobs=jobs, progress=progress, say=say
+            data,
+            out,
+            method,
+            settings,
+            start=start,
+            resume=resume,
+            jobs=jobs,
+            log=log,
+            progress=progress,
+            say=say,
         )
     if jobs != 1:
         raise SettingsError(f"--jobs {jobs}: {data.folder} is one data set without folds: leave --jobs out")
@@ -87,7 +97,7 @@ def train_either(
         raise CheckpointError(
             f"{out} is a run on folds, and {data.folder} is one data set: name another --out"
         )
-    return train_one(data, out, method, settings, start, resume, progress or Silent())
+    return train_one(data, out, method, settings, start, resume, log, progress or Silent())
 
 
 def evaluate_either(

@@ -18,6 +18,7 @@ from lmd.reporting.page import write_report
 from lmd.run import RunFolder, read_model_card
 from lmd.settings import CommonSettings, Tree
 from lmd.training import start as training
+from lmd.training.logs import logging_to
 from lmd.training.progress import Progress
 
 Say = Callable[[str], None]
@@ -25,12 +26,13 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Fold:
-    """One training: a data set, its run folder, and the run whose first stage it takes over."""
+    """One training: a data set, its run folder, and what `--from` and `--log` say of it."""
 
     name: str
     dataset: Dataset
     folder: RunFolder
     start: RunFolder | None
+    log: str | None
 
     @property
     def begun(self) -> bool:
@@ -50,6 +52,7 @@ def train_one(
     settings: CommonSettings,
     start: RunFolder | None,
     resume: bool,
+    log: str | None,
     progress: Progress,
 ) -> RunFolder:
     """Trains a method on one data set and returns its run folder, with its report and model card.
@@ -57,7 +60,8 @@ def train_one(
     Raises:
         SettingsError, DataError, CheckpointError: one line on what is wrong.
     """
-    folder = training.train(dataset, method, settings, out, start=start, resume=resume, progress=progress)
+    with logging_to(log, RunFolder(out), progress) as watcher:
+        folder = training.train(dataset, method, settings, out, start=start, resume=resume, progress=watcher)
     write_report(folder.path)
     write_card(folder.path)
     return folder
@@ -72,7 +76,7 @@ def one_by_one(
         try:
             train_one(
                 fold.dataset, fold.folder.path, method, settings,
-                fold.start, fold.begun, _Named(progress, fold.name),
+                fold.start, fold.begun, fold.log, _Named(progress, fold.name),
             )  # fmt: skip
         except LmdError as error:
             failed[fold.name] = str(error)
@@ -112,6 +116,7 @@ def _words(fold: Fold, run: FoldsRun) -> list[str]:
     words = ["train", str(fold.dataset.folder), "--out", str(fold.folder.path)]
     words += ["--method", run.info.method, "--recipe", str(run.recipe), "--budget", "paper"]
     words += [] if fold.start is None else ["--from", str(fold.start.path)]
+    words += [] if fold.log is None else ["--log", fold.log]
     return [*words, *(["--resume"] if fold.begun else [])]
 
 

@@ -34,6 +34,7 @@ def train_folds(
     start: RunFolder | None = None,
     resume: bool = False,
     jobs: int = 1,
+    log: str | None = None,
     progress: Progress | None = None,
     say: Say = lambda line: None,
 ) -> FoldsRun:
@@ -49,7 +50,7 @@ def train_folds(
     run, first = _run_for(folds, out, method, start, resume)
     if is_folds_run(out):
         check_same(run, folds, method, settings)
-    plan = _plan(folds, run, first)
+    plan = _plan(folds, run, first, log)
     _check_begun(plan, method, settings)
     if first is None and not all(fold.begun for fold in plan):
         training.check_fresh(settings)  # Once, before five folds fail of the same.
@@ -70,11 +71,13 @@ def train_folds(
     return run
 
 
-def _plan(folds: Folds, run: FoldsRun, first: FoldsRun | None) -> list[Fold]:
+def _plan(folds: Folds, run: FoldsRun, first: FoldsRun | None, log: str | None) -> list[Fold]:
     """Every training of a folds run."""
     places = run.folds
     starts = {} if first is None else first.folds
-    return [Fold(name, dataset, places[name], starts.get(name)) for name, dataset in folds.datasets.items()]
+    return [
+        Fold(name, dataset, places[name], starts.get(name), log) for name, dataset in folds.datasets.items()
+    ]
 
 
 def _run_for(

@@ -10,6 +10,7 @@ from lmd.files import atomic_write
 from lmd.model_card import ModelCard
 from lmd.reporting.page import METRICS, result_notes, shown_recall
 from lmd.run import RunFolder, read_model_card
+from lmd.text import markdown
 
 
 def write_card(path: Path) -> Path:
@@ -33,7 +34,7 @@ def write_card_of(path: Path, card: ModelCard, more: Sequence[str] = ()) -> Path
 def _head(card: ModelCard) -> list[str]:
     data = card.dataset
     return [
-        f"# Model card: {card.method} on {_text(data.title)}",
+        f"# Model card: {markdown(card.method)} on {markdown(data.title)}",
         "",
         "For research. Not a medical device: it must not decide about a patient.",
     ]
@@ -46,10 +47,10 @@ def _training(card: ModelCard) -> list[str]:
     return [
         "## How it was made",
         "",
-        f"- network: {card.encoder} with a {card.classifier} classifier; images squashed to "
+        f"- network: {markdown(card.encoder)} with a {card.classifier} classifier; images squashed to "
         f"{image.size} x {image.size} pixels, crop {image.crop}",
-        f"- method: {card.method}; chosen by {chosen}; {card.training_seconds:.0f} s of training",
-        f"- data: {_text(data.title)} (source {data.source}, licence {_text(data.licence)}, "
+        f"- method: {markdown(card.method)}; chosen by {chosen}; {card.training_seconds:.0f} s of training",
+        f"- data: {markdown(data.title)} (source {markdown(data.source)}, licence {markdown(data.licence)}, "
         f"manifest sha256 {data.manifest_sha256[:16]})",
     ]
 
@@ -60,21 +61,20 @@ def _classes(card: ModelCard) -> list[str]:
     return [
         "## Classes",
         "",
-        f"{card.bands_rule}.",
+        f"{markdown(card.bands_rule)}.",
         "",
         "| class | band | training images |",
         "|---|---|---|",
-        *(f"| {_text(name)} | {band.get(name, '')} | {count} |" for name, count in rows),
+        *(f"| {markdown(name)} | {markdown(band.get(name, ''))} | {count} |" for name, count in rows),
     ]
 
 
 def _measured(split: str, result: Evaluation) -> list[str]:
     rows = [f"| {title} | {result.n} | {result.metrics[name]} |" for name, title in METRICS.items()]
-    rows += [f"| {name} recall | {band.n} | {shown_recall(band)} |" for name, band in result.bands.items()]
-    rows += [
-        f"| recall of {_text(entry.name)} | {entry.n} | {shown_recall(entry)} |" for entry in result.classes
-    ]
-    notes = [line for note in result_notes(result) for line in (f"- {_text(note)}", "")]
+    entries = [(f"{name} recall", band) for name, band in result.bands.items()]
+    entries += [(f"recall of {entry.name}", entry) for entry in result.classes]
+    rows += [f"| {markdown(title)} | {entry.n} | {shown_recall(entry)} |" for title, entry in entries]
+    notes = [line for note in result_notes(result) for line in (f"- {markdown(note)}", "")]
     return [
         f"## Measured on the {split} split",
         "",
@@ -92,13 +92,7 @@ def _limits(card: ModelCard) -> list[str]:
         "## Limits",
         "",
         f"- It answers with one of {len(counts)} classes, also where none of them is right.",
-        f"- Its rarest class, {_text(card.classes[rarest])}, was learned from {counts[rarest]} images.",
+        f"- Its rarest class, {markdown(card.classes[rarest])}, was learned from {counts[rarest]} images.",
         "- Other cameras, clinics and patients than those of its data may give other results: measure first.",
         "- Probabilities belong to the mix of classes that its method aims at, not to that of a clinic.",
     ]
-
-
-def _text(value: str) -> str:
-    """A name that cannot break a table or become markup."""
-    plain = " ".join(str(value).split()).replace("|", "\\|")
-    return plain.replace("<", "&lt;").replace(">", "&gt;")

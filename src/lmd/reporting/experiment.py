@@ -12,6 +12,7 @@ from lmd.files import atomic_write
 from lmd.reporting.experiment_answers import answers, title_of, with_interval
 from lmd.reporting.experiment_figures import figures
 from lmd.settings import Tree
+from lmd.spreadsheet import guarded
 
 _CSV = ("block", "row", "method", "kind", "status", "metric", "paper", "paper_sd", "paper_source")
 _CSV_OURS = ("ours", "low", "high", "n", "images", "seeds", "seconds")
@@ -37,7 +38,8 @@ def _csv(content: Tree) -> str:
     for block in content["blocks"]:
         for row in block["rows"]:
             for metric, cell in row["cells"].items():
-                writer.writerow([*_csv_line(block, row, metric, cell), " ".join(content["caveats"])])
+                line = [*_csv_line(block, row, metric, cell), " ".join(content["caveats"])]
+                writer.writerow(map(guarded, line))
     return text.getvalue()
 
 

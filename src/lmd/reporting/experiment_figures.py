@@ -134,7 +134,7 @@ def projection(points: Tree) -> str:
                     s=12,
                     color=_colour(points, number),
                     marker=MARKERS[number % len(MARKERS)],
-                    label=f"{_band_of(points, name)}: {name}".replace("$", r"\$"),
+                    label=f"{_band_of(points, name)}: {name}",
                 )
             axes.set(title=panel["title"], xticks=[], yticks=[])
         handles, names = np.atleast_1d(picture.axes)[0].get_legend_handles_labels()

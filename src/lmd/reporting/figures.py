@@ -11,6 +11,7 @@ import numpy as np
 
 from lmd.evaluation.results import Evaluation
 from lmd.settings import Tree
+from lmd.text import visible
 
 # Okabe and Ito's palette.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7f7f7f"
@@ -32,7 +33,8 @@ def drawing(width: float, height: float, columns: int = 1) -> Iterator[Drawing]:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({"svg.hashsalt": "lmd", "font.size": 9, "svg.fonttype": "none"}):
+    style = {"svg.hashsalt": "lmd", "font.size": 9, "svg.fonttype": "none", "text.parse_math": False}
+    with mpl.rc_context(style):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
         result = Drawing(figure, figure.subplots(1, columns))
@@ -111,5 +113,5 @@ def class_recalls(runs: dict[str, Evaluation]) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name that matplotlib does not take for mathematics."""
-    return name.replace("$", r"\$")
+    """A name without what XML forbids; `drawing` takes no name for mathematics."""
+    return visible(name)

@@ -20,6 +20,7 @@ from lmd.data.dataset.reading.tables import hashes
 from lmd.data.dataset.usable import Skipped
 from lmd.errors import DataError
 from lmd.settings import Tree
+from lmd.spreadsheet import guarded_table
 
 _log = logging.getLogger(__name__)
 _NO_BANDS = "none: bands are by training count, and no image is for training"
@@ -139,6 +140,6 @@ def _lister(skipped: Skipped) -> Callable[[Path], None]:
 
     def fill(folder: Path) -> None:
         if skipped:
-            bad.to_csv(folder / "skipped.csv", index=False, errors="backslashreplace")
+            guarded_table(bad).to_csv(folder / "skipped.csv", index=False, errors="backslashreplace")
 
     return fill

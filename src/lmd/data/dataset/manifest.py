@@ -19,6 +19,7 @@ from lmd.data.dataset.info import INFO, MANIFEST, DatasetInfo, read_info
 from lmd.data.dataset.output import becoming, refuse_used
 from lmd.errors import DataError, suggest
 from lmd.files import is_file
+from lmd.spreadsheet import guarded_table, unguarded_table
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ def _no_text(error: UnicodeEncodeError) -> DataError:
 
 
 def _encoded(table: pd.DataFrame) -> bytes:
+    table = guarded_table(table)
     text = table.to_csv(index=False, lineterminator="\n")
     if "\r" in text:  # Of all that ends a line this alone is not put in quotes, and would cut the row.
         text = table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_ALL)
@@ -125,7 +127,7 @@ def read_dataset(folder: Path, check_files: bool = True) -> Dataset:
     info = read_info(folder)
     try:
         csv = (folder / MANIFEST).read_bytes()
-        table = pd.read_csv(folder / MANIFEST, dtype=str, keep_default_na=False)
+        table = unguarded_table(pd.read_csv(folder / MANIFEST, dtype=str, keep_default_na=False))
     except OSError as error:
         raise DataError(
             f"{folder} is not a dataset folder: cannot read {MANIFEST} ({error.strerror})"
