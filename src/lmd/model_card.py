@@ -13,7 +13,6 @@ Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 # The files beside model.json.
 FileName = Literal["model.safetensors", "stage1.safetensors", "gaussians.safetensors", "images.json"]
-WEIGHTS: FileName = "model.safetensors"
 # From this one on a card has its own checksum and those of the files beside it.
 FORMAT = 2
 
