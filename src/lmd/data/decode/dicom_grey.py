@@ -28,6 +28,10 @@ def grey_of(stored: np.ndarray, header: Header) -> np.ndarray:
     """
     if stored.size > _MANY and stored.dtype.kind in "iu" and stored.dtype.itemsize <= 2:
         return _by_values(stored, header)
+    return _by_pixels(stored, header)
+
+
+def _by_pixels(stored: np.ndarray, header: Header) -> np.ndarray:
     padding = _padding(stored, header)
     grey = _plain(stored, header)
     if grey is None:
@@ -46,14 +50,14 @@ def grey_of(stored: np.ndarray, header: Header) -> np.ndarray:
 def _by_values(stored: np.ndarray, header: Header) -> np.ndarray:
     """The same for a large picture: each value that it has is looked up, once for all its pixels.
 
-    Nothing in `grey_of` depends on where a pixel is. Real numbers of every pixel would take gigabytes.
+    Nothing in `_by_pixels` depends on where a pixel is. Real numbers of every pixel would take gigabytes.
     """
     places = stored.view(f"u{stored.dtype.itemsize}")
     there, shown = np.zeros(2 ** (8 * places.itemsize), bool), np.zeros(2 ** (8 * places.itemsize), np.uint8)
     for row in places:
         there[row] = True
     values = np.flatnonzero(there).astype(places.dtype)
-    shown[values] = grey_of(values.view(stored.dtype)[None], header)[0]
+    shown[values] = _by_pixels(values.view(stored.dtype)[None], header)[0]
     grey = np.empty(stored.shape, np.uint8)
     for index, row in enumerate(places):
         grey[index] = shown[row]
