@@ -70,8 +70,9 @@ def test_the_help_of_a_verb(lmd: Command, verb: str) -> None:
 def test_defaults_choices_and_what_is_needed_are_shown(lmd: Command) -> None:
     train = options_in(lmd("train", "--help")[1])
     assert train["--out"] == "--out DIR the run folder to make [required]"
-    assert train["--budget"].startswith("--budget smoke|short|paper ")
-    assert train["--budget"].endswith("[default: paper]")
+    assert train["--budget"].startswith("--budget auto|smoke|short|paper ")
+    assert "auto is a plan for these data and this machine (default of train)" in train["--budget"]
+    assert options_in(lmd("reproduce", "--help")[1])["--budget"].endswith("[default: paper]")
     assert train["--set"].endswith("may be given again")
     assert all(name in train["--method"] for name in methods.names())
     assert "(default: lmd)" in train["--method"]

@@ -21,7 +21,7 @@ def settings_of(row: Tree | object, budget: str, method: str) -> CommonSettings:
     return methods.settings_of(method, budget, row)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("budget", methods.BUDGETS)
+@pytest.mark.parametrize("budget", methods.FIXED_BUDGETS)
 @pytest.mark.parametrize("experiment", ALL, ids=lambda experiment: experiment.name)
 def test_every_row_can_be_run_in_every_budget(experiment: Experiment, budget: str) -> None:
     rows = experiment.rows_of(budget)
@@ -114,7 +114,7 @@ def test_without_icc_is_rrl_with_crt_once() -> None:
         assert {("lmd-no-icc", "decoupling"), ("lmd", "lmd-no-icc")} <= asked
 
 
-@pytest.mark.parametrize("budget", methods.BUDGETS)
+@pytest.mark.parametrize("budget", methods.FIXED_BUDGETS)
 @pytest.mark.parametrize("name", ["table4", "table5", "fig3", "fig6", "fig7"])
 def test_a_sweep_varies_its_setting_alone_around_lmd(name: str, budget: str) -> None:
     """The reference is LMD as the budget has it, and the others differ in what the sweep is of."""

@@ -23,7 +23,8 @@ if TYPE_CHECKING:  # A method's name is looked up without torch.
 
     from lmd.stages.base import Stage
 
-BUDGETS = ("auto", "smoke", "short", "paper")
+FIXED_BUDGETS = ("smoke", "short", "paper")  # The same for all data.
+BUDGETS = ("auto", *FIXED_BUDGETS)
 
 
 class Method(Protocol):

@@ -1,0 +1,81 @@
+"""The plan and the budget short, cut to the same time, on some thousand real images.
+
+    python -m benchmarks.equal_time --images isic2019 --weights resnet18.safetensors --work work/equal
+
+Images are drawn at their classes' shares; all other lesions are the test. Both rows have 12 epochs at 64
+pixels, and so see equally many pixels: they differ in batch, in what becomes of a last batch, and in which
+epoch is kept. Cross entropy, and logit adjustment from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.drawn import IMAGES, draw, real_images, wanted_counts
+from benchmarks.small_data import Row, folder, pooled, run, table
+
+TOTAL, VALIDATION, SEED = 3000, 300, 17
+CUT = ("--set", "stage1.epochs=12")
+ROWS = (
+    Row("ce", "short"),
+    Row("ce", "auto"),
+    Row("logit-adjustment", "short", "ce-short"),
+    Row("logit-adjustment", "auto", "ce-auto"),
+)
+
+
+def main() -> None:
+    """Draws, prepares, trains and compares."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--images", type=Path, required=True, help="the folder with the tables of ISIC 2019")
+    parser.add_argument("--weights", type=Path, help="a safetensors file; without it: random weights")
+    parser.add_argument("--work", type=Path, required=True, help="where data and runs go")
+    parser.add_argument("--out", type=Path, help="a JSON file for the table")
+    parser.add_argument("--total", type=int, default=TOTAL, help="images drawn")
+    options = parser.parse_args()
+    prepare(options.images, options.work, options.total)
+    for row in ROWS:
+        train(options.work, row, options.weights)
+    found = [pooled(options.work, row, 1) for row in ROWS]
+    print("\n".join(table(found)))
+    if options.out:
+        options.out.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def prepare(images: Path, work: Path, total: int) -> None:
+    """Draws the images, a tenth of them for validation, and gives the test all other lesions."""
+    if (work / "data").exists():
+        return
+    work.mkdir(parents=True, exist_ok=True)
+    every = real_images(images)
+    drawn = draw(every, wanted_counts(every["label"], total, 12), SEED)
+    val = draw(drawn, wanted_counts(drawn["label"], total // 10, 2), SEED)
+    train = drawn[~drawn["lesion"].isin(val["lesion"])]
+    test = every[~every["lesion"].isin(drawn["lesion"])]
+    parts = {"train": train, "val": val, "test": test}
+    divided = pd.concat([part.assign(split=name) for name, part in parts.items()])
+    divided.to_csv(work / "drawn.csv", index=False)
+    columns = ["--image-column", "file", "--label-column", "label", "--group-column", "lesion"]
+    run("prepare", "table", "--table", str(work / "drawn.csv"), "--root", str(images / IMAGES), *columns,
+        "--out", str(work / "data"))  # fmt: skip
+
+
+def train(work: Path, row: Row, weights: Path | None) -> None:
+    """Trains and tests one run, where that has not been done."""
+    out = folder(work, row.name, 0)
+    if (out / "predictions-test.csv").is_file():
+        return
+    own = ["--weights", str(weights), "--partial-weights"] if weights else ["--set", "pretrained=false"]
+    start = ["--from", str(folder(work, row.start, 0))] if row.start else []
+    again = ["--resume"] if (out / "settings.yaml").is_file() else []
+    run("train", str(work / "data"), "--method", row.method, "--budget", row.budget, "--seed", "42", *CUT,
+        "--out", str(out), *own, *start, *again)  # fmt: skip
+    run("evaluate", str(out))
+
+
+if __name__ == "__main__":
+    main()
