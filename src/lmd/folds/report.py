@@ -27,7 +27,8 @@ def write_folds_report(run: FoldsRun) -> Path:
     card, rows = pooled_card(found), fold_rows(run, found)
     lines = [
         f"- these are {len(found)} models, one for each fold, trained without its test images; training "
-        "images and validation score are means over the folds, the seconds are their sum",
+        "images and validation score are means over the folds, the seconds are their sum, the manifest is "
+        f"that of {run.names[0]}",
         "",
         *_markdown(rows),
     ]
