@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lmd.evaluation.results import Estimate, read_evaluations
-from lmd.folds.folder import FoldsRun, cards, saved_settings
+from lmd.folds.folder import FoldsRun, cards
 from lmd.folds.pooled_card import pooled_card
 from lmd.model_card import ModelCard
 from lmd.reporting.card import write_card_of
@@ -33,7 +33,7 @@ def write_folds_report(run: FoldsRun) -> Path:
         *_markdown(rows),
     ]
     write_card_of(run.path, card, lines)
-    content = report_content(run.path, card, saved_settings(run))
+    content = report_content(run.path, card, run.info.settings)
     content |= {
         "title": f"{content['title']}: {len(found)} folds",
         "folds": rows,
