@@ -171,6 +171,12 @@ def test_from_a_folds_run_each_fold_takes_the_first_stage_of_the_same(
     stages = (tmp_path / "taken" / "fold-3" / "metrics.jsonl").read_text().splitlines()
     assert all('"stage": "stage2"' in line for line in stages)
     shutil.rmtree(tmp_path / "taken" / "fold-3")
+    finished.rename(finished.with_name("moved"))
+    try:
+        with pytest.raises(CheckpointError, match=r"takes its first stages from .*, which is gone"):
+            lmd.train(folds, out=tmp_path / "taken", resume=True)
+    finally:
+        finished.with_name("moved").rename(finished)
     lmd.train(folds, out=tmp_path / "taken", resume=True)  # It remembers where its first stages are from.
     assert same(tmp_path / "whole", tmp_path / "taken")
 

@@ -66,7 +66,7 @@ Jobs = Annotated[
     typer.Option(
         metavar=NUMBER,
         callback=within(1),
-        help="trainings at the same time, each in a process with its share of the cores",
+        help="trainings at the same time (of folds), each in a process with its share of the cores",
     ),
 ]
 Set = Annotated[

@@ -42,7 +42,8 @@ def demo(
 @app.command(
     cls=Verb,
     short_help="Trains a method on a dataset folder",
-    epilog="lmd train DATA --method lmd --budget short --out RUN\nlmd train DATA --resume --out RUN",
+    epilog="lmd train DATA --method lmd --budget short --out RUN\nlmd train DATA --resume --out RUN\n"
+    "lmd train FOLDS --jobs 2 --out RUN",
 )
 def train(
     data: Data,
@@ -206,7 +207,7 @@ def _say_trained(run: RunFolder) -> None:
 @app.command(
     cls=Verb,
     short_help="Predicts image files: a class and its probabilities",
-    epilog="lmd predict RUN new1.jpg new2.jpg --out answers.csv",
+    epilog="lmd predict RUN new1.jpg new2.jpg --out answers.csv\nlmd predict RUN new1.jpg --average",
 )
 def predict(
     run: Run,

@@ -16,7 +16,7 @@ from lmd.fields import first_fault, leaf_values
 from lmd.files import atomic_write
 from lmd.model_card import ModelCard
 from lmd.run import RunFolder, check_identity, read_identity, read_model_card
-from lmd.settings import CommonSettings, Settings, Tree, read_recipe
+from lmd.settings import CommonSettings, Settings, Tree
 
 MARK, RECIPE = "folds-run.json", "recipe.yaml"
 
@@ -32,6 +32,8 @@ class FoldsRunInfo(Settings):
     """the folds folder"""
     manifests_sha256: Annotated[dict[Name, str], Field(min_length=1)]
     """hash of the manifest that each fold is trained on, by its name"""
+    settings: dict[str, Any]
+    """the resolved settings that all folds have"""
     start: str | None = None
     """the folds run whose first stages are taken over"""
 
@@ -54,7 +56,7 @@ class FoldsRun(RunFolder):
 
     @property
     def recipe(self) -> Path:
-        """The resolved settings that all folds have."""
+        """The settings as `--recipe` takes them: what a child process trains with."""
         return self.path / RECIPE
 
     @property
@@ -73,11 +75,11 @@ def opened(path: Path) -> RunFolder:
     return read_folds_run(path) if is_folds_run(path) else RunFolder(path)
 
 
-def write_folds_run(run: FoldsRun, settings: CommonSettings) -> None:
-    """Writes what a folds run begins with; folds-run.json comes last."""
-    text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
-    atomic_write(run.recipe, f"# method: {run.info.method}\n{text}")
+def write_folds_run(run: FoldsRun) -> None:
+    """Writes what a folds run begins with: folds-run.json alone says what it is."""
     atomic_write(run.path / MARK, run.info.model_dump_json(indent=2) + "\n")
+    text = yaml.safe_dump(run.info.settings, sort_keys=False)
+    atomic_write(run.recipe, f"# method: {run.info.method}\n{text}")
 
 
 def read_folds_run(path: Path) -> FoldsRun:
@@ -94,11 +96,6 @@ def read_folds_run(path: Path) -> FoldsRun:
         raise CheckpointError(f"{path} is no folds run: cannot read {MARK}: {error}") from error
 
 
-def saved_settings(run: FoldsRun) -> Tree:
-    """Returns the settings that a folds run was begun with."""
-    return read_recipe(run.recipe)
-
-
 def saved_choice(run: RunFolder) -> tuple[str, Tree]:
     """Returns the method and the settings of a run, or of the folds of one, that was begun.
 
@@ -106,7 +103,7 @@ def saved_choice(run: RunFolder) -> tuple[str, Tree]:
         CheckpointError: it is no run folder.
     """
     if isinstance(run, FoldsRun):
-        return run.info.method, saved_settings(run)
+        return run.info.method, run.info.settings
     saved = read_identity(run)
     return saved["method"], saved["settings"]
 
@@ -117,7 +114,7 @@ def check_same(run: FoldsRun, folds: Folds, method: str, settings: CommonSetting
     Raises:
         CheckpointError: what differs.
     """
-    saved: Tree = {"method": run.info.method, "settings": saved_settings(run)}
+    saved: Tree = {"method": run.info.method, "settings": run.info.settings}
     check_identity(saved, {"method": method, "settings": settings.model_dump(mode="json")})
     if run.info.manifests_sha256 != folds.info.manifests_sha256:
         raise CheckpointError(f"{run.path} was begun on other folds than those of {folds.folder}")
@@ -129,12 +126,11 @@ def cards(run: FoldsRun) -> dict[str, ModelCard]:
     Raises:
         CheckpointError: a fold has not finished, is damaged, or is a run of something else.
     """
-    wanted = saved_settings(run)
     found: dict[str, ModelCard] = {}
     for name, folder in run.folds.items():
         if not folder.model.is_file():
             raise CheckpointError(f"fold {name} of {run.path} has not finished: go on with {run.go_on}")
-        _check_fold(run, name, wanted)
+        _check_fold(run, name)
         found[name] = read_model_card(folder)
         if found[name].dataset.manifest_sha256 != run.info.manifests_sha256[name]:
             raise CheckpointError(f"{folder.path} was not trained on {name} of {run.info.data}")
@@ -143,13 +139,13 @@ def cards(run: FoldsRun) -> dict[str, ModelCard]:
     return found
 
 
-def _check_fold(run: FoldsRun, name: str, wanted: Tree) -> None:
+def _check_fold(run: FoldsRun, name: str) -> None:
     """Refuses a fold of another method, or with other settings."""
     saved = read_identity(run.folds[name])
     told = f"{run.path / name} is no fold of {run.path}:"
     if saved["method"] != run.info.method:
         raise CheckpointError(f"{told} its method is '{saved['method']}', not '{run.info.method}'")
-    theirs, ours = _flat(saved["settings"]), _flat(wanted)
+    theirs, ours = _flat(saved["settings"]), _flat(run.info.settings)
     for setting in dict.fromkeys((*ours, *theirs)):
         if theirs.get(setting) != ours.get(setting):
             raise CheckpointError(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lmd.evaluation.results import Estimate, read_evaluations
-from lmd.folds.folder import FoldsRun, cards, saved_settings
+from lmd.folds.folder import FoldsRun, cards
 from lmd.folds.pooled_card import pooled_card
 from lmd.model_card import ModelCard
 from lmd.reporting.card import write_card_of
@@ -27,12 +27,13 @@ def write_folds_report(run: FoldsRun) -> Path:
     card, rows = pooled_card(found), fold_rows(run, found)
     lines = [
         f"- these are {len(found)} models, one for each fold, trained without its test images; training "
-        "images and validation score are means over the folds, the seconds are their sum",
+        "images and validation score are means over the folds, the seconds are their sum, the manifest is "
+        f"that of {run.names[0]}",
         "",
         *_markdown(rows),
     ]
     write_card_of(run.path, card, lines)
-    content = report_content(run.path, card, saved_settings(run))
+    content = report_content(run.path, card, run.info.settings)
     content |= {
         "title": f"{content['title']}: {len(found)} folds",
         "folds": rows,

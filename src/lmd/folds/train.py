@@ -47,14 +47,12 @@ def train_folds(
         SettingsError, DataError, CheckpointError: one line on what is wrong; or folds have failed.
     """
     check_jobs(jobs, len(folds.datasets), "folds")
-    run, first = _run_for(folds, out, method, start, resume)
-    if is_folds_run(out):
-        check_same(run, folds, method, settings)
+    run, first = _run_for(folds, out, method, settings, start, resume)
     plan = _plan(folds, run, first, log)
     _check_begun(plan, method, settings)
-    if first is None and not all(fold.begun for fold in plan):
-        training.check_fresh(settings)  # Once, before five folds fail of the same.
-    write_folds_run(run, settings)
+    if not all(fold.begun for fold in plan):
+        _check_new(run, first, settings)
+    write_folds_run(run)
     waiting = [fold for fold in plan if not fold.finished]
     for fold in plan:
         if fold.finished:
@@ -81,14 +79,16 @@ def _plan(folds: Folds, run: FoldsRun, first: FoldsRun | None, log: str | None) 
 
 
 def _run_for(
-    folds: Folds, out: Path, method: str, start: RunFolder | None, resume: bool
+    folds: Folds, out: Path, method: str, settings: CommonSettings, start: RunFolder | None, resume: bool
 ) -> tuple[FoldsRun, FoldsRun | None]:
     """The folds run to make or to go on with, and the one whose first stages are taken over."""
     first = _first_stages(start, folds)
     if resume and is_folds_run(out):
         run = read_folds_run(out)
-        again = run.info.start if first is None else None
-        return run, first if again is None else _first_stages(read_folds_run(Path(again)), folds)
+        check_same(run, folds, method, settings)
+        again = Path(run.info.start) if first is None and run.info.start is not None else None
+        there = again is not None and is_folds_run(again)
+        return run, _first_stages(read_folds_run(again), folds) if again and there else first
     if resume and RunFolder(out).settings.is_file():
         raise CheckpointError(
             f"{out} is a run on one data set, and {folds.folder} has folds: name another --out"
@@ -99,9 +99,25 @@ def _run_for(
         method=method,
         data=str(folds.folder.resolve()),
         manifests_sha256=folds.info.manifests_sha256,
+        settings=settings.model_dump(mode="json"),
         start=None if first is None else str(first.path.resolve()),
     )
     return FoldsRun(out, info), first
+
+
+def _check_new(run: FoldsRun, first: FoldsRun | None, settings: CommonSettings) -> None:
+    """Checks once what every fold begins with, before each of them fails of the same.
+
+    Raises:
+        SettingsError, CheckpointError: one line on what is wrong.
+    """
+    if first is not None:
+        return
+    if run.info.start is not None:
+        raise CheckpointError(
+            f"{run.path} takes its first stages from {run.info.start}, which is gone: name it with --from"
+        )
+    training.check_fresh(settings)
 
 
 def _first_stages(start: RunFolder | None, folds: Folds) -> FoldsRun | None:
