@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lmd.evaluation.evaluate import DRAWS, LEVEL
+from lmd.evaluation.score import LEVEL
 from lmd.experiments import heading
 from lmd.experiments.base import KINDS, Block, Contrast, Experiment, Row
 from lmd.experiments.caveats import caveats
@@ -197,7 +197,6 @@ def _interval(runs: Sequence[Run]) -> Tree:
         by_group = by_group or bool(groups.duplicated().any())
     return {
         "level": LEVEL,
-        "draws": DRAWS,
         "clustered": by_group,
-        "method": "percentile bootstrap over seeds, then over test cases within their classes",
+        "method": "score intervals from the variance over test images and over trainings, docs/statistics.md",
     }

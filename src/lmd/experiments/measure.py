@@ -1,9 +1,7 @@
-"""How sure a table is: the bootstrap over test cases of `evaluation.uncertainty`, and one over seeds.
+"""How sure a table is: the intervals of `evaluation.uncertainty` for the mean over seeds.
 
-In each of the draws the test groups (lesions, patients) are drawn with replacement within their classes, and
-the seeds are drawn with replacement. All seeds and rows are tested on the same images, so that a draw of
-cases is the same for all of them: differences between rows are then paired. With one seed the cases alone
-vary. A bootstrap over S seeds sees (S - 1) / S of their variance; with two or three it is a lower bound.
+All seeds and rows are tested on the same images, so that differences between rows are paired. With one seed
+the images alone vary. With several the variance of their mean counts too, by as much as the seeds show.
 
 On folds the answers of a seed's models, each on the fold that it was not trained on, are the cases of one
 trial. Repeated folds make a trial of each repetition.
@@ -18,7 +16,7 @@ import numpy as np
 
 from lmd.evaluation.cases import Cases, measure, read_cases
 from lmd.evaluation.results import Estimate
-from lmd.evaluation.uncertainty import Measured, paired_difference
+from lmd.evaluation.uncertainty import Measured, mean_of, paired_difference
 from lmd.settings import Tree
 
 __all__ = [
@@ -53,7 +51,7 @@ def pooled(parts: Mapping[str, Cases]) -> Cases:
 
 def summary(samples: Samples, metric: str) -> Tree:
     """Returns the mean over the seeds, in percent, with its interval."""
-    return _entry(_over_trials([found[metric] for found in samples.values()]).estimate(), list(samples))
+    return _entry(mean_of([found[metric] for found in samples.values()]).estimate(), list(samples))
 
 
 def difference(first: Samples, second: Samples, metric: str) -> Tree | None:
@@ -61,17 +59,8 @@ def difference(first: Samples, second: Samples, metric: str) -> Tree | None:
     shared = sorted(first.keys() & second.keys())
     if not shared:
         return None
-    mine, other = (_over_trials([row[trial][metric] for trial in shared]) for row in (first, second))
+    mine, other = (mean_of([row[trial][metric] for trial in shared]) for row in (first, second))
     return _entry(paired_difference(mine, other), shared)
-
-
-def _over_trials(runs: Sequence[Measured]) -> Measured:
-    """The mean over seeds drawn with replacement; the same seeds for every metric and row."""
-    draws = np.stack([run.draws for run in runs])
-    seeds, number = draws.shape
-    chosen = np.random.default_rng(seeds).integers(0, seeds, (seeds, number))
-    value = float(np.mean([run.value for run in runs]))
-    return Measured(value, draws[chosen, np.arange(number)].mean(0))
 
 
 def _entry(estimate: Estimate, trials: Sequence[Trial]) -> Tree:

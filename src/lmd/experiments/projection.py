@@ -9,7 +9,7 @@ import numpy as np
 from lmd.data.decode.cache import open_cache, read_as
 from lmd.data.feed.loader import image_set
 from lmd.evaluation.predict import load_model
-from lmd.evaluation.uncertainty import case_weights
+from lmd.evaluation.uncertainty import without_interval
 from lmd.experiments.base import Experiment
 from lmd.experiments.given import shown_classes
 from lmd.experiments.measure import Measured, Samples, Trial
@@ -27,12 +27,10 @@ def project(experiment: Experiment, runs: Sequence[Run], samples: dict[str, Samp
     table = dataset.split("test")
     shown = np.flatnonzero(table["label"].isin(names).to_numpy())
     labels = table["label"].to_numpy()[shown]
-    ids, truth, groups = (table[name].to_numpy() for name in ("id", "label", "group"))
-    weights = case_weights(ids, truth, groups)[:, shown]
     panels: Tree = {}
     for run in runs:
         features = test_features(run)[shown]
-        samples[run.row.key][Trial(run.seed)]["silhouette"] = silhouette(features, labels, weights)
+        samples[run.row.key][Trial(run.seed)]["silhouette"] = silhouette(features, labels)
         if run.row.key not in panels:
             places = tsne(features, run.seed).round(3).tolist()
             panels[run.row.key] = {"title": run.row.title, "seed": run.seed, "places": places}
@@ -57,15 +55,15 @@ def tsne(features: np.ndarray, seed: int) -> np.ndarray:
     return np.asarray(made.fit_transform(features.astype(np.float64)))
 
 
-def silhouette(features: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Measured:
-    """Returns the mean silhouette of features by class (Rousseeuw 1987), and that of each draw [D, N].
+def silhouette(features: np.ndarray, labels: np.ndarray) -> Measured:
+    """Returns the mean silhouette of features by class (Rousseeuw 1987).
 
         s_i = (b_i - a_i) / max(a_i, b_i)
 
-    a_i is the mean distance to the image's own class, b_i that to the nearest other. A draw weighs the s_i
-    anew; the distances stay those among all images.
+    a_i is the mean distance to the image's own class, b_i that to the nearest other. It has no interval: each
+    image moves the silhouettes of all others, and no method was measured.
     """
     from sklearn.metrics import silhouette_samples
 
     each = np.asarray(silhouette_samples(features, labels), dtype=np.float64)
-    return Measured(float(each.mean()), weights @ each / weights.sum(1))
+    return without_interval(float(each.mean()), "no interval: none was measured for a silhouette")

@@ -78,7 +78,7 @@ def _how(content: Tree) -> list[str]:
     beside = "beside the paper's number ours" if shown else "ours"
     return [
         f"Values in percent: {beside}, the mean over seeds with its {made['level']:.0%} interval in brackets "
-        f"({made['method']}: {cases}; {made['draws']} draws). The paper is arXiv 2502.03238."
+        f"({made['method']}: {cases}). The paper is arXiv 2502.03238."
     ]
 
 
