@@ -15,7 +15,8 @@ from lmd import methods
 from lmd.api import choose
 from lmd.errors import SettingsError
 from lmd.reading import MOST_YAML, UnreadableError, json_of, text_of, yaml_of
-from lmd.settings import parse_override, read_recipe
+from lmd.recipe import read_recipe
+from lmd.settings import parse_override
 from tests.command import Command, refused
 
 SOUND = [

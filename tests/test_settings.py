@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from lmd import methods
 from lmd.errors import SettingsError
 from lmd.methods import lmd as lmd_method
-from lmd.settings import CommonSettings, Optimisation, Settings, merge, parse_override, read_recipe, resolve
+from lmd.recipe import read_recipe
+from lmd.settings import CommonSettings, Optimisation, Settings, merge, parse_override, resolve
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "my_method.py"
 

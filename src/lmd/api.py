@@ -93,9 +93,7 @@ def train(
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> RunFolder:
-    """Trains a method and returns its run folder, with a report and a model card in it.
-
-    On a folder of folds it trains each and returns the folds run, `folds.folder.FoldsRun`.
+    """Trains a method and returns its run folder, with a report and a model card in it; of folds, a FoldsRun.
 
     Settings come about as defaults < preset < budget < recipe < `seed`, `weights` < `settings`. The test
     split is not touched.
@@ -112,10 +110,8 @@ def train(
         weights: a safetensors file for the encoder, "package:NAME", or a run's folder (docs/weights.md).
         partial_weights: accept weights that lack some tensors.
         start: a finished run whose first stage is taken over (`--from`).
-        resume: go on with an interrupted run; alone, with that run's own settings. Where there is none,
-            a new run starts.
-        allow_code: run a method's .py file, too, that a recipe or the run folder names. One that `method`
-            names runs without it.
+        resume: go on with an interrupted run, or start one; alone, with that run's own settings.
+        allow_code: run a .py file, too, that a recipe or the run folder names, and not `method`.
         jobs: how many folds are trained at once, each in a process with its share of the cores.
         log: "tensorboard" or "mlflow" gets the numbers of each epoch, too (docs/logs.md).
         progress: what is told how far the training is.
@@ -158,12 +154,8 @@ def plan(
 
     Args:
         data: a dataset folder.
-        method: as for `train`, as `budget`, `recipe` and `settings` are.
-        budget: the schedule.
-        recipe: a YAML file of settings.
-        settings: names and values.
+        method, budget, recipe, settings, allow_code: as for `train`.
         taken_over: the first stage is taken over from another run (`--from`).
-        allow_code: as for `train`.
         flags: `seed`, `weights`, `partial_weights`.
 
     Raises:

@@ -159,6 +159,17 @@ def _cpu_has_bf16() -> bool:
         return False
 
 
+def make_deterministic() -> None:
+    """Has a GPU give the same result each time; a CPU does so anyhow."""
+    import torch
+
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    # TF32 for the networks' convolutions; the matrix products of statistics and FDC keep all of fp32.
+    torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
 def free_memory(device: torch.device) -> int | None:
     """Returns the bytes that can still be had on a device; None where the system does not say."""
     import torch

@@ -31,8 +31,9 @@ from lmd.evaluation.judge import evaluate_run
 from lmd.evaluation.predict import load_model, predict_files
 from lmd.fields import setting_names
 from lmd.models.classifier import CosineClassifier, LinearClassifier
+from lmd.recipe import read_recipe
 from lmd.run import RunFolder, read_identity
-from lmd.settings import CommonSettings, Optimisation, Tree, merge, read_recipe, resolve
+from lmd.settings import CommonSettings, Optimisation, Tree, merge, resolve
 from lmd.training.progress import Silent
 from lmd.training.start import train
 from tests import toy

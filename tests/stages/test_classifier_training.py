@@ -19,8 +19,9 @@ from lmd.models.classifier import CosineClassifier, LinearClassifier, build_clas
 from lmd.models.encoder import build_encoder, num_features
 from lmd.models.inference import encode
 from lmd.models.network import Network, batch_norms
+from lmd.recipe import read_recipe
 from lmd.runtime import Runtime
-from lmd.settings import CommonSettings, read_recipe, resolve
+from lmd.settings import CommonSettings, resolve
 from lmd.stages.adjustment import balanced_hits, choose_tau
 from lmd.stages.base import Stage, StageContext
 from lmd.stages.classifier_training import ClassifierSettings, ClassifierTraining

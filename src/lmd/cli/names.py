@@ -59,7 +59,8 @@ def check_choice(
         SettingsError: one line that offers the nearest name, or says what is allowed.
     """
     from lmd import methods
-    from lmd.settings import METHOD, named_method, parse_override
+    from lmd.recipe import named_method
+    from lmd.settings import METHOD, parse_override
 
     layers = [parse_override(text) for text in overrides]
     name, tree = named_method(method, recipe, METHOD, allow_code)

@@ -1,105 +1,17 @@
-"""The verbs about runs: demo, train, evaluate, predict."""
+"""The verbs about finished runs: evaluate, predict."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from lmd.cli.app import AllowCode, Budget, Data, Jobs, PartialWeights, Run, Seed, Set, Weights, app
-from lmd.cli.names import LOGS, SPLITS, among, check_choice, names_in, within
+from lmd.cli.app import Run, app
+from lmd.cli.names import SPLITS, among, within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER
-from lmd.errors import DataError, SettingsError
-
-if TYPE_CHECKING:
-    from lmd.data.dataset.folds_folder import Folds
-    from lmd.data.dataset.manifest import Dataset
-    from lmd.run import RunFolder
-
-
-@app.command(cls=Verb, short_help="Trains three methods on drawn images and compares them; minutes")
-def demo(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="where the runs and the report go")] = Path(
-        "lmd-demo"
-    ),
-    seed: Seed = None,
-) -> None:
-    """Trains CE, CE + logit adjustment and LMD on drawn phantoms and compares them; minutes, no download."""
-    from lmd.runtime import refuse_several_processes
-
-    refuse_several_processes()
-    from lmd.demonstration import run_demo
-    from lmd.terminal import Watching
-
-    report, lines = run_demo(out, 42 if seed is None else seed, Watching())
-    for line in lines:
-        typer.echo(line)
-    typer.echo(f"report: {report}")
-
-
-@app.command(
-    cls=Verb,
-    short_help="Trains a method on a dataset folder",
-    epilog="lmd train DATA --method lmd --budget short --out RUN\nlmd train DATA --resume --out RUN\n"
-    "lmd train FOLDS --jobs 2 --out RUN",
-)
-def train(
-    data: Data,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="the run folder to make")],
-    method: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help=f"one of {', '.join(names_in('methods'))}; or the path of a .py file (default: lmd)",
-        ),
-    ] = None,
-    recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="a YAML file of settings")] = None,
-    settings: Set = None,
-    budget: Budget = None,
-    weights: Weights = None,
-    partial_weights: PartialWeights = False,
-    seed: Seed = None,
-    start: Annotated[
-        Path | None,
-        typer.Option("--from", metavar="RUN", help="take over the first stage of this finished run"),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="go on with an interrupted run, or start one")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="print the plan and its time; train and write nothing")
-    ] = False,
-    jobs: Jobs = 1,
-    allow_code: AllowCode = False,
-    log: Annotated[
-        str | None,
-        typer.Option(
-            metavar=LOGS, callback=among(LOGS), help="write the numbers of each epoch for this program, too"
-        ),
-    ] = None,
-) -> None:
-    """Trains a method on a dataset folder; shows the plan, each loss term and the time left."""
-    check_choice(method, recipe, settings or [], allow_code)
-    from lmd.api import read_dataset
-    from lmd.api import train as run_training
-    from lmd.terminal import TrainingProgress
-
-    dataset = read_dataset(data)  # Before torch is loaded.
-    if dry_run:
-        return _show_plan(dataset, start, method=method, budget=budget, recipe=recipe,
-                          settings=settings or [], seed=seed, weights=weights,
-                          partial_weights=partial_weights, allow_code=allow_code)  # fmt: skip
-    _check_jobs(dataset, jobs)
-    _check_out(out, resume)
-    with TrainingProgress() as progress:
-        run = run_training(
-            dataset, out=out, method=method, budget=budget, recipe=recipe, settings=settings or [], seed=seed,
-            weights=weights, partial_weights=partial_weights, start=start, resume=resume, jobs=jobs, log=log,
-            allow_code=allow_code, progress=progress, say=typer.echo,
-        )  # fmt: skip
-    _say_trained(run)
+from lmd.errors import DataError
 
 
 @app.command(
@@ -141,41 +53,6 @@ def evaluate(
     typer.echo(f"report: {run / 'report.html'}")
 
 
-def _show_plan(dataset: Dataset | Folds, start: Path | None, **choices: Any) -> None:
-    """Prints what a training would do."""
-    from lmd.api import plan
-
-    for line in plan(dataset, taken_over=start is not None, **choices).lines():
-        typer.echo(line)
-
-
-def _check_out(out: Path, resume: bool) -> None:
-    """Refuses a folder that is in use, or has nothing to go on with, before torch is loaded."""
-    from lmd.folds.folder import is_folds_run
-    from lmd.locks import refuse_held
-    from lmd.run import RunFolder, read_identity
-    from lmd.run_folder import create, is_new
-    from lmd.runtime import refuse_several_processes
-
-    refuse_several_processes()
-    refuse_held(out)
-    if not resume or is_new(out):
-        create(out)
-    elif not is_folds_run(out):
-        read_identity(RunFolder(out))
-
-
-def _check_jobs(data: Dataset | Folds, jobs: int) -> None:
-    """Refuses more processes than there is work for, before torch is loaded."""
-    from lmd.data.dataset.folds_folder import Folds
-    from lmd.jobs import check_jobs
-
-    if isinstance(data, Folds):
-        check_jobs(jobs, len(data.names), "folds")
-    elif jobs != 1:
-        raise SettingsError(f"--jobs {jobs}: {data.folder} is one data set without folds: leave --jobs out")
-
-
 def _check_run(run: Path, average: bool | None = None) -> None:
     """Refuses a run without a trained model before torch is loaded."""
     from lmd.folds.folder import FoldsRun, cards, check_average, opened
@@ -190,18 +67,6 @@ def _check_run(run: Path, average: bool | None = None) -> None:
         cards(folder)
     else:
         read_model_card(folder)
-
-
-def _say_trained(run: RunFolder) -> None:
-    """Says where a run is and what comes next."""
-    from lmd.folds.folder import FoldsRun
-
-    if isinstance(run, FoldsRun):
-        first = run.path / run.names[0]
-        typer.echo(f"run: {run.path} ({len(run.names)} folds, such as {first})")
-        typer.echo(f"next: lmd evaluate {run.path}")
-    else:
-        typer.echo(f"run: {run.path} (MODEL_CARD.md, report.html)")
 
 
 @app.command(

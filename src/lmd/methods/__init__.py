@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from lmd.errors import LmdError, SettingsError, suggest
 from lmd.fields import setting_lines
+from lmd.recipe import file_not_allowed
 from lmd.runtime import derive_seed
-from lmd.settings import CommonSettings, file_not_allowed, resolve
+from lmd.settings import CommonSettings, resolve
 from lmd.text import in_columns
 
 if TYPE_CHECKING:  # A method's name is looked up without torch.

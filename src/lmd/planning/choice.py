@@ -10,7 +10,8 @@ from typing import Any
 from lmd import methods
 from lmd.data.dataset.manifest import Dataset
 from lmd.planning.resolve import AUTO, settings_for
-from lmd.settings import METHOD, CommonSettings, Tree, named_method, resolve
+from lmd.recipe import file_not_allowed, named_method
+from lmd.settings import METHOD, CommonSettings, Tree, resolve
 
 
 @dataclass(frozen=True)
@@ -66,5 +67,5 @@ def going_on(
         return choose(asked, dataset)
     allowed = asked.allow_code or asked.method == method
     if method.endswith(".py") and not allowed:
-        raise methods.file_not_allowed(f"{out} is a run of the method file {method}", method)
+        raise file_not_allowed(f"{out} is a run of the method file {method}", method)
     return method, resolve(methods.load(method, allowed).Settings, saved)

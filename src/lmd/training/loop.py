@@ -25,7 +25,7 @@ from lmd.models.inference import recalibrate
 from lmd.models.names import normalisation
 from lmd.models.network import Network
 from lmd.run import RunFolder
-from lmd.runtime import Runtime, derive_seed
+from lmd.runtime import Runtime, derive_seed, make_deterministic
 from lmd.settings import CommonSettings, Tree
 from lmd.stages.base import Stage, StageContext
 from lmd.training import checkpoint, surroundings
@@ -51,7 +51,7 @@ class Trainer:
         self.identity, self.progress = identity, progress
         saved = checkpoint.load(folder, identity)
         self.runtime = Runtime(settings.usable_precision)
-        _make_deterministic()
+        make_deterministic()
         self._load_data()
         self.network = _new_network(settings, self.train.num_classes, fresh=saved is None and first is None)
         self.runtime.place(self.network)
@@ -243,11 +243,3 @@ def _new_network(settings: CommonSettings, num_classes: int, *, fresh: bool) -> 
         "linear", num_features(encoder), num_classes, derive_seed(settings.seed, "classifier")
     )
     return Network(encoder, classifier, normalisation(settings.encoder))
-
-
-def _make_deterministic() -> None:
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.benchmark = False
-    # TF32 for the networks' convolutions; the matrix products of statistics and FDC keep all of fp32.
-    torch.backends.cudnn.allow_tf32 = True
-    torch.backends.cuda.matmul.allow_tf32 = False

@@ -1,9 +1,9 @@
 """The decoded pixels of a data set as one array on disk: built once, chunk by chunk, with checksums.
 
-An unfinished array is the file `.<name>.part`. `<name>.sums` lists the chunks that are written, with a
-checksum of each. A build that goes on after a crash keeps the chunks whose checksums fit and decodes the
-rest. An array is complete when it has its final name and every checksum fits. There is no lock: processes
-that build the same array at once write the same bytes to the same places, and the first renames the file.
+An unfinished array is `.<name>.part`. `<name>.sums` lists the chunks that are written, with a checksum of
+each. A build that goes on after a crash keeps the chunks whose checksums fit and decodes the rest. An array
+is complete when it has its final name and every checksum fits. There is no lock: processes that build one
+array at once write the same bytes to the same places, and the first renames the file.
 """
 
 from __future__ import annotations
@@ -40,9 +40,8 @@ _HASHED_AT_ONCE = 8192
 def open_cache(dataset: Dataset, size: int, crop: str = "none", progress: Steps | None = None) -> np.ndarray:
     """Returns the decoded images, uint8 [N, 3, size, size] in table order, memory-mapped and read-only.
 
-    They are decoded once, in the `cache_folder`, keyed by the files' hashes, the size, the crop, the frame
-    and the bits that the recipe names.
-    A changed image gives another key. An unfinished or damaged cache is not used.
+    They are decoded once, in the `cache_folder`, keyed by the files' hashes, the size, the crop, and the
+    recipe's frame and bits: a changed image gives another key. An unfinished or damaged cache is not used.
 
     Raises:
         DataError: an image cannot be read, the disk is full, or it does not keep what is written.
@@ -63,12 +62,10 @@ def open_cache(dataset: Dataset, size: int, crop: str = "none", progress: Steps 
         return decode_small(path, size, crop, frame, bits)
 
     for _ in range(2):
-        cache = _read(array)
-        if cache is not None:
+        if (cache := _read(array)) is not None:
             return cache
         _build(array, dataset.paths(), pixels, progress)
-    cache = _read(array)
-    if cache is None:
+    if (cache := _read(array)) is None:
         raise DataError(f"cannot keep {array.target}: the disk does not give back what was written")
     return cache
 
