@@ -53,7 +53,8 @@ def test_a_table_comes_back_with_its_columns() -> None:
 
 
 def test_names_in_markdown_are_text() -> None:
-    assert markdown("*a* _b_ `c` # ![x](y)") == r"\*a\* \_b\_ \`c\` \# \!\[x\](y)"
+    assert markdown("*a* _b_ `c` # ![x](y)") == r"\*a\* \_b\_ \`c\` # !\[x\](y)"
+    assert markdown("# tf_efficientnet_lite0") == r"\# tf_efficientnet_lite0"
     assert markdown("a&lt;b <img>") == "a&amp;lt;b &lt;img&gt;"
     assert markdown("a | b\n| c") == r"a \| b \| c"
     assert markdown("\\| x") == r"\\\| x"

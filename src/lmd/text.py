@@ -70,7 +70,8 @@ def duration(seconds: float) -> str:
 
 # Control characters, which a terminal obeys, and marks that turn the direction of text; line ends stay.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_MARKUP = re.compile(r"([\\`*_{}\[\]#!|~$])")
+# What Markdown takes for markup inside a line; "_" in the middle of a word is none.
+_MARKUP = re.compile(r"[\\`*\[\]|~$]|^#|(?<!\w)_|_(?!\w)")
 
 
 def visible(text: str) -> str:
@@ -91,4 +92,4 @@ def markdown(text: str) -> str:
     plain = visible(" ".join(text.split()))
     for sign, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
         plain = plain.replace(sign, name)
-    return _MARKUP.sub(r"\\\1", plain)
+    return _MARKUP.sub(r"\\\g<0>", plain)

@@ -27,7 +27,7 @@ def test_a_card_has_the_numbers_with_their_n(run: Path) -> None:
     tail, rare = result.bands["tail"], result.classes[2]
     assert f"| balanced accuracy | {result.n} | {result.metrics['bacc']} |" in text
     assert f"| tail recall | {tail.n} | {tail.recall} |" in text
-    assert f"| recall of rare $x$ | {rare.n} | {rare.recall} |" in text
+    assert rf"| recall of rare \$x\$ | {rare.n} | {rare.recall} |" in text
     assert "validation balanced accuracy (0.625)" in text
     assert "was learned from 7 images" in text
     assert "Not a medical device" in text
@@ -54,7 +54,7 @@ def test_the_model_json_of_an_earlier_version_is_read(run: Path) -> None:
     expected = write_card(run).read_text()
     (run / "model" / "model.json").write_text(json.dumps(earlier))
     assert write_card(run).read_text() == expected
-    assert "| rare $x$ | tail | 7 |" in expected
+    assert r"| rare \$x\$ | tail | 7 |" in expected
 
 
 def test_an_unfinished_run_has_no_card(tmp_path: Path) -> None:
