@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import torch.distributed as dist
@@ -27,7 +28,13 @@ def _in_group(rank: int, work: Callable[..., None], folder: str, *arguments: Any
 
 def exit_code(work: Callable[..., None], *arguments: Any) -> int | None:
     """Returns how a process ended that called work(*arguments): 0, or minus the signal that killed it."""
-    process = multiprocessing.get_context("forkserver").Process(target=work, args=arguments)
-    process.start()
-    process.join()
-    return process.exitcode
+    started = process(work, *arguments)
+    started.join()
+    return started.exitcode
+
+
+def process(work: Callable[..., None], *arguments: Any) -> BaseProcess:
+    """Returns a process that has begun to call work(*arguments)."""
+    started = multiprocessing.get_context("forkserver").Process(target=work, args=arguments, daemon=True)
+    started.start()
+    return started

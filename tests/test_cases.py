@@ -1,6 +1,6 @@
 """The cases from the field (../shared/cases), made again by code, through the command: exit codes and words.
 
-G1, G2 and G4 (pixels) are in tests/data/decode. F1, I2 and J1 belong to small data.
+G1, G2 and G4 (pixels) are in tests/data/decode. F1 and J1 belong to small data.
 """
 
 from __future__ import annotations
@@ -139,6 +139,26 @@ def test_i1_transformer_size(messy: Messy, lmd: Command) -> None:
         "train", messy.out, "--method", "ce", "--budget", "smoke", *flags, "--out", messy.path / "RUN2"
     )
     refused(answer, "inception_v4")
+    assert not (messy.path / "RUN2").exists()
+
+
+def test_i2_slurm_ntasks(messy: Messy, lmd: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch job that asked for four tasks starts one process; a step of four tasks starts four."""
+    assert table(messy, lmd, cases(patient_id=persons()))[0] == 0
+    settings = ["pretrained=false", "size=32", "encoder=test_resnet", "stage1.epochs=1"]
+    flags = [word for setting in settings for word in ("--set", setting)]
+    train = ("train", messy.out, "--method", "ce", "--budget", "smoke", *flags, "--out")
+    job = {"JOB_ID": "1", "JOB_NAME": "job", "NTASKS": "4", "NODEID": "0", "PROCID": "0", "LOCALID": "0"}
+    for name, value in {**job, "NODELIST": "n1"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    code, _, err = lmd(*train, messy.path / "RUN")
+    assert code == 0, err
+    assert (messy.path / "RUN" / "model" / "model.json").is_file()
+    assert lmd("evaluate", messy.path / "RUN", "--split", "train")[0] == 0
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    for words in ((*train, messy.path / "RUN2"), ("evaluate", messy.path / "RUN"), ("demo",),
+                  ("predict", messy.path / "RUN", messy.root)):  # fmt: skip
+        refused(lmd(*words), "SLURM_STEP_NUM_TASKS = 4", "srun --ntasks=1")
     assert not (messy.path / "RUN2").exists()
 
 

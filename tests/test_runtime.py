@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 
 from lmd import runtime
-from lmd.errors import CheckpointError
+from lmd.errors import CheckpointError, SettingsError
 from lmd.files import atomic_write, load_tree, save_tree
 from lmd.losses.relation import channel_consistency, probability_consistency, sample_consistency
 from lmd.runtime import Runtime, derive_seed, gather
@@ -72,6 +72,36 @@ def test_a_run_on_a_cpu_keeps_what_it_frees(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(runtime, "_keep_freed_memory", lambda: asked.append(True))
     Runtime("fp32", "cpu")
     assert asked == [True]
+
+
+STEP = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "4"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}, "WORLD_SIZE = 2: .* start one process"),
+        (STEP, "SLURM_STEP_NUM_TASKS = 4"),
+        ({"OMPI_COMM_WORLD_SIZE": "3"}, "OMPI_COMM_WORLD_SIZE = 3"),
+        ({"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}, None),
+        ({"SLURM_STEP_NUM_TASKS": "1", "SLURM_NTASKS": "1"}, None),
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_JOB_NAME": "job"}, None),  # A batch script.
+        ({**STEP, "SLURM_JOB_NAME": "bash"}, None),  # srun --pty bash
+        ({**STEP, "SLURM_JOB_NAME": "interactive"}, None),
+        ({"WORLD_SIZE": "many"}, None),
+    ],
+)
+def test_one_of_several_processes_is_refused(
+    variables: dict[str, str], told: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    if told is None:
+        runtime.refuse_several_processes()
+        assert (Runtime("fp32", "cpu").world, Runtime("fp32", "cpu").rank) == (1, 0)
+        return
+    with pytest.raises(SettingsError, match=told):
+        runtime.refuse_several_processes()
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"\x10\x00\x00\x00\x00\x00\x00\x00{}"])

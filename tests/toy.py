@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,15 @@ def recipe(name: str) -> dict[str, Any]:
     stage2 = methods.load(name).Settings.model_fields.get("stage2")
     trains = stage2 is not None and hasattr(stage2.default, "epochs")
     return merge(COMMON, SHORT_HEAD) if trains else COMMON
+
+
+def as_earlier(run: Path, **changes: Any) -> None:
+    """Rewrites model.json as version 0.1 wrote it, without any checksum, and with other values."""
+    path = run / "model" / "model.json"
+    card = {**json.loads(path.read_text()), "format": 1, **changes}
+    path.write_text(
+        json.dumps({name: value for name, value in card.items() if name not in ("sha256", "files")})
+    )
 
 
 def draw(label: int, number: int, size: int = 20) -> np.ndarray:

@@ -6,14 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, StringConstraints, model_validator
 
-from lmd.settings import Fraction, NonNegative, Positive, Settings
+from lmd.settings import NonNegative, Positive, Settings
 
 Name = Annotated[str, StringConstraints(min_length=1)]
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 # The files beside model.json.
 FileName = Literal["model.safetensors", "stage1.safetensors", "gaussians.safetensors", "images.json"]
-WEIGHTS: FileName = "model.safetensors"
 # From this one on a card has its own checksum and those of the files beside it.
 FORMAT = 2
 
@@ -57,7 +56,7 @@ class ModelCard(Settings):
     training_counts: list[Annotated[int, Field(ge=0)]]
     dataset: TrainedOn
     selected_by: Literal["val_bacc", "last"]
-    validation_bacc: Fraction | None
+    validation_bacc: float | None
     training_seconds: NonNegative
     files: dict[FileName, Sha256] = Field(default_factory=dict)
     """SHA-256 of the files beside this one"""

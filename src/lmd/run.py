@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from lmd.errors import CheckpointError, SettingsError
 from lmd.fields import first_fault
 from lmd.files import atomic_path, atomic_write, load_tree, save_tree
-from lmd.model_card import FORMAT, WEIGHTS, FileName, ModelCard
+from lmd.model_card import FORMAT, FileName, ModelCard
 from lmd.models.packages import weights_path
 from lmd.reading import MOST_YAML, UnreadableError, text_of, yaml_of
 from lmd.run_folder import RunFolder
@@ -168,8 +168,6 @@ def read_model_card(run: RunFolder) -> ModelCard:
     try:
         tree, sealed = read_sealed_json(run.model)
         card = ModelCard.model_validate(tree)
-        if sealed != (card.format == FORMAT) or sealed != (WEIGHTS in card.files):
-            raise ValueError("its format does not say whether it has checksums")
     except ValidationError as error:
         raise CheckpointError(f"{run.model} is damaged: {first_fault(error)}") from error
     except (OSError, ValueError) as error:
@@ -196,7 +194,7 @@ def check_files(run: RunFolder, card: ModelCard) -> None:
     for name, wanted in card.files.items():
         path = run.model.parent / name
         if (path.is_file() or path == run.weights) and _sha256(path) != wanted:
-            raise CheckpointError(f"cannot use {path}: {DAMAGED}; copy it anew, or train the run again")
+            raise CheckpointError(f"cannot read {path}: {DAMAGED}; copy it anew, or train the run again")
 
 
 def save_checkpoint(run: RunFolder, state: Tree) -> None:

@@ -75,7 +75,7 @@ def sealed_json(tree: Mapping[str, Any]) -> str:
 
 
 def read_sealed_json(path: Path) -> tuple[dict[str, Any], bool]:
-    """Returns a JSON object without its checksum, and whether it has one.
+    """Returns a JSON object without its checksum, and whether it has one: one of `format` 1 has none.
 
     Raises:
         OSError: it cannot be read.
@@ -88,7 +88,7 @@ def read_sealed_json(path: Path) -> tuple[dict[str, Any], bool]:
         tree = json_of(text_of(path))
     except UnreadableError as error:
         raise ValueError(f"it {error}") from error
-    if not isinstance(tree, dict) or (fit is None and _NAME in tree):
+    if not isinstance(tree, dict) or (fit is None and (_NAME in tree or tree.get("format", 1) != 1)):
         raise ValueError("it does not begin as lmd writes it")
     return {name: value for name, value in tree.items() if name != _NAME}, fit is not None
 

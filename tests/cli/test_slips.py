@@ -192,7 +192,7 @@ def test_an_interrupt_says_how_to_go_on(lmd: Command, monkeypatch: pytest.Monkey
         raise KeyboardInterrupt
 
     monkeypatch.setattr(printing, "shown", interrupted)
-    assert lmd("paper") == (130, "", "lmd: interrupted; a training goes on with --resume\n")
+    assert lmd("paper") == (130, "", "lmd: interrupted; start again with: lmd paper\n")
 
 
 # The names of settings, read without importing a method.

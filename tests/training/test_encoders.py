@@ -22,7 +22,7 @@ from lmd.models import hub
 from lmd.models.encoder import build_encoder
 from lmd.models.names import normalisation
 from lmd.models.network import Network, Output
-from lmd.run import RunFolder
+from lmd.run import RunFolder, read_model_card
 from lmd.training import start as training
 from tests import toy
 from tests.command import Command, refused
@@ -42,7 +42,7 @@ SCRATCH = ("--set", "pretrained=false")
 
 
 def card(run: Path) -> ModelCard:
-    return ModelCard.model_validate_json((run / "model" / "model.json").read_text())
+    return read_model_card(RunFolder(run))
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ def test_the_normalisation_is_recorded_and_taken_over(lmd: Command, data: Path, 
     np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-4)
 
     made = json.loads((run / "model" / "model.json").read_text())
-    made["preprocessing"] |= {"mean": list(MEAN), "std": list(STD)}  # As earlier versions trained it.
-    (run / "model" / "model.json").write_text(json.dumps(made))
+    # As earlier versions trained it.
+    toy.as_earlier(run, preprocessing={**made["preprocessing"], "mean": list(MEAN), "std": list(STD)})
     small = ("--set", "batch=16", "--set", "size=32", "--set", "encoder=test_resnet")
     words = ("train", data, "--out", tmp_path / "next", "--method", "decoupling", "--budget", "smoke")
     refused(lmd(*words, *small, *SCRATCH, "--from", run), "--from", "normalised", "0.485")

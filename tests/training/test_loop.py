@@ -324,8 +324,10 @@ def test_whatever_a_stage_says_of_a_state_of_another_version_is_one_line(
 
 
 def test_resuming_what_is_no_run_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(CheckpointError, match="not a run folder"):
-        train(dataset, "ce", settings_of("ce"), tmp_path / "none", resume=True)
+        train(dataset, "ce", settings_of("ce"), tmp_path, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_resuming_a_finished_run_changes_nothing(finished: RunFolder, dataset: Dataset) -> None:

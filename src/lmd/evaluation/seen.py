@@ -102,13 +102,18 @@ def still_seen(run: RunFolder, now: SeenImages) -> SeenImages:
             f"{run.path} began with other images: some of the files have changed since, or the data set is "
             "another one with the same names; start the run anew in another folder"
         )
-    if kept is not None and (kept.train, kept.val) != (now.train, now.val):
+    if kept is not None and not (_within(now.train, kept.train) and _within(now.val, kept.val)):
         _log.warning(
             "%s: the images are decoded otherwise than when it began: its result will not be, bit for bit, "
             "that of a run that nothing stopped",
             run.path,
         )
     return kept or now
+
+
+def _within(now: Hashes, kept: Hashes) -> bool:
+    """Whether all pixels are among those that were kept; what a run started from may have seen more."""
+    return not Counter(now.pixels) - Counter(kept.pixels)
 
 
 def write_seen(run: RunFolder, seen: SeenImages) -> None:
@@ -125,11 +130,7 @@ def read_seen(run: RunFolder) -> SeenImages | None:
     if not run.images.is_file():
         return None
     try:
-        tree, sealed = read_sealed_json(run.images)
-        seen = SeenImages.model_validate(tree)
-        if sealed != (seen.format == FORMAT):
-            raise ValueError("its format does not say whether it has a checksum")
-        return seen
+        return SeenImages.model_validate(read_sealed_json(run.images)[0])
     except ValidationError as error:
         raise CheckpointError(f"{run.images} is damaged: {first_fault(error)}") from error
     except (OSError, ValueError) as error:
