@@ -15,12 +15,11 @@ def freeze(encoder: nn.Module, which: str) -> None:
     A frozen module stays in evaluation mode, whoever calls `train`: BatchNorm normalises by the running
     statistics it has, and keeps them.
     """
-    named = dict(encoder.named_parameters())
-    frozen = {"all": list(named), "stem": stem(encoder), "none": []}[which]
-    for name in frozen:
-        named[name].requires_grad_(False)
     if which == "none":
         return
+    named = dict(encoder.named_parameters())
+    for name in named if which == "all" else stem(encoder):
+        named[name].requires_grad_(False)
     for part in encoder.modules():
         parameters = list(part.parameters())
         if which == "all" or (parameters and not any(value.requires_grad for value in parameters)):
