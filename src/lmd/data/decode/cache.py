@@ -236,15 +236,12 @@ def _read_known(path: Path) -> dict[str, list[Any]]:
         known = json_of(text_of(path))
     except (OSError, ValueError):
         return {}
-    if not isinstance(known, dict):
-        return {}
-    return {name: entry for name, entry in known.items() if _is_entry(entry)}
+    return (
+        {name: entry for name, entry in known.items() if _is_entry(entry)} if isinstance(known, dict) else {}
+    )
 
 
 def _is_entry(entry: Any) -> bool:
     """Whether this is a size, a time and a sha256."""
-    return (
-        isinstance(entry, list)
-        and [type(part) for part in entry] == [int, int, str]
-        and re.fullmatch("[0-9a-f]{64}", entry[2]) is not None
-    )
+    kinds = [type(part) for part in entry] if isinstance(entry, list) else []
+    return kinds == [int, int, str] and re.fullmatch("[0-9a-f]{64}", entry[2]) is not None

@@ -57,7 +57,7 @@ class Found(NamedTuple):
     tags: Header
     real: bool
     as_said: bool
-    place: int  # Of the first byte of the pixels, or of the items that hold them.
+    place: int  # Where the value of the pixels begins.
 
 
 def damaged(what: str) -> RefusedError:
@@ -78,8 +78,7 @@ def found_in(path: Path) -> Found:
         bare, given = is_bare(head), _given(path, head)
         file.seek(0)
         header = dcmread(file, stop_before_pixels=True, specific_tags=list(TAGS), force=bare)
-        place = file.tell()
-        mark = file.read(8)
+        place, mark = file.tell(), file.read(8)
     syntax = uid.UID(header.file_meta.get("TransferSyntaxUID") or given or _encoding(header))
     header.file_meta.TransferSyntaxUID = syntax
     _check_decoder(syntax)
