@@ -10,13 +10,12 @@ epoch is kept. Cross entropy, and logit adjustment from it.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import pandas as pd
 
 from benchmarks.drawn import IMAGES, draw, real_images, wanted_counts
-from benchmarks.small_data import Row, folder, pooled, run, table
+from benchmarks.small_data import Row, differences, folder, pooled, report, run
 
 TOTAL, VALIDATION, SEED = 3000, 300, 17
 CUT = ("--set", "stage1.epochs=12")
@@ -26,6 +25,7 @@ ROWS = (
     Row("logit-adjustment", "short", "ce-short"),
     Row("logit-adjustment", "auto", "ce-auto"),
 )
+PAIRS = ((ROWS[1], ROWS[0]), (ROWS[3], ROWS[2]))
 
 
 def main() -> None:
@@ -40,10 +40,8 @@ def main() -> None:
     prepare(options.images, options.work, options.total)
     for row in ROWS:
         train(options.work, row, options.weights)
-    found = [pooled(options.work, row, 1) for row in ROWS]
-    print("\n".join(table(found)))
-    if options.out:
-        options.out.write_text(json.dumps(found, indent=2) + "\n")
+    rows = [pooled(options.work, row, 1) for row in ROWS]
+    report(rows, differences(options.work, PAIRS, 1), options.out)
 
 
 def prepare(images: Path, work: Path, total: int) -> None:

@@ -15,6 +15,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import pandas as pd
 
 from benchmarks.drawn import IMAGES, draw, real_images, wanted_counts
 from lmd.evaluation import measure
+from lmd.evaluation.cases import cases_of, compare
 
 TOTAL, SMALLEST, SEED, FOLDS = 347, 12, 16, 5
 SHOWN = ("bacc", "auc", "f1")
@@ -52,6 +54,8 @@ ROWS = (
     Row("lmd", "short"),
 )
 QUICK_ROWS = (Row("ce", "smoke"), Row("logit-adjustment", "smoke", "ce-smoke"))
+PAIRS = (*zip(ROWS[:3], ROWS[3:], strict=True), (ROWS[1], ROWS[0]), (ROWS[2], ROWS[1]))
+QUICK_PAIRS = (QUICK_ROWS[::-1],)
 
 
 def main() -> None:
@@ -64,16 +68,23 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two folds, seconds")
     parser.add_argument("--pool", action="store_true", help="train nothing")
     options = parser.parse_args()
-    rows, folds = (QUICK_ROWS, 2) if options.quick else (ROWS, FOLDS)
+    rows, pairs, folds = (QUICK_ROWS, QUICK_PAIRS, 2) if options.quick else (ROWS, PAIRS, FOLDS)
     if not options.pool:
         prepare(options.images, options.work, folds)
         for fold in range(folds):
             for row in rows:
                 train(options.work, row, fold, options.weights)
-    found = [pooled(options.work, row, folds) for row in rows]
-    print("\n".join(table(found)))
-    if options.out:
-        options.out.write_text(json.dumps(found, indent=2) + "\n")
+    report([pooled(options.work, row, folds) for row in rows], differences(options.work, pairs, folds),
+           options.out)  # fmt: skip
+
+
+def report(rows: list[dict[str, Any]], paired: dict[str, dict[str, Any]], out: Path | None) -> None:
+    """Prints the table and the differences, and writes both as JSON."""
+    print("\n".join(table(rows)))
+    for name, one in paired.items():
+        print(f"{name}: {_cell(one)}")
+    if out:
+        out.write_text(json.dumps({"rows": rows, "differences": paired}, indent=2) + "\n")
 
 
 def prepare(images: Path, work: Path, folds: int) -> None:
@@ -109,23 +120,41 @@ def folder(work: Path, name: str, fold: int) -> Path:
 
 def pooled(work: Path, row: Row, folds: int) -> dict[str, Any]:
     """Returns the metrics of the test images of all folds, each predicted by a model that never saw it."""
-    runs = [folder(work, row.name, fold) for fold in range(folds)]
-    cases = pd.concat([pd.read_csv(out / "predictions-test.csv") for out in runs], ignore_index=True)
-    lesions = pd.read_csv(work / "drawn.csv").set_index("file")["lesion"]
-    names = [column[2:] for column in cases.columns if column.startswith("p_")]
-    shares = cases[[f"p_{name}" for name in names]].to_numpy()
+    cases, names = answers(work, row, folds)
     labels = np.array([names.index(label) for label in cases["label"]])
-    result = measure(labels, shares, lesions.loc[cases["id"]].to_numpy(), classes=names)
-    metrics = {name: result.metrics[name].model_dump() for name in SHOWN if name in result.metrics}
-    hits = cases["predicted"] == cases["label"]
-    recalls = hits.groupby(cases["label"]).agg(["mean", "size"])
+    shares = cases[[f"p_{name}" for name in names]].to_numpy()
+    result = measure(labels, shares, cases["group"].to_numpy(), classes=names)
+    recalls = (cases["predicted"] == cases["label"]).groupby(cases["label"]).agg(["mean", "size"])
     return {
         "row": row.name,
         "cases": len(cases),
-        "metrics": metrics,
+        "metrics": {name: _plain(result.metrics[name]) for name in SHOWN if name in result.metrics},
         "recall": {str(name): [float(one["mean"]), int(one["size"])] for name, one in recalls.iterrows()},
-        "seconds": [_seconds(out) for out in runs],
+        "seconds": [_seconds(folder(work, row.name, fold)) for fold in range(folds)],
     }
+
+
+def answers(work: Path, row: Row, folds: int) -> tuple[pd.DataFrame, list[str]]:
+    """Returns the predictions of all folds with the lesions as groups, and the names of the classes."""
+    files = [folder(work, row.name, fold) / "predictions-test.csv" for fold in range(folds)]
+    cases = pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
+    lesions = pd.read_csv(work / "drawn.csv").set_index("file")["lesion"]
+    names = [column[2:] for column in cases.columns if column.startswith("p_")]
+    return cases.assign(group=lesions.loc[cases["id"]].to_numpy()), names
+
+
+def differences(work: Path, pairs: Sequence[tuple[Row, Row]], folds: int) -> dict[str, dict[str, Any]]:
+    """Returns the paired difference in balanced accuracy of each two rows, on the same pooled images."""
+    found: dict[str, dict[str, Any]] = {}
+    for first, second in pairs:
+        (mine, names), (other, _) = answers(work, first, folds), answers(work, second, folds)
+        both = compare(cases_of(mine, names), cases_of(other, names), names, {})
+        found[f"{first.name} - {second.name}"] = _plain(both["bacc"])
+    return found
+
+
+def _plain(metric: Any) -> dict[str, Any]:
+    return {name: getattr(metric, name) for name in ("value", "low", "high")}
 
 
 def _seconds(out: Path) -> float:

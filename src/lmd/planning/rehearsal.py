@@ -33,7 +33,8 @@ from lmd.stages.base import Stage, StageContext
 from lmd.stages.calibration.algorithm import Calibration
 from lmd.stages.classifier_training import ClassifierTraining
 
-STEPS, SECONDS = 10, 1.0  # The most steps of a part of a stage, and the most seconds once it has two.
+# The most steps of a part of a stage, the most seconds once it has three, and before that.
+STEPS, SECONDS, SLOW = 10, 1.0, 4.0
 STEP_PIXELS = 24 * 64**2  # Of a step's images on a CPU: larger batches are rehearsed with fewer images.
 
 
@@ -62,9 +63,11 @@ class _Watch:
 
     def step(self, done: int, total: int) -> None:
         """Takes the time of a step, and raises `_Enough` after the last."""
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()  # Else the time would be that of asking for the step.
         self.times.append(time.perf_counter())
         steps = len(self.times) - 1
-        if steps > STEPS or (steps > 2 and self.times[-1] - self.times[0] > SECONDS):
+        if steps > STEPS or self.times[-1] - self.times[0] > (SECONDS if steps > 2 else SLOW):
             raise _Enough
 
     def seconds(self) -> float:
