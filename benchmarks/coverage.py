@@ -24,11 +24,11 @@ from lmd.evaluation.influence import BY_CELL, smoothed, variance_by_class
 from lmd.evaluation.measured import WHOLE, AllMetrics, value_of
 from lmd.evaluation.metrics import all_metrics
 from lmd.evaluation.score import Scale, quantile
-from lmd.evaluation.uncertainty import FEWEST, Sample, paired_difference
+from lmd.evaluation.uncertainty import Sample, paired_difference, too_few
 
 RECALLS = (0.3, 0.5, 0.7, 0.85, 0.95, 1.0)
 FINE = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98, 1.0)  # Of the part that takes seconds.
-SIZES = (2, 3, 5, 8, 10, 20, 50, 200, 500)
+SIZES = (1, 2, 3, 5, 8, 10, 20, 50, 200, 500)
 SEED = 0
 ALIKE, CORRELATION, LOWER = 0.5, 0.7, 0.1
 TRUTH = 40_000  # Images behind a true value.
@@ -146,7 +146,7 @@ def plain(design: Design, size: int, recall: float, repeats: int) -> dict[str, t
     last = np.eye(len(groups))[-1]
     for name in (ONE, *METRICS[:-1]):
         metric = {"bacc": "recall", ONE: "recall"}.get(name, name)
-        if FEWEST[metric] > size:
+        if too_few(metric, groups[-1:] if name == ONE else groups):
             continue
         weights = last if name == ONE else np.full(len(groups), 1.0 if name in WHOLE else 1 / len(groups))
         smooth = smoothed(drawn)
@@ -176,7 +176,10 @@ def scores(
     true = [truths(groups, some) for some in recalls]
     random = np.random.default_rng([SEED, size, int(1000 * recall), grouped, paired, len(design.name)])
     found: dict[str, tuple[int, int]] = {}
-    shown = [name for name in metrics if FEWEST.get(name, 0) <= size]  # Others have no interval.
+    kinds = {name: {"bacc": "recall", ONE: "recall"}.get(name, name) for name in metrics}
+    shown = [
+        name for name, kind in kinds.items() if not too_few(kind, groups[-1:] if name == ONE else groups)
+    ]
     for _ in range(repeats):
         measured = simulate(random, groups, recalls, grouped).measured()
         for name in shown:

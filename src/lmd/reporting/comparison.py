@@ -84,9 +84,9 @@ def comparison_lines(runs: dict[str, Evaluation]) -> list[str]:
 def _below(runs: dict[str, Evaluation]) -> list[str]:
     """What is said below the table: what has no interval, what is marked, and what the brackets are."""
     first = next(iter(runs.values()))
-    shown = {"every run": reason_lines(first)} if len(runs) == 1 else {}
+    reasons = dict.fromkeys(line for run in runs.values() for line in reason_lines(run))
     few = [FEW_NOTE] if any(map(has_few, runs.values())) else []
-    return [*(line for lines in shown.values() for line in lines), *few, interval_words(first)]
+    return [*reasons, *few, interval_words(first)]
 
 
 def notes_of(runs: dict[str, Evaluation]) -> list[str]:

@@ -110,7 +110,7 @@ def most_confused(result: Evaluation) -> list[list[str]]:
 
 
 def class_recalls(runs: dict[str, Evaluation]) -> str:
-    """Recall of each class with its interval, one bar for each run; of many classes the rarest with images."""
+    """Recall of each class with its interval, a bar for each run; of many classes the rarest alone."""
     first = next(iter(runs.values())).classes
     order = sorted(range(len(first)), key=lambda k: -first[k].n)
     if len(order) > MOST_CELLS:

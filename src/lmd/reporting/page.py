@@ -105,13 +105,17 @@ def shown_recall(entry: ClassResult | BandResult) -> str:
     return str(entry.recall) if entry.n else "no image"
 
 
-def shown_against_the_rest(entry: ClassResult, name: str) -> str:
-    """Returns specificity, PPV or NPV of a class in words; an earlier version has the PPV as precision."""
-    if not entry.n:
-        return "no image"
-    known = name in entry.model_fields_set
-    value = getattr(entry, name) if known else (entry.precision if name == "ppv" else None)
-    return (f"{value:.3f}" if value is not None else "undefined") if known or name == "ppv" else "-"
+def class_row(entry: ClassResult) -> list[str]:
+    """Returns a class's row: name, n, band, recall, specificity, PPV, NPV, F1 and AUC.
+
+    An evaluation of an earlier version has the PPV as precision, and neither specificity nor NPV.
+    """
+    newer = "npv" in entry.model_fields_set
+    rest = [entry.specificity, entry.ppv, entry.npv] if newer else [None, entry.precision, None]
+    lacking = "undefined" if newer else "-"
+    shown = [lacking if value is None else f"{value:.3f}" for value in rest]
+    others = ["undefined" if value is None else f"{value:.3f}" for value in (entry.f1, entry.auc)]
+    return [entry.name, image_count(entry.n), entry.band or "", shown_recall(entry), *shown, *others]
 
 
 def _split_content(split: str, result: Evaluation) -> Tree:
@@ -119,6 +123,7 @@ def _split_content(split: str, result: Evaluation) -> Tree:
         "result": result,
         "metrics": shown_metrics(result),
         "reasons": reason_lines(result),
+        "classes": [class_row(entry) for entry in result.classes],
         "few": FEW_NOTE if has_few(result) else "",
         "confused": most_confused(result),
         "interval": interval_words(result),
@@ -149,7 +154,5 @@ def render(template: str, path: Path, content: Tree) -> Path:
     environment.filters["svg"] = Markup  # Our own figures; every other value is escaped.
     environment.filters["recall"] = shown_recall
     environment.filters["count"] = image_count
-    environment.filters["rest"] = shown_against_the_rest
-    environment.filters["number"] = lambda value: "undefined" if value is None else f"{value:.3f}"
     atomic_write(path, environment.get_template(template).render(content))
     return path

@@ -67,8 +67,8 @@ def test_the_worth_of_a_test_image(dataset: Dataset) -> None:
     found = fingerprint(dataset)
     assert [(row.name, row.n) for row in found.worth] == [("rare", 3), ("less", 4), ("common", 8)]
     text = lines(dataset)
-    assert "class rare has 3 test images: one image is 33.3 points of its recall and 11.1 of" in text
-    assert "class common has 8 test images: one image is 12.5 points of its recall and 4.2 of" in text
+    assert "class rare has 3 * test images: one image is 33.3 points of its recall and 11.1 of" in text
+    assert "class common has 8 * test images: one image is 12.5 points of its recall and 4.2 of" in text
 
 
 def test_where_images_are_worth_little_only_the_smallest_class_is_named(dataset: Dataset) -> None:

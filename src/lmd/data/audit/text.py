@@ -10,7 +10,7 @@ from lmd.data.dataset.checks import SPLITS
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.dataset.meaning.grouping import PATIENTS_UNKNOWN, SOME_UNKNOWN
 from lmd.data.decode.levels import few_bits
-from lmd.text import in_columns
+from lmd.text import FEW, FEW_NOTE, image_count, in_columns
 
 _SHOWN = 5  # Lines that are shown of a long list.
 
@@ -106,12 +106,13 @@ def worth_lines(found: Fingerprint) -> list[str]:
         f"class {name} has no test image: its recall cannot be measured" for name in found.without["test"]
     ]
     for row in found.worth:
-        images = "1 test image: it" if row.n == 1 else f"{row.n} test images: one image"
+        shown = image_count(row.n)
+        images = f"{shown} test image: it" if row.n == 1 else f"{shown} test images: one image"
         lines.append(
             f"class {row.name} has {images} is {row.points_of_recall:.1f} points of its recall and "
             f"{row.points_of_bacc:.1f} of balanced accuracy"
         )
-    return lines
+    return [*lines, FEW_NOTE] if any(0 < row.n < FEW for row in found.worth) else lines
 
 
 def file_lines(found: Fingerprint) -> list[str]:
