@@ -118,6 +118,11 @@ def _message(error: Exception) -> str | None:
     return None
 
 
+def say(text: str, *, err: bool = False) -> None:
+    """Prints lines; what a terminal would obey in a name is shown."""
+    typer.echo(visible(text), err=err)
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"lmd {__version__}")

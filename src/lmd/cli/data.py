@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmd.cli.app import Data, Seed, app
+from lmd.cli.app import Data, Seed, app, say
 from lmd.cli.names import within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER
@@ -67,7 +67,7 @@ def inspect(
         target = data / "inspect.html" if out is None else out
         shown = dataset.first if isinstance(dataset, Folds) else dataset
         with _naming_ways_out(out):
-            typer.echo(f"page: {write_inspection(target, shown, first, 42 if seed is None else seed)}")
+            say(f"page: {write_inspection(target, shown, first, 42 if seed is None else seed)}")
     if strict and wrong:
         raise typer.Exit(1)
 
@@ -81,13 +81,13 @@ def _say_found(
     several = found if isinstance(found, dict) else None
     one = next(iter(found.values())) if isinstance(found, dict) else found
     for line in text.format_fingerprint(one) if several is None else folds_text.format_folds(several):
-        typer.echo(line)
+        say(line)
     if json_file is not None and several is None:
         results.write_fingerprint(json_file, one)
     elif json_file is not None and several is not None:
         folds_text.write_fingerprints(json_file, several)
     if json_file is not None:
-        typer.echo(f"fingerprint: {json_file}")
+        say(f"fingerprint: {json_file}")
     return one, bool(one.wrong if several is None else folds_text.wrong_in(several))
 
 

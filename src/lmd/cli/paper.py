@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lmd.cli.app import AllowCode, Budget, PartialWeights, Set, Weights, app
+from lmd.cli.app import AllowCode, Budget, PartialWeights, Set, Weights, app, say
 from lmd.cli.names import within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER
@@ -66,10 +66,10 @@ def reproduce(
         reproduce_one(request, only, Watching())
         return
     if dry_run:
-        typer.echo("\n".join(plan(request, Watching())))
+        say("\n".join(plan(request, Watching())))
         return
-    outcome = reproduce(request, typer.echo, Watching())
-    typer.echo(f"table: {outcome.table}")
+    outcome = reproduce(request, say, Watching())
+    say(f"table: {outcome.table}")
     if outcome.failures:
         raise typer.Exit(1)
 
@@ -99,4 +99,4 @@ def methods(
 
     lines = registry.overview() if name is None else registry.describe(name, allow_code)
     for line in lines:
-        typer.echo(line)
+        say(line)

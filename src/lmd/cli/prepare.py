@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from lmd.cli.app import app
+from lmd.cli.app import app, say
 from lmd.cli.names import names_in
 from lmd.cli.options import Shown, from_words, shown_options, spelled
 from lmd.cli.verbs import Verb, listed, write_list
@@ -139,7 +139,7 @@ def _prepare(name: str, out: Path, given: dict[str, Any]) -> None:
     with bar("reading images") as progress:
         dataset = make_dataset(name, out, progress=progress, **words)
     for line in folds_summary(dataset) if isinstance(dataset, Folds) else summary_lines(dataset):
-        typer.echo(line)
+        say(line)
 
 
 @app.command(cls=Verb, short_help="Lists the sources of data and their options", epilog="lmd sources folder")
@@ -158,7 +158,7 @@ def sources(
     column = max(len(name) for name, _ in rows)
     for name, texts in rows:
         for line in (*listed(name, texts[0], column), *listed("", texts[1], column)):
-            typer.echo(line)
+            say(line)
 
 
 def _lines_of(source: Any) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lmd.cli.app import Run, app
+from lmd.cli.app import Run, app, say
 from lmd.cli.names import SPLITS, among, within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER
@@ -49,8 +49,8 @@ def evaluate(
         *(fold_lines(folder) if isinstance(folder, FoldsRun) else []),
         *comparison_lines({run.name: result}),
     ]:
-        typer.echo(line)
-    typer.echo(f"report: {run / 'report.html'}")
+        say(line)
+    say(f"report: {run / 'report.html'}")
 
 
 def _check_run(run: Path, average: bool | None = None) -> None:
@@ -105,13 +105,13 @@ def predict(
     with bar("predicting") as progress:
         answers, skipped = predict_files(load(run, average=average), files, skip_bad, frame, progress)
     for reason in skipped.values():
-        typer.echo(f"skipped: {reason}", err=True)
+        say(f"skipped: {reason}", err=True)
     answers = answers.drop(columns=["label", "group"])
     if out is None:
         typer.echo(guarded_table(answers).to_csv(index=False, float_format="%.4f"), nl=False)
         return
     write_predictions(out, answers)
-    typer.echo(f"{len(answers)} predictions: {out}")
+    say(f"{len(answers)} predictions: {out}")
 
 
 def _files_to_predict(images: list[Path], out: Path | None, skip_bad: bool) -> list[Path]:
@@ -124,5 +124,5 @@ def _files_to_predict(images: list[Path], out: Path | None, skip_bad: bool) -> l
     if not skip_bad:
         refuse_missing(files)
     if again:
-        typer.echo(f"note: {len(again)} named again, answered once: {again[0]}", err=True)
+        say(f"note: {len(again)} named again, answered once: {again[0]}", err=True)
     return files

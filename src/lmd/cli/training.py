@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lmd.cli.app import AllowCode, Budget, Data, Jobs, PartialWeights, Seed, Set, Weights, app
+from lmd.cli.app import AllowCode, Budget, Data, Jobs, PartialWeights, Seed, Set, Weights, app, say
 from lmd.cli.names import LOGS, among, check_choice, names_in
 from lmd.cli.verbs import Verb
 from lmd.errors import SettingsError
@@ -34,8 +34,8 @@ def demo(
 
     report, lines = run_demo(out, 42 if seed is None else seed, Watching())
     for line in lines:
-        typer.echo(line)
-    typer.echo(f"report: {report}")
+        say(line)
+    say(f"report: {report}")
 
 
 @app.command(
@@ -96,7 +96,7 @@ def train(
         run = run_training(
             dataset, out=out, method=method, budget=budget, recipe=recipe, settings=settings or [], seed=seed,
             weights=weights, partial_weights=partial_weights, start=start, resume=resume, jobs=jobs, log=log,
-            allow_code=allow_code, progress=progress, say=typer.echo,
+            allow_code=allow_code, progress=progress, say=say,
         )  # fmt: skip
     _say_trained(run)
 
@@ -106,7 +106,7 @@ def _show_plan(dataset: Dataset | Folds, start: Path | None, **choices: Any) -> 
     from lmd.api import plan
 
     for line in plan(dataset, taken_over=start is not None, **choices).lines():
-        typer.echo(line)
+        say(line)
 
 
 def _check_out(out: Path, resume: bool) -> None:
@@ -142,7 +142,7 @@ def _say_trained(run: RunFolder) -> None:
 
     if isinstance(run, FoldsRun):
         first = run.path / run.names[0]
-        typer.echo(f"run: {run.path} ({len(run.names)} folds, such as {first})")
-        typer.echo(f"next: lmd evaluate {run.path}")
+        say(f"run: {run.path} ({len(run.names)} folds, such as {first})")
+        say(f"next: lmd evaluate {run.path}")
     else:
-        typer.echo(f"run: {run.path} (MODEL_CARD.md, report.html)")
+        say(f"run: {run.path} (MODEL_CARD.md, report.html)")

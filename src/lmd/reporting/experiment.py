@@ -13,6 +13,7 @@ from lmd.reporting.experiment_answers import answers, title_of, with_interval
 from lmd.reporting.experiment_figures import figures
 from lmd.settings import Tree
 from lmd.spreadsheet import guarded
+from lmd.text import markdown
 
 _CSV = ("block", "row", "method", "kind", "status", "metric", "paper", "paper_sd", "paper_source")
 _CSV_OURS = ("ours", "low", "high", "n", "images", "seeds", "seconds")
@@ -54,15 +55,21 @@ def _csv_line(block: Tree, row: Tree, metric: str, cell: Tree) -> list[Any]:
 
 
 def _markdown(content: Tree, pictures: list[str]) -> list[str]:
-    lines = [f"# {content['title']}", "", *_first(content), *_how(content)]
+    title = markdown(content["title"])
+    lines = [f"# {title}", "", *_first(content), *_how(content)]
     for block in content["blocks"]:
         if block["data"] is None and not block["shows_paper"]:
             continue  # Nothing was measured for these columns, and the paper's are of other data.
-        lines += ["", f"## {block['title']}", "", *_table(content, block)]
+        lines += ["", f"## {markdown(block['title'])}", "", *_table(content, block)]
         if any(row["status"] == "run" for row in block["rows"]):
             lines += answers(content, block)
-    lines += ["", "## Notes", "", *(f"- {note}" for note in [*content["notes"], *_paper_notes(content)])]
-    lines += [f"\n![{content['title']}]({name})" for name in pictures]
+    lines += [
+        "",
+        "## Notes",
+        "",
+        *(f"- {markdown(note)}" for note in [*content["notes"], *_paper_notes(content)]),
+    ]
+    lines += [f"\n![{title}]({name})" for name in pictures]
     return lines
 
 
@@ -70,7 +77,7 @@ def _first(content: Tree) -> list[str]:
     """What a reader has to know before the first number."""
     if not content["caveats"]:
         return []
-    return ["**Read first.**", "", *(f"- {line}" for line in content["caveats"]), ""]
+    return ["**Read first.**", "", *(f"- {markdown(line)}" for line in content["caveats"]), ""]
 
 
 def _how(content: Tree) -> list[str]:
