@@ -1,35 +1,40 @@
 """How often the intervals of an evaluation hold the truth: simulated predictions whose truth is known.
 
-    python -m benchmarks.coverage --out docs/coverage.json     # hours of one core; prints a table
-    python -m benchmarks.coverage --quick                      # minutes
+    python -m benchmarks.coverage --out benchmarks/results/coverage    # coverage.json and coverage.md
 
-Scores are independent normal numbers, that of the true class raised so that the class has a chosen recall.
-With groups, the images of a group (1 to 5 images of one class) share half of the variance of their scores.
-n is the number of groups of the smallest class; without groups that is its images. For differences, a second
-classifier has recalls .1 lower, and its scores correlate with those of the first by .7.
+Three parts. `plain` draws rows of confusion matrices; misses go to frequent classes more often. `scores` draws
+normal scores, that of the true class raised so that the class has its recall, and measures them as `lmd
+evaluate` does: for the AUC, and with groups of 1 to 5 images that share half of the variance of their scores.
+`differences` has a second classifier on the same images with recalls .1 lower; its scores correlate with those
+of the first by .7. n is the number of groups of the smallest class; without groups that is its images.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from lmd.evaluation.measured import AllMetrics
+from lmd.evaluation.influence import BY_CELL, smoothed, variance_by_class
+from lmd.evaluation.measured import WHOLE, AllMetrics, value_of
+from lmd.evaluation.metrics import all_metrics
+from lmd.evaluation.score import Scale, quantile
 from lmd.evaluation.uncertainty import FEWEST, Sample, paired_difference
 
 RECALLS = (0.3, 0.5, 0.7, 0.85, 0.95, 1.0)
+FINE = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98, 1.0)  # Of the part that takes seconds.
 SIZES = (2, 3, 5, 8, 10, 20, 50, 200, 500)
+SEED = 0
 ALIKE, CORRELATION, LOWER = 0.5, 0.7, 0.1
 TRUTH = 40_000  # Images behind a true value.
-LARGEST = 4_000  # Images of a simulated test set at most: larger classes than the smallest are cut.
+LARGEST = 2_400  # Images of a simulated test set at most: larger classes than the smallest are cut.
 ONE = "recall of one class"
-METRICS = ("bacc", "auc", "f1", "mcc", "kappa_unweighted", "precision", "kappa")
+METRICS = ("bacc", "f1", "mcc", "kappa_unweighted", "precision", "kappa", "auc")
 
 
 class Design(NamedTuple):
@@ -103,9 +108,7 @@ def simulate(
 
     first, truth, scores = noise(), np.eye(len(groups))[labels], []
     for number, wanted in enumerate(recalls):
-        mixed = (
-            first if number == 0 else np.sqrt(CORRELATION) * first + np.sqrt(1 - CORRELATION) * noise()
-        )
+        mixed = first if number == 0 else np.sqrt(CORRELATION) * first + np.sqrt(1 - CORRELATION) * noise()
         raised = np.array([raise_for(recall, len(groups)) for recall in wanted])
         scores.append(mixed + raised[labels][:, None] * truth)
     return Simulated(labels, clusters, tuple(scores))
@@ -117,26 +120,63 @@ def truths(groups: np.ndarray, recalls: np.ndarray) -> dict[str, float]:
     # A rare class is given as many images as others, and its images less weight: a sharper truth.
     parts = np.full(len(groups), TRUTH // len(groups))
     drawn = simulate(np.random.default_rng(2), parts, [recalls], grouped=False)
-    from lmd.evaluation.metrics import all_metrics
-
     weights = (many / parts)[drawn.labels][None]
     macro, classes = all_metrics(drawn.labels, drawn.scores[0], weights)
     found = {name: float(values[0]) for name, values in macro.items()}
     return {**found, ONE: float(classes["recall"][0, -1])}
 
 
-def held(
-    design: Design, size: int, recall: float, repeats: int, grouped: bool = False, paired: bool = False
+def confusions(
+    random: np.random.Generator, groups: np.ndarray, recalls: np.ndarray, repeats: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns confusion matrices [R, K, K] of images that are their own groups, and the one that is expected."""
+    share = np.tile(np.sqrt(groups), (len(groups), 1))
+    np.fill_diagonal(share, 0)
+    share = share / share.sum(1, keepdims=True) * (1 - recalls)[:, None] + np.diag(recalls)
+    rows = [random.multinomial(groups[k], share[k], size=repeats) for k in range(len(groups))]
+    return np.stack(rows, axis=1).astype(float), share * groups[:, None]
+
+
+def plain(design: Design, size: int, recall: float, repeats: int) -> dict[str, tuple[int, int]]:
+    """Returns for each metric of the confusion matrix the intervals, and how many of them held the truth."""
+    groups, recalls = design.groups(size), design.recalls(recall)
+    random = np.random.default_rng([SEED, size, int(1000 * recall), len(design.name)])
+    drawn, expected = confusions(random, groups, recalls, repeats)
+    found: dict[str, tuple[int, int]] = {}
+    last = np.eye(len(groups))[-1]
+    for name in (ONE, *METRICS[:-1]):
+        metric = {"bacc": "recall", ONE: "recall"}.get(name, name)
+        if FEWEST[metric] > size:
+            continue
+        weights = last if name == ONE else np.full(len(groups), 1.0 if name in WHOLE else 1 / len(groups))
+        smooth = smoothed(drawn)
+        by_class = variance_by_class(smooth, BY_CELL[metric](smooth, weights))
+        low, high = Scale(low=-1.0 if name in WHOLE else 0.0).interval(
+            value_of(metric, drawn, weights), value_of(metric, smooth, weights), by_class @ groups, quantile()
+        )
+        truth = value_of(metric, expected, weights)
+        found[name] = repeats, int(((low - 1e-9 <= truth) & (truth <= high + 1e-9)).sum())
+    return found
+
+
+def scores(
+    design: Design,
+    size: int,
+    recall: float,
+    repeats: int,
+    grouped: bool = False,
+    paired: bool = False,
+    metrics: Sequence[str] = (ONE, *METRICS),
 ) -> dict[str, tuple[int, int]]:
-    """Returns for each metric how many intervals there were, and how many held the truth."""
+    """Returns for each metric how many intervals there were, and how many of them held the truth."""
     groups, recalls = design.groups(size), [design.recalls(recall)]
     if paired:
         lower = recalls[0] if recall >= 1 else np.clip(recalls[0] - LOWER, 0.05, 1)
         recalls.append(lower)
     true = [truths(groups, some) for some in recalls]
-    random = np.random.default_rng([size, int(1000 * recall), grouped, paired, len(groups)])
+    random = np.random.default_rng([SEED, size, int(1000 * recall), grouped, paired, len(design.name)])
     found: dict[str, tuple[int, int]] = {}
-    shown = [name for name in (ONE, *METRICS) if FEWEST.get(name, 0) <= size]  # Others have no interval.
+    shown = [name for name in metrics if FEWEST.get(name, 0) <= size]  # Others have no interval.
     for _ in range(repeats):
         measured = simulate(random, groups, recalls, grouped).measured()
         for name in shown:
@@ -149,3 +189,96 @@ def held(
                 number, inside = found.get(name, (0, 0))
                 found[name] = number + 1, inside + (estimate.low - 1e-9 <= truth <= estimate.high + 1e-9)
     return found
+
+
+class Part(NamedTuple):
+    """One part of the simulation: which sizes, how often, and what is simulated."""
+
+    name: str
+    sizes: tuple[int, ...]
+    repeats: int
+    simulated: Callable[[Design, int, float, int], dict[str, tuple[int, int]]]
+    recalls: tuple[float, ...] = RECALLS
+
+
+PARTS = (
+    Part("images", SIZES, 2000, plain, FINE),
+    Part("images: AUC", (20, 50, 200), 100, partial(scores, metrics=("auc",))),
+    Part("groups", (2, 5, 10, 20, 50), 80, partial(scores, grouped=True)),
+    Part("differences", (5, 10, 20, 50), 80, partial(scores, paired=True)),
+    Part("differences, groups", (5, 20), 80, partial(scores, grouped=True, paired=True)),
+)
+
+
+class Row(NamedTuple):
+    """The coverage of one metric at one size in one design: over recalls, in percent."""
+
+    part: str
+    design: str
+    metric: str
+    size: int
+    mean: float
+    lowest: float
+    repeats: int
+
+    @property
+    def good(self) -> bool:
+        """Whether the mean is 93 to 98 and the lowest at least 82, from ten on 90; but for chance.
+
+        The mean is given two of its standard errors, the lowest two and a half of one at the bar.
+        """
+        bar = 90 if self.size >= 10 else 82
+        of_mean = 2 * 100 * np.sqrt(0.05 * 0.95 / self.repeats / len(RECALLS))
+        at_bar = 2.5 * 100 * np.sqrt(bar / 100 * (1 - bar / 100) / self.repeats)
+        return bool(93 - of_mean <= self.mean <= 98 + of_mean and self.lowest >= bar - at_bar)
+
+
+def rows_of(part: Part, design: Design, repeats: int | None = None) -> list[Row]:
+    """Returns the coverage of each metric and size of a part in a design; recall 1 counts in the mean alone."""
+    rows: list[Row] = []
+    times = repeats or part.repeats
+    for size in part.sizes:
+        by_recall = [part.simulated(design, size, recall, times) for recall in part.recalls]
+        for name in by_recall[0]:
+            shares = [100 * found[name][1] / found[name][0] for found in by_recall]
+            mean, lowest = float(np.mean(shares)), min(shares[:-1])
+            rows.append(Row(part.name, design.name, name, size, round(mean, 2), round(lowest, 2), times))
+    return rows
+
+
+def table(rows: Sequence[Row]) -> list[str]:
+    """Returns a markdown table: of each metric and size the worst means and the lowest, over all designs."""
+    sizes = sorted({row.size for row in rows})
+    lines = ["| | " + " | ".join(f"n = {size}" for size in sizes) + " |", "|---" * (len(sizes) + 1) + "|"]
+    for name in dict.fromkeys(row.metric for row in rows):
+        cells = [_cell([row for row in rows if (row.metric, row.size) == (name, size)]) for size in sizes]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _cell(rows: Sequence[Row]) -> str:
+    if not rows:
+        return "-"
+    means = [row.mean for row in rows]
+    bad = "" if all(row.good for row in rows) else " **!**"
+    return f"{min(means):.1f} to {max(means):.1f}; {min(row.lowest for row in rows):.0f}{bad}"
+
+
+def main() -> None:
+    """Simulates all parts and writes them as JSON and as tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/coverage"))
+    parser.add_argument("--part", nargs="*", default=[part.name for part in PARTS])
+    out = parser.parse_args()
+    out.out.mkdir(parents=True, exist_ok=True)
+    for part in PARTS:
+        if part.name not in out.part:
+            continue
+        rows = [row for design in DESIGNS for row in rows_of(part, design)]
+        name = part.name.replace(": ", "-").replace(", ", "-").lower()
+        (out.out / f"{name}.json").write_text(json.dumps([row._asdict() for row in rows], indent=0) + "\n")
+        print(f"\n{part.name}, {part.repeats} repetitions\n", *table(rows), sep="\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -15,6 +15,19 @@ def listed(names: Sequence[str], shown: int = 5) -> str:
     return ", ".join(names[:shown]) + more
 
 
+FEW = 10  # Images below which a number says little.
+FEW_NOTE = f"* fewer than {FEW} images: a number of them says little"
+
+
+def image_count(number: int) -> str:
+    """Returns a number of test images, marked where it is small; FEW_NOTE says what the mark means.
+
+    >>> image_count(9), image_count(10), image_count(0)
+    ('9 *', '10', '0')
+    """
+    return f"{number} *" if 0 < number < FEW else str(number)
+
+
 def in_columns(rows: Sequence[Sequence[str]], *, numbers: bool = False) -> list[str]:
     """Returns one line for each row, its words set in columns two blanks apart.
 

@@ -36,7 +36,7 @@ def _below(among: np.ndarray, values: np.ndarray) -> np.ndarray:
 def variance_of_auc(auc: np.ndarray, own: np.ndarray, others: np.ndarray) -> np.ndarray:
     """The variance of an AUC with so many images of the class and of others (Hanley and McNeil 1982).
 
-        A (1 - A)^2 / (2 - A) / own + A^2 (1 - A) / (1 + A) / others
+    A (1 - A)^2 / (2 - A) / own + A^2 (1 - A) / (1 + A) / others
     """
     return auc * (1 - auc) ** 2 / (2 - auc) / own + auc**2 * (1 - auc) / (1 + auc) / others
 

@@ -69,13 +69,17 @@ def _class(
     recall: Measured,
     values: Mapping[str, np.ndarray],
 ) -> ClassResult:
-    shown = ("precision", "f1", "auc", "specificity", "ppv", "npv")
     return ClassResult(
         name=name,
         n=count,
         band=next((band for band, members in bands.items() if name in members), None),
         recall=recall.estimate(),
-        **{metric: defined(values[metric][k]) for metric in shown},
+        precision=defined(values["precision"][k]),
+        f1=defined(values["f1"][k]),
+        auc=defined(values["auc"][k]),
+        specificity=defined(values["specificity"][k]),
+        ppv=defined(values["ppv"][k]),
+        npv=defined(values["npv"][k]),
     )
 
 

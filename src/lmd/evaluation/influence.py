@@ -6,8 +6,8 @@ of the cells M[j, g] of the confusion matrix (class j taken for class g), or of 
     metric - truth = sum_i influence_i,   influence_i = G[y_i, g_i] - mean over the images of class y_i
 
 with G[j, g] the derivative by the cell (the delta method). A few images say little of the variance: three
-hits of three look certain. Each class is therefore given PRIOR images more, shared out among the cells as the
-classes together are, before derivatives and variances are taken.
+hits of three look certain. Each class is therefore given PRIOR images more, half of them hits, before
+derivatives and variances are taken.
 """
 
 from __future__ import annotations
@@ -36,14 +36,10 @@ class Influence(NamedTuple):
 def smoothed(matrix: np.ndarray) -> np.ndarray:
     """Confusion matrices [..., K, K] as if each class had PRIOR images more; their rows keep their sums.
 
-    The images more are hits as often as the classes are on average, one hit and one miss included.
+    Half of the images more are hits, the others are spread evenly over the other classes.
     """
     true, classes = matrix.sum(-1), matrix.shape[-1]
-    here = true > 0
-    recall = (_hits(matrix) / _at_least(true)).sum(-1) / here.sum(-1)
-    total = true.sum(-1)
-    hit = ((recall * total + 1) / (total + 2))[..., None, None]
-    prior = np.where(np.eye(classes, dtype=bool), hit, (1 - hit) / max(classes - 1, 1))
+    prior = np.where(np.eye(classes, dtype=bool), 0.5, 0.5 / max(classes - 1, 1))
     return (matrix + PRIOR * prior) * (true / (true + PRIOR))[..., None]
 
 

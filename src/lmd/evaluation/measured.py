@@ -10,7 +10,6 @@ import numpy as np
 
 from lmd.evaluation import influence
 from lmd.evaluation.areas import by_ranks, mean_area
-from lmd.evaluation.influence import Influence
 from lmd.evaluation.metrics import (
     MACRO,
     against_the_rest,
@@ -21,7 +20,7 @@ from lmd.evaluation.metrics import (
     mean_over_classes,
 )
 from lmd.evaluation.score import Scale
-from lmd.evaluation.uncertainty import APART, Measured, Sample, too_few
+from lmd.evaluation.uncertainty import APART, Measured, Sample, too_few, without_interval
 
 # Metrics of the whole matrix, from -1 to 1; the others are means over classes, from 0 to 1.
 WHOLE = {
@@ -73,8 +72,7 @@ class AllMetrics:
     def _ranks(self) -> np.ndarray:
         """How each image takes part in the AUC of each class [N, K]."""
         columns = [
-            by_ranks(self.sample.labels, self.probabilities[:, k], k)
-            for k in range(len(self.confusion))
+            by_ranks(self.sample.labels, self.probabilities[:, k], k) for k in range(len(self.confusion))
         ]
         return np.stack(columns, axis=1)
 
@@ -102,7 +100,7 @@ class AllMetrics:
         value = float(mean_over_classes(self.of_class[metric][columns]))
         present = columns[self._groups[columns] > 0]
         if np.isnan(value):
-            return Measured(value, self.sample, _nothing(self.sample))
+            return without_interval(value, None)
         weights = np.bincount(present, minlength=len(self.confusion)) / len(present)
         if metric == "auc":
             found = mean_area(value, self.sample, self._ranks, present)
@@ -112,15 +110,13 @@ class AllMetrics:
 
     def _judged(self, found: Measured, metric: str, classes: np.ndarray) -> Measured:
         groups = self._groups[classes]
-        return replace(
-            found, reason=too_few(metric, groups), apart=too_few(metric, groups, least=APART)
-        )
+        return replace(found, reason=too_few(metric, groups), apart=too_few(metric, groups, least=APART))
 
     def _of_all(self, metric: str, value: float) -> Measured:
         """A metric of the whole matrix."""
         present = np.flatnonzero(self._groups)
         if np.isnan(value) or len(present) == 1:
-            return Measured(value, self.sample, _nothing(self.sample), Scale(low=-1.0))
+            return without_interval(np.nan, None)
         found = self._cells(metric, value, np.ones(len(self.confusion)))
         return self._judged(replace(found, scale=Scale(low=-1.0)), metric, present)
 
@@ -137,7 +133,3 @@ class AllMetrics:
         hits = (self.predicted == labels)[mine].astype(float)
         sample = Sample(labels[mine], self.sample.clusters[mine])
         return Measured(value, sample, influence.of_recalls(labels[mine], hits, self._smoothed, weights))
-
-
-def _nothing(sample: Sample) -> Influence:
-    return Influence(np.zeros(len(sample.labels)), np.zeros(len(sample.labels)), np.nan)

@@ -108,6 +108,13 @@ def defined(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
+def without_interval(value: float, reason: str | None) -> Measured:
+    """Returns a value that has no interval, nor has a difference of two such values."""
+    nothing = np.empty(0)
+    sample = Sample(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+    return Measured(value, sample, Influence(nothing, nothing, math.nan), reason=reason, apart=reason)
+
+
 def mean_of(runs: Sequence[Measured]) -> Measured:
     """Returns the mean of several trainings, measured on the same cases.
 

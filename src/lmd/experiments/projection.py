@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 
 from lmd.data.decode.cache import open_cache, read_as
 from lmd.data.feed.loader import image_set
-from lmd.evaluation.influence import Influence, centred
 from lmd.evaluation.predict import load_model
-from lmd.evaluation.score import Scale
-from lmd.evaluation.uncertainty import Measured, Sample
+from lmd.evaluation.uncertainty import without_interval
 from lmd.experiments.base import Experiment
 from lmd.experiments.given import shown_classes
-from lmd.experiments.measure import Samples, Trial
+from lmd.experiments.measure import Measured, Samples, Trial
 from lmd.experiments.runs import Run
 from lmd.models.inference import encode
 from lmd.settings import Tree
@@ -30,12 +27,10 @@ def project(experiment: Experiment, runs: Sequence[Run], samples: dict[str, Samp
     table = dataset.split("test")
     shown = np.flatnonzero(table["label"].isin(names).to_numpy())
     labels = table["label"].to_numpy()[shown]
-    groups = table["group"].to_numpy()[shown]
-    sample = Sample.of(pd.factorize(labels)[0], groups)
     panels: Tree = {}
     for run in runs:
         features = test_features(run)[shown]
-        samples[run.row.key][Trial(run.seed)]["silhouette"] = silhouette(features, sample)
+        samples[run.row.key][Trial(run.seed)]["silhouette"] = silhouette(features, labels)
         if run.row.key not in panels:
             places = tsne(features, run.seed).round(3).tolist()
             panels[run.row.key] = {"title": run.row.title, "seed": run.seed, "places": places}
@@ -60,19 +55,15 @@ def tsne(features: np.ndarray, seed: int) -> np.ndarray:
     return np.asarray(made.fit_transform(features.astype(np.float64)))
 
 
-def silhouette(features: np.ndarray, sample: Sample) -> Measured:
-    """Returns the mean silhouette of features by class (Rousseeuw 1987), and what its interval is made of.
+def silhouette(features: np.ndarray, labels: np.ndarray) -> Measured:
+    """Returns the mean silhouette of features by class (Rousseeuw 1987).
 
         s_i = (b_i - a_i) / max(a_i, b_i)
 
-    a_i is the mean distance to the image's own class, b_i that to the nearest other. The influence of an
-    image is its s_i less the mean of its class, over their number; the distances are taken as they are.
+    a_i is the mean distance to the image's own class, b_i that to the nearest other. It has no interval: each
+    image moves the silhouettes of all others, and no method was measured.
     """
     from sklearn.metrics import silhouette_samples
 
-    labels, number = sample.labels, len(sample.labels)
     each = np.asarray(silhouette_samples(features, labels), dtype=np.float64)
-    influence = centred(each, labels) / number
-    spread = np.bincount(labels, influence**2) / np.maximum(np.bincount(labels) - 1, 1)
-    value = float(each.mean())
-    return Measured(value, sample, Influence(influence, spread[labels], value), Scale(low=-1.0))
+    return without_interval(float(each.mean()), "no interval: none was measured for a silhouette")

@@ -7,8 +7,9 @@ from pathlib import Path
 from lmd.evaluation.results import Evaluation, read_evaluations
 from lmd.files import atomic_write
 from lmd.model_card import ModelCard
-from lmd.reporting.page import METRICS, result_notes, shown_recall
+from lmd.reporting.page import has_few, reason_lines, result_notes, shown_metrics, shown_recall
 from lmd.run import RunFolder, read_model_card
+from lmd.text import FEW_NOTE, image_count
 
 
 def write_card(path: Path) -> Path:
@@ -64,11 +65,10 @@ def _classes(card: ModelCard) -> list[str]:
 
 
 def _measured(split: str, result: Evaluation) -> list[str]:
-    rows = [f"| {title} | {result.n} | {result.metrics[name]} |" for name, title in METRICS.items()]
-    rows += [f"| {name} recall | {band.n} | {shown_recall(band)} |" for name, band in result.bands.items()]
-    rows += [
-        f"| recall of {_text(entry.name)} | {entry.n} | {shown_recall(entry)} |" for entry in result.classes
-    ]
+    shown = [(title, result.n, str(value)) for title, value in shown_metrics(result)]
+    shown += [(f"{name} recall", band.n, shown_recall(band)) for name, band in result.bands.items()]
+    shown += [(f"recall of {_text(entry.name)}", entry.n, shown_recall(entry)) for entry in result.classes]
+    rows = [f"| {title} | {image_count(count)} | {value} |" for title, count, value in shown]
     notes = [line for note in result_notes(result) for line in (f"- {_text(note)}", "")]
     return [
         f"## Measured on the {split} split",
@@ -77,6 +77,8 @@ def _measured(split: str, result: Evaluation) -> list[str]:
         "| | n | value, 95% interval |",
         "|---|---|---|",
         *rows,
+        *(["", FEW_NOTE.replace("*", "\\*")] if has_few(result) else []),
+        *(line for reason in reason_lines(result) for line in ("", f"{_text(reason)}.")),
     ]
 
 

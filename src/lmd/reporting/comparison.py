@@ -8,9 +8,17 @@ from types import MappingProxyType
 
 from lmd.evaluation.results import Estimate, Evaluation
 from lmd.reporting.figures import class_recalls
-from lmd.reporting.page import METRICS, interval_words, render, result_notes, shown_recall
+from lmd.reporting.page import (
+    METRICS,
+    has_few,
+    interval_words,
+    reason_lines,
+    render,
+    result_notes,
+    shown_recall,
+)
 from lmd.settings import Tree
-from lmd.text import in_columns
+from lmd.text import FEW_NOTE, image_count, in_columns
 
 # By the name of a pair of runs, such as "LMD - CE": the difference in each metric.
 Differences = Mapping[str, Mapping[str, Estimate]]
@@ -43,6 +51,7 @@ def write_comparison(
         "paired": PAIRED[0].upper() + PAIRED[1:],
         "recalls": class_recalls(runs),
         "interval": interval_words(next(iter(runs.values()))),
+        "few": FEW_NOTE if any(map(has_few, runs.values())) else "",
     }
     return render("comparison.html", path, content)
 
@@ -51,19 +60,33 @@ def comparison_table(runs: dict[str, Evaluation]) -> list[list[str]]:
     """Returns the rows metric, n, then one cell for each run: overall metrics, then recall of each band."""
     first = next(iter(runs.values()))
     rows = [
-        [title, str(first.n), *(str(run.metrics[name]) for run in runs.values())]
+        [title, image_count(first.n), *(_shown(run, name) for run in runs.values())]
         for name, title in METRICS.items()
+        if any(name in run.metrics for run in runs.values())
     ]
     for band, entry in first.bands.items():
         cells = [shown_recall(run.bands[band]) for run in runs.values()]
-        rows.append([f"{band} recall", str(entry.n), *cells])
+        rows.append([f"{band} recall", image_count(entry.n), *cells])
     return rows
+
+
+def _shown(run: Evaluation, metric: str) -> str:
+    """A metric in words; an evaluation of an earlier version may lack it."""
+    return str(run.metrics[metric]) if metric in run.metrics else "-"
 
 
 def comparison_lines(runs: dict[str, Evaluation]) -> list[str]:
     """Returns that table as lines of text: first what must be known of it, last what the brackets are."""
     table = [["", "n", *runs], *comparison_table(runs)]
-    return [*notes_of(runs), *in_columns(table), interval_words(next(iter(runs.values())))]
+    return [*notes_of(runs), *in_columns(table), *_below(runs)]
+
+
+def _below(runs: dict[str, Evaluation]) -> list[str]:
+    """What is said below the table: what has no interval, what is marked, and what the brackets are."""
+    first = next(iter(runs.values()))
+    shown = {"every run": reason_lines(first)} if len(runs) == 1 else {}
+    few = [FEW_NOTE] if any(map(has_few, runs.values())) else []
+    return [*(line for lines in shown.values() for line in lines), *few, interval_words(first)]
 
 
 def notes_of(runs: dict[str, Evaluation]) -> list[str]:

@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from lmd.evaluation.results import Evaluation
+from lmd.evaluation.results import Estimate, Evaluation
 from lmd.settings import Tree
+from lmd.text import image_count
 
 # Okabe and Ito's palette.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7f7f7f"
+MOST_CELLS = 30  # Classes of which a figure has a number for each pair, or a bar for each class.
+_PAIRS = 20  # Pairs of classes in the table beside it.
 BAND_COLOURS = {"head": BLUE, "medium": GREEN, "tail": ORANGE}
 
 
@@ -67,47 +70,74 @@ def learning_curves(history: list[Tree]) -> str:
 
 
 def confusion_matrix(matrix: list[list[int]], classes: list[str]) -> str:
-    """Counts, coloured by the share of the true class (row)."""
+    """Counts, coloured by the share of the true class (row); of many classes the colours alone."""
     counts = np.array(matrix, dtype=float)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    side = 2 + 0.45 * len(classes)
+    many = len(classes) > MOST_CELLS
+    side = 8.0 if many else 2 + 0.45 * len(classes)
     with drawing(side, side) as picture:
         axes = picture.axes
-        axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-        for row, column in np.ndindex(*share.shape):
-            colour = "white" if share[row, column] > 0.55 else "black"
-            axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=colour)
-        names = {"labels": [_plain(name) for name in classes]}
-        axes.set_xticks(range(len(classes)), **names, rotation=90)
-        axes.set_yticks(range(len(classes)), **names)
+        axes.imshow(share, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+        if not many:
+            _write_cells(axes, counts, share, classes)
         axes.set(xlabel="predicted", ylabel="true")
     return picture.svg
 
 
+def _write_cells(axes: Any, counts: np.ndarray, share: np.ndarray, classes: list[str]) -> None:
+    for row, column in np.ndindex(*share.shape):
+        colour = "white" if share[row, column] > 0.55 else "black"
+        axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=colour)
+    names = {"labels": [_plain(name) for name in classes]}
+    axes.set_xticks(range(len(classes)), **names, rotation=90)
+    axes.set_yticks(range(len(classes)), **names)
+
+
+def most_confused(result: Evaluation) -> list[list[str]]:
+    """Returns the pairs of classes with most images, where a figure of all pairs has no numbers.
+
+    Each is a row: the true class, what it is taken for, how many images, of how many.
+    """
+    counts = np.array(result.confusion)
+    if len(counts) <= MOST_CELLS:
+        return []
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:_PAIRS]
+    pairs = [divmod(int(place), len(counts)) for place in order if counts.flat[place]]
+    names = [entry.name for entry in result.classes]
+    return [[names[j], names[g], str(counts[j, g]), image_count(result.classes[j].n)] for j, g in pairs]
+
+
 def class_recalls(runs: dict[str, Evaluation]) -> str:
-    """Recall of each class with its interval, one bar for each run."""
+    """Recall of each class with its interval, one bar for each run; of many classes the rarest with images."""
     first = next(iter(runs.values())).classes
     order = sorted(range(len(first)), key=lambda k: -first[k].n)
-    colours = (BLUE, ORANGE, GREEN, GREY)
+    if len(order) > MOST_CELLS:
+        order = [k for k in order if first[k].n][-MOST_CELLS:]
     with drawing(9, 3.2) as picture:
         axes, width = picture.axes, 0.8 / len(runs)
         for number, (name, run) in enumerate(runs.items()):
-            recalls = [run.classes[k].recall for k in order]
-            value = np.array([recall.value or 0.0 for recall in recalls])
-            low = np.array([recall.low or 0.0 for recall in recalls])
-            high = np.array([recall.high or 0.0 for recall in recalls])
             place = np.arange(len(order)) + number * width - 0.4 + width / 2
-            error = np.clip([value - low, high - value], 0, None)
-            axes.bar(
-                place, value, width, yerr=error, label=_plain(name), color=colours[number % 4], capsize=2
-            )
-        labels = [
-            f"{_plain(first[k].name)}\n{f'n={first[k].n}' if first[k].n else 'no image'}" for k in order
-        ]
-        axes.set_xticks(range(len(order)), labels)
+            _recall_bars(axes, [run.classes[k].recall for k in order], place, width, name, number)
+        counts = [f"n={image_count(first[k].n)}" if first[k].n else "no image" for k in order]
+        labels = [f"{_plain(first[k].name)}\n{count}" for k, count in zip(order, counts, strict=True)]
+        axes.set_xticks(range(len(order)), labels, rotation=90 if len(order) > 12 else 0)
         axes.set(ylabel="recall (95% interval)", ylim=(0, 1.02))
         axes.legend()
     return picture.svg
+
+
+def _recall_bars(
+    axes: Any, recalls: list[Estimate], place: np.ndarray, width: float, name: str, number: int
+) -> None:
+    """One run's bars; a recall without interval has no whisker."""
+    value = np.array([recall.value or 0.0 for recall in recalls])
+    low, high = (
+        np.array([getattr(recall, end) for recall in recalls], dtype=float) for end in ("low", "high")
+    )
+    error = np.nan_to_num(np.clip([value - low, high - value], 0, None))
+    colour = (BLUE, ORANGE, GREEN, GREY)[number % 4]
+    axes.bar(place, value, width, yerr=error, label=_plain(name), color=colour, capsize=2)
 
 
 def _plain(name: str) -> str:

@@ -6,23 +6,22 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lmd.evaluation.results import BandResult, ClassResult, Evaluation, read_evaluations
+from lmd.evaluation.results import BandResult, ClassResult, Estimate, Evaluation, read_evaluations
 from lmd.files import atomic_write
 from lmd.model_card import ModelCard
-from lmd.reporting.figures import class_recalls, confusion_matrix, learning_curves
+from lmd.reporting.figures import class_recalls, confusion_matrix, learning_curves, most_confused
 from lmd.run import RunFolder, read_identity, read_model_card
 from lmd.settings import Tree
-from lmd.text import listed
+from lmd.text import FEW, FEW_NOTE, image_count, listed
 
 _SHOWN = 10  # Classes that a line names.
 METRICS = {
     "bacc": "balanced accuracy",
     "auc": "macro AUC",
     "f1": "macro F1",
-    "kappa": "kappa (quadratic)",
+    "mcc": "MCC",
     "kappa_unweighted": "kappa",
     "precision": "macro precision",
-    "recall": "macro recall",
 }
 
 
@@ -52,7 +51,29 @@ def interval_words(evaluation: Evaluation) -> str:
     """Returns what the brackets of an evaluation's numbers are."""
     made, split = evaluation.interval, evaluation.split
     by = f"by {made.clusters} groups" if made.clustered else "by image"
-    return f"brackets: {made.level:.0%} {made.method}, {by}, {made.draws} draws; split {split}"
+    drawn = "" if made.draws is None else f", {made.draws} draws"
+    return f"brackets: {made.level:.0%} {made.method}, {by}{drawn}; split {split}"
+
+
+def shown_metrics(result: Evaluation) -> list[tuple[str, Estimate]]:
+    """Returns the macro metrics of the tables, by title; those of an earlier version may lack some."""
+    return [(title, result.metrics[name]) for name, title in METRICS.items() if name in result.metrics]
+
+
+def reason_lines(result: Evaluation) -> list[str]:
+    """Returns why something is undefined or has no interval, each reason once."""
+    told = {"recall", "kappa"}  # Not in the tables.
+    names: dict[str, list[str]] = {}
+    for name, reason in result.reasons.items():
+        if name not in told or name not in result.metrics:
+            names.setdefault(reason, []).append(METRICS.get(name, name))
+    return [f"{listed(of, _SHOWN)}: {reason}" for reason, of in names.items()]
+
+
+def has_few(result: Evaluation) -> bool:
+    """Returns whether a number of images in a table is marked as small."""
+    counts = [entry.n for entry in (*result.classes, *result.bands.values())]
+    return any(0 < count < FEW for count in (*counts, result.n))
 
 
 def result_notes(result: Evaluation) -> list[str]:
@@ -79,10 +100,22 @@ def shown_recall(entry: ClassResult | BandResult) -> str:
     return str(entry.recall) if entry.n else "no image"
 
 
+def shown_against_the_rest(entry: ClassResult, name: str) -> str:
+    """Returns specificity, PPV or NPV of a class in words; an earlier version has the PPV as precision."""
+    if not entry.n:
+        return "no image"
+    known = name in entry.model_fields_set
+    value = getattr(entry, name) if known else (entry.precision if name == "ppv" else None)
+    return (f"{value:.3f}" if value is not None else "undefined") if known or name == "ppv" else "-"
+
+
 def _split_content(split: str, result: Evaluation) -> Tree:
     return {
         "result": result,
-        "metrics": [(title, result.metrics[name]) for name, title in METRICS.items()],
+        "metrics": shown_metrics(result),
+        "reasons": reason_lines(result),
+        "few": FEW_NOTE if has_few(result) else "",
+        "confused": most_confused(result),
         "interval": interval_words(result),
         "notes": result_notes(result),
         "confusion": confusion_matrix(result.confusion, [entry.name for entry in result.classes]),
@@ -115,6 +148,8 @@ def render(template: str, path: Path, content: Tree) -> Path:
     environment = Environment(loader=PackageLoader("lmd.reporting"), autoescape=True, trim_blocks=True)
     environment.filters["svg"] = Markup  # Our own figures; every other value is escaped.
     environment.filters["recall"] = shown_recall
+    environment.filters["count"] = image_count
+    environment.filters["rest"] = shown_against_the_rest
     environment.filters["number"] = lambda value: "undefined" if value is None else f"{value:.3f}"
     atomic_write(path, environment.get_template(template).render(content))
     return path
