@@ -12,7 +12,6 @@ from sklearn.metrics import recall_score, roc_auc_score, silhouette_samples
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import DataError
 from lmd.evaluation.cases import compare
-from lmd.evaluation.uncertainty import Sample
 from lmd.experiments.measure import Cases, Samples, Trial, difference, measure, pooled, read_cases, summary
 from lmd.experiments.projection import silhouette
 from tests import toy
@@ -172,16 +171,14 @@ def test_a_changed_predictions_file_is_refused(what: str, dataset: Dataset, tmp_
         read_cases(tmp_path / "p.csv", dataset)
 
 
-def test_the_silhouette_is_the_mean_over_images_with_the_variance_within_classes() -> None:
+def test_the_silhouette_is_the_mean_over_images_and_has_no_interval() -> None:
     random = np.random.default_rng(0)
-    labels = np.repeat([0, 1], [12, 20])
-    features = random.normal(size=(32, 4)) + labels[:, None]
-    found = silhouette(features, Sample.of(labels, np.arange(32)))
-    each = silhouette_samples(features, labels)
-    assert found.value == pytest.approx(each.mean())
-    expected = sum(each[labels == k].var(ddof=1) * (labels == k).sum() for k in (0, 1)) / 32**2
-    assert found.influence.variance.sum() == pytest.approx(expected)
-    estimate = found.estimate()
-    assert estimate.low is not None
-    assert estimate.high is not None
-    assert estimate.low < found.value < estimate.high
+    labels = np.repeat(["a", "b"], [12, 20])
+    features = random.normal(size=(32, 4)) + (labels == "b")[:, None]
+    found = silhouette(features, labels)
+    assert found.value == pytest.approx(silhouette_samples(features, labels).mean())
+    rows = [{Trial(seed): {"silhouette": found} for seed in (1, 2)} for _ in range(2)]
+    alone, gap = summary(rows[0], "silhouette"), difference(*rows, "silhouette")
+    assert gap is not None
+    assert alone["value"] == pytest.approx(100 * found.value, abs=1e-5)
+    assert (alone["low"], alone["high"], gap["low"], gap["value"]) == (None, None, None, 0)

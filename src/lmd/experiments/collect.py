@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lmd.evaluation.evaluate import METHOD
 from lmd.evaluation.score import LEVEL
 from lmd.experiments import heading
 from lmd.experiments.base import KINDS, Block, Contrast, Experiment, Row
@@ -199,5 +198,5 @@ def _interval(runs: Sequence[Run]) -> Tree:
     return {
         "level": LEVEL,
         "clustered": by_group,
-        "method": f"{METHOD}, and over seeds",
+        "method": "score intervals from the variance over test images and over trainings, docs/statistics.md",
     }
