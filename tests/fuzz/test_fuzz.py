@@ -13,7 +13,7 @@ from lmd.errors import DataError
 from tests.fuzz import work, world
 from tests.fuzz.readers import READERS, Reader
 
-CORPUS = sorted((Path(__file__).parent / "corpus").iterdir())
+CORPUS = sorted((Path(__file__).parent / "corpus").glob("[a-z]*"))
 INPUTS = 40
 # Each input of these starts a process of its own, or loads a network.
 SLOW = {"dicom-gdcm": 6, "dicom-rle": 6, "cache": 10}
