@@ -82,6 +82,16 @@ def test_a_classifier_is_trained_no_shorter_than_its_authors_did() -> None:
     assert planned("decoupling", SMALL).model_dump()["stage2"]["epochs"] == 46
 
 
+@pytest.mark.parametrize(
+    ("encoder", "side", "size"),
+    [("resnet18", 150, 150), ("vit_tiny_patch16_224", 150, 144), ("vit_small_patch14_dinov2", 64, 56)],
+)
+def test_the_size_is_one_that_the_encoder_can_take(encoder: str, side: int, size: int) -> None:
+    facts = Facts(243, 1, side, "cuda")
+    assert planned("ce", facts, encoder=encoder).size == size
+    assert planned("ce", facts, encoder=encoder, size=100).size == 100  # Refused later, with the way out.
+
+
 def test_what_a_person_chose_is_checked_first() -> None:
     with pytest.raises(SettingsError, match="batch = 'many'"):
         planned("ce", SMALL, batch="many")

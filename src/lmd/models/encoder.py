@@ -120,12 +120,28 @@ def _border(encoder: nn.Module, size: int) -> int:
 
 def _way_out(name: str, size: int, fault: str) -> str:
     """The end of a refusal: the nearest size that the encoder can take."""
-    native = native_size(name)
-    near = sorted({*_USUAL_SIZES, *([native] if native else [])}, key=lambda other: abs(other - size))
-    good = next((other for other in near if other != size and _fault(name, other) is None), None)
+    good = _nearest(name, size)
     if good is None:
         return f" ({fault}); choose another, such as --set encoder=resnet18"
     return f"; it can take {good} pixels: --set size={good}"
+
+
+def _nearest(name: str, size: int) -> int | None:
+    """The nearest size that the encoder can take; None where none of the usual ones will do."""
+    native = native_size(name)
+    near = sorted({*_USUAL_SIZES, *([native] if native else [])}, key=lambda other: abs(other - size))
+    return next((other for other in near if other != size and _fault(name, other) is None), None)
+
+
+def usable_size(name: str, wanted: int) -> int:
+    """Returns the image size, or the one below it that the encoder can take; else the nearest usual one.
+
+    Raises:
+        SettingsError: timm does not know the name.
+    """
+    below = [wanted - wanted % parts for parts in (1, 16, 14, 32) if wanted >= parts]
+    good = next((size for size in below if _fault(name, size) is None), None)
+    return good or _nearest(name, wanted) or wanted
 
 
 def num_features(encoder: nn.Module) -> int:

@@ -11,6 +11,7 @@ from lmd import methods
 from lmd.amounts import Share, Steps
 from lmd.data.dataset.manifest import Dataset
 from lmd.methods import Method
+from lmd.models.encoder import usable_size
 from lmd.planning import rules
 from lmd.planning.facts import Facts, facts_of
 from lmd.settings import CommonSettings, Tree, merge, parse_override, resolve
@@ -58,6 +59,8 @@ def plan_of(module: Method, facts: Facts, chosen: Mapping[str, Any] = MappingPro
     common = rules.first_rules(facts)
     lengths = merge(rules.stage_lengths(facts, module.Settings), methods.budget(module, AUTO))
     in_force = resolve(module.Settings, preset, common, _without_amounts(lengths), chosen)
+    if "size" not in chosen:
+        common["size"] = usable_size(in_force.encoder, common["size"])
     steps = steps_per_epoch(facts.images, in_force.batch, in_force.last_batch)
     lengths = _counted(lengths, Steps, steps)
     return merge(common, _counted(lengths, Share, _first_epochs(merge(lengths, chosen), in_force)))
