@@ -25,7 +25,7 @@ from lmd.evaluation.score import Scale, degrees_of_freedom, design_effect, quant
 _PRIOR = 2.0  # Images more in each class of a difference, on which two runs err independently.
 # Groups that the smallest class needs for an interval, by metric: found by the simulation. Where two are
 # enough, one is enough of MANY classes. A difference needs APART at the least.
-FEWEST = {"recall": 2, "mcc": 2, "kappa": 2, "kappa_unweighted": 2, "f1": 3, "precision": 8, "auc": 20}
+FEWEST = {"recall": 2, "mcc": 2, "kappa": 2, "kappa_unweighted": 2, "f1": 3, "precision": 8, "auc": 50}
 MANY, APART = 8, 5
 
 
