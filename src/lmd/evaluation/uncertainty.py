@@ -1,12 +1,12 @@
-"""How sure a metric is: one interval for every metric, the same wherever it is shown, and that of a difference.
+"""How sure a metric is: one interval for each, the same wherever it is shown, and that of a difference.
 
 A case is a test image. The variance of a metric is the sum of the variances of the images' influences on it
-(`influence`), times the effect of groups. `score` makes an interval of it. For the recall of one class without
-groups that is Wilson's (1927). No interval has the width zero. All is a function of the cases and answers
-alone: nothing is drawn at random.
+(`influence`), times the effect of groups. `score` makes an interval of it. For the recall of one class
+without groups that is Wilson's (1927). No interval has the width zero. All is a function of the cases and
+answers alone: nothing is drawn at random.
 
-Where a simulation (`benchmarks/coverage.py`) shows that an interval does not hold what it says, there is none,
-and a reason.
+Where a simulation (`benchmarks/coverage.py`) shows that an interval does not hold what it says, there is
+none, and a reason.
 """
 
 from __future__ import annotations
