@@ -2,11 +2,11 @@
 
     python -m benchmarks.coverage --out benchmarks/results/coverage    # coverage.json and coverage.md
 
-Three parts. `plain` draws rows of confusion matrices; misses go to frequent classes more often. `scores` draws
-normal scores, that of the true class raised so that the class has its recall, and measures them as `lmd
-evaluate` does: for the AUC, and with groups of 1 to 5 images that share half of the variance of their scores.
-`differences` has a second classifier on the same images with recalls .1 lower; its scores correlate with those
-of the first by .7. n is the number of groups of the smallest class; without groups that is its images.
+`plain` draws rows of confusion matrices; misses go to frequent classes more often. `scores` draws normal
+scores, that of the true class raised so that the class has its recall, and measures them as `lmd evaluate`
+does: for the AUC, and with groups of 1 to 5 images that share half of the variance of their scores. For
+differences a second classifier has recalls .1 lower on the same images; its scores correlate with those of
+the first by .7. n is the number of groups of the smallest class; without groups that is its images.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def truths(groups: np.ndarray, recalls: np.ndarray) -> dict[str, float]:
 def confusions(
     random: np.random.Generator, groups: np.ndarray, recalls: np.ndarray, repeats: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns confusion matrices [R, K, K] of images that are their own groups, and the one that is expected."""
+    """Returns confusion matrices [R, K, K] without groups, and the one that is expected."""
     share = np.tile(np.sqrt(groups), (len(groups), 1))
     np.fill_diagonal(share, 0)
     share = share / share.sum(1, keepdims=True) * (1 - recalls)[:, None] + np.diag(recalls)
@@ -237,7 +237,7 @@ class Row(NamedTuple):
 
 
 def rows_of(part: Part, design: Design, repeats: int | None = None) -> list[Row]:
-    """Returns the coverage of each metric and size of a part in a design; recall 1 counts in the mean alone."""
+    """Returns the coverage of each metric and size in a design; recall 1 counts in the mean alone."""
     rows: list[Row] = []
     times = repeats or part.repeats
     for size in part.sizes:

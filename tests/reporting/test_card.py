@@ -10,6 +10,7 @@ import pytest
 from lmd.errors import CheckpointError
 from lmd.evaluation.results import write_evaluation
 from lmd.reporting.card import write_card
+from lmd.text import image_count
 from tests.reporting.test_page import card, evaluation
 
 
@@ -26,8 +27,8 @@ def test_a_card_has_the_numbers_with_their_n(run: Path) -> None:
     result = evaluation()
     tail, rare = result.bands["tail"], result.classes[2]
     assert f"| balanced accuracy | {result.n} | {result.metrics['bacc']} |" in text
-    assert f"| tail recall | {tail.n} | {tail.recall} |" in text
-    assert rf"| recall of rare \$x\$ | {rare.n} | {rare.recall} |" in text
+    assert f"| tail recall | {image_count(tail.n)} | {tail.recall} |" in text
+    assert rf"| recall of rare \$x\$ | {image_count(rare.n)} | {rare.recall} |" in text
     assert "validation balanced accuracy (0.625)" in text
     assert "was learned from 7 images" in text
     assert "Not a medical device" in text

@@ -15,6 +15,7 @@ from lmd.evaluation.results import Evaluation, write_evaluation
 from lmd.model_card import ModelCard
 from lmd.reporting.comparison import comparison_lines, comparison_table, write_comparison
 from lmd.reporting.page import write_report
+from lmd.text import FEW_NOTE, image_count
 
 EARLIER = Path(__file__).parents[1] / "evaluation" / "evaluation-0.1.json"
 CLASSES = ["common", "<script>alert(1)</script>", "rare $x$"]
@@ -28,7 +29,7 @@ def evaluation(seed: int = 0) -> Evaluation:
     frame = pd.DataFrame(scores / scores.sum(1, keepdims=True), columns=[f"p_{name}" for name in CLASSES])
     frame["id"] = frame["group"] = [str(i) for i in range(83)]
     frame["label"] = [CLASSES[k] for k in labels]
-    return evaluate(frame, CLASSES, BANDS, "test", draws=50)
+    return evaluate(frame, CLASSES, BANDS, "test")
 
 
 def card(title: str, source: str) -> ModelCard:
@@ -74,6 +75,11 @@ def test_a_report_stands_alone_and_has_the_numbers(run: Path) -> None:
     page = write_report(run).read_text()
     result = evaluation()
     assert f"{result.metrics['bacc']}</td>" in page
+    assert all(title in page for title in ("sensitivity", "specificity", "PPV", "NPV", "MCC"))
+    assert "quadratic" not in page
+    assert "macro recall" not in page
+    for entry in result.classes:
+        assert f"<td>{entry.specificity:.3f}</td><td>{entry.ppv:.3f}</td><td>{entry.npv:.3f}</td>" in page
     for entry in result.classes:
         assert f"<td>{entry.recall}</td>" in page
     for band in result.bands.values():
@@ -89,8 +95,8 @@ def test_the_evaluation_of_an_earlier_version_is_shown(run: Path) -> None:
     (run / "evaluation-val.json").write_bytes(EARLIER.read_bytes())
     page = write_report(run).read_text()
     assert "<h2>Split val: 12 images</h2>" in page
-    assert "<td>melanoma</td><td>3</td><td>medium</td><td>0.667 [0.500, 1.000]</td>" in page
-    assert "<td>tail</td><td>3</td><td>naïve &lt;b&gt;</td>" in page
+    assert "<td>melanoma</td><td>3 *</td><td>medium</td><td>0.667 [0.500, 1.000]</td>" in page
+    assert "<td>tail</td><td>3 *</td><td>naïve &lt;b&gt;</td>" in page
     assert "by 10 groups, 200 draws; split test" in page
 
 
@@ -113,13 +119,34 @@ def test_methods_side_by_side(tmp_path: Path) -> None:
     runs = {"CE": evaluation(0), "LMD": evaluation(1)}
     rows = comparison_table(runs)
     assert [row[0] for row in rows] == [
-        "balanced accuracy", "macro AUC", "macro F1", "kappa (quadratic)", "kappa", "macro precision",
-        "macro recall", "head recall", "medium recall", "tail recall",
+        "balanced accuracy", "macro AUC", "macro F1", "MCC", "kappa", "macro precision",
+        "head recall", "medium recall", "tail recall",
     ]  # fmt: skip
     assert rows[-1][1] == str(runs["CE"].bands["tail"].n)
     assert rows[-1][3] == str(runs["LMD"].bands["tail"].recall)
     page = write_comparison(tmp_path / "report.html", runs, "Title", "Note", phantom=True).read_text()
     assert all(word in page for word in ("Title", "Note", "CE", "LMD", "not real patients"))
     lines = comparison_lines(runs)
-    assert len(lines) == len(rows) + 2
+    assert [line.split("  ")[0].strip() for line in lines[1 : len(rows) + 1]] == [row[0] for row in rows]
     assert "95%" in lines[-1]
+
+
+def test_fewer_than_ten_images_are_marked_and_the_mark_is_explained(run: Path) -> None:
+    result = evaluation()
+    small = [entry for entry in result.classes if entry.n < 10]
+    assert small
+    page = write_report(run).read_text()
+    for entry in result.classes:
+        assert f"<td>{entry.n}{' *' if entry.n < 10 else ''}</td>" in page
+    assert FEW_NOTE in page
+    assert FEW_NOTE in comparison_lines({"CE": result})
+    bands = {row[0]: row[1] for row in comparison_table({"CE": result})}
+    assert bands["tail recall"] == image_count(result.bands["tail"].n)
+
+
+def test_a_metric_without_interval_has_its_reason_beside_it(run: Path) -> None:
+    result = evaluation()
+    assert result.metrics["auc"].low is None
+    lines = comparison_lines({"CE": result})
+    assert any(line.startswith("macro AUC") and "this metric needs" in line for line in lines)
+    assert "macro AUC" in write_report(run).read_text().split("this metric needs")[0].rpartition("<p")[2]

@@ -42,7 +42,10 @@ def variance_of_auc(auc: np.ndarray, own: np.ndarray, others: np.ndarray) -> np.
 
 
 class ShapeOfArea:
-    """How the variance of a mean of AUCs goes with its value: each class keeps its share of what lacks to 1."""
+    """How the variance of a mean of AUCs goes with its value.
+
+    Each class keeps its share of what lacks to 1.
+    """
 
     def __init__(self, areas: np.ndarray, own: np.ndarray, others: np.ndarray) -> None:
         """Takes the AUC of each class, and how many images it and the others have."""

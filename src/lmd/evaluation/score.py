@@ -47,7 +47,7 @@ class Scale:
 
 
 def wilson(share: Any, number: Any, quantile: float) -> tuple[Any, Any]:
-    """The score interval of a proportion that was found in so many independent images (Wilson 1927); of arrays too."""
+    """The score interval of a proportion found in so many independent images (Wilson 1927)."""
     square = quantile**2 / number
     middle = (share + square / 2) / (1 + square)
     width = np.sqrt(square * np.maximum(share * (1 - share), 0.0) + square**2 / 4) / (1 + square)

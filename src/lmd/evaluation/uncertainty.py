@@ -1,12 +1,12 @@
-"""How sure a metric is: one interval for every metric, the same wherever it is shown, and that of a difference.
+"""How sure a metric is: one interval for each, the same wherever it is shown, and that of a difference.
 
 A case is a test image. The variance of a metric is the sum of the variances of the images' influences on it
-(`influence`), times the effect of groups. `score` makes an interval of it. For the recall of one class without
-groups that is Wilson's (1927). No interval has the width zero. All is a function of the cases and answers
-alone: nothing is drawn at random.
+(`influence`), times the effect of groups. `score` makes an interval of it. For the recall of one class
+without groups that is Wilson's (1927). No interval has the width zero. All is a function of the cases and
+answers alone: nothing is drawn at random.
 
-Where a simulation (`benchmarks/coverage.py`) shows that an interval does not hold what it says, there is none,
-and a reason.
+Where a simulation (`benchmarks/coverage.py`) shows that an interval does not hold what it says, there is
+none, and a reason.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lmd.evaluation.score import Scale, degrees_of_freedom, design_effect, quant
 _PRIOR = 2.0  # Images more in each class of a difference, on which two runs err independently.
 # Groups that the smallest class needs for an interval, by metric: found by the simulation. Where two are
 # enough, one is enough of MANY classes. A difference needs APART at the least.
-FEWEST = {"recall": 2, "mcc": 2, "kappa": 2, "kappa_unweighted": 2, "f1": 3, "precision": 8, "auc": 20}
+FEWEST = {"recall": 2, "mcc": 2, "kappa": 2, "kappa_unweighted": 2, "f1": 3, "precision": 8, "auc": 50}
 MANY, APART = 8, 5
 
 
