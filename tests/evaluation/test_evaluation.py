@@ -148,7 +148,8 @@ def test_the_layout_of_the_evaluation(tmp_path: Path) -> None:
     assert list(read["interval"]) == ["method", "level", "clustered", "clusters"]
     assert list(read["groups"]) == ["head", "medium", "tail"]
     for entry in read["metrics"].values():
-        assert entry["low"] <= entry["value"] <= entry["high"]
+        assert entry["low"] is None or entry["low"] < entry["value"] < entry["high"]
+    assert read["metrics"]["bacc"]["low"] is not None
     medium = np.mean([read["classes"][k]["recall"] for k in (1, 2)])
     assert read["groups"]["medium"]["recall"]["value"] == pytest.approx(medium)
     assert read["groups"]["medium"]["n"] == int(np.isin(labels, [1, 2]).sum())

@@ -132,9 +132,9 @@ def test_methods_side_by_side(tmp_path: Path) -> None:
 
 
 def test_fewer_than_ten_images_are_marked_and_the_mark_is_explained(run: Path) -> None:
-    result = evaluation()
-    small = [entry for entry in result.classes if entry.n < 10]
-    assert small
+    results = map(evaluation, range(100))
+    result = next(found for found in results if found.classes[2].n < 10)
+    write_evaluation(run / "evaluation-test.json", result)
     page = write_report(run).read_text()
     for entry in result.classes:
         assert f"<td>{entry.n}{' *' if entry.n < 10 else ''}</td>" in page
