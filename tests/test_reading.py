@@ -18,7 +18,24 @@ from lmd.reading import MOST_YAML, UnreadableError, json_of, text_of, yaml_of
 from lmd.settings import parse_override, read_recipe
 from tests.command import Command, refused
 
-SOUND = [None, True, 0, -3, 2.5, 1e-7, "a", "", "2001-01-01", "<<", "=", "ä", [], {}, [1, [2]], {"a": {"b": [None]}}]
+SOUND = [
+    None,
+    True,
+    0,
+    -3,
+    2.5,
+    1e-7,
+    "a",
+    "",
+    "2001-01-01",
+    "<<",
+    "=",
+    "ä",
+    [],
+    {},
+    [1, [2]],
+    {"a": {"b": [None]}},
+]
 
 
 @pytest.mark.parametrize("value", SOUND, ids=repr)
@@ -33,7 +50,25 @@ def test_the_settings_of_every_method_are_read_as_pyyaml_reads_them(name: str) -
     assert yaml_of(text) == yaml.safe_load(text)
 
 
-@pytest.mark.parametrize("text", ["yes", "off", "0x1F", "0o7", "017", "1_000", "1:30", "1.5e+3", ".5", "-.inf", "~", "'5'", "5e3", "!!str 5"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "yes",
+        "off",
+        "0x1F",
+        "0o7",
+        "017",
+        "1_000",
+        "1:30",
+        "1.5e+3",
+        ".5",
+        "-.inf",
+        "~",
+        "'5'",
+        "5e3",
+        "!!str 5",
+    ],
+)
 def test_a_word_of_yaml_means_what_it_always_did(text: str) -> None:
     assert yaml_of(text) == yaml.safe_load(text)
 
@@ -64,7 +99,13 @@ def test_what_is_beyond_the_bounds_is_told(name: str, of: Callable[[str], Any]) 
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("NaN", "NaN where a number"), ("[-Infinity]", "-Infinity where"), ("1e999", "'1e999', which is too large"), ("\ufeff{}", "not JSON"), ("", "not JSON")],
+    [
+        ("NaN", "NaN where a number"),
+        ("[-Infinity]", "-Infinity where"),
+        ("1e999", "'1e999', which is too large"),
+        ("\ufeff{}", "not JSON"),
+        ("", "not JSON"),
+    ],
 )
 def test_json_has_numbers_alone(text: str, words: str) -> None:
     with pytest.raises(UnreadableError, match=words):

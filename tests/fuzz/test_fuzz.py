@@ -66,6 +66,8 @@ def test_a_traceback_and_a_long_message_are_noticed(tmp_path: Path) -> None:
 def test_an_input_is_known_by_its_number(made: Path) -> None:
     reader = READERS["manifest"]
     seeds = reader.seeds(made)
-    inputs = [[work.input_of(reader, seeds, seed, number, made) for number in range(50)] for seed in (1, 1, 2)]
+    inputs = [
+        [work.input_of(reader, seeds, seed, number, made) for number in range(50)] for seed in (1, 1, 2)
+    ]
     assert inputs[0] == inputs[1] != inputs[2]
     assert len(set(inputs[0])) > 40

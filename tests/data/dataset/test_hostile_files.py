@@ -64,7 +64,19 @@ def test_contents_of_dataset_json(dataset: Dataset, values: dict[str, Any], word
     assert len(str(caught.value)) < 600
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"a": 1, "a": 2}', "[" * 100_000, '{"title": "\\ud800"}', '{"seed": 1e999}', "\xff", "9" * 5000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"a": 1, "a": 2}',
+        "[" * 100_000,
+        '{"title": "\\ud800"}',
+        '{"seed": 1e999}',
+        "\xff",
+        "9" * 5000,
+    ],
+)
 def test_a_dataset_json_that_is_damaged(dataset: Dataset, text: str) -> None:
     (dataset.folder / "dataset.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(DataError, match=r"dataset\.json is damaged: "):
@@ -104,7 +116,9 @@ def workbook(path: Path, cells: dict[str, str]) -> Path:
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     for old, new in cells.items():
-        parts["xl/worksheets/sheet1.xml"] = parts["xl/worksheets/sheet1.xml"].replace(old.encode(), new.encode())
+        parts["xl/worksheets/sheet1.xml"] = parts["xl/worksheets/sheet1.xml"].replace(
+            old.encode(), new.encode()
+        )
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in parts.items():
             archive.writestr(name, data)
@@ -114,7 +128,9 @@ def workbook(path: Path, cells: dict[str, str]) -> Path:
 def test_cells_that_stand_far_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     far = {'<row r="2"': '<row r="999999999999"', '"A2"': '"A999999999999"', '"B2"': '"B999999999999"'}
     monkeypatch.setattr(excel_sheets, "MOST_CELLS", 1_000_000)
-    with pytest.raises(DataError, match=r"a\.xlsx has a sheet of more than 1,000,000 cells, blank ones counted"):
+    with pytest.raises(
+        DataError, match=r"a\.xlsx has a sheet of more than 1,000,000 cells, blank ones counted"
+    ):
         read_table(workbook(tmp_path / "a.xlsx", far))
     wide = {'"B2"': '"XFD2"', '<row r="2"': '<row r="900"', '"A2"': '"A900"'}
     monkeypatch.setattr(excel_sheets, "MOST_CELLS", 20_000)
@@ -127,7 +143,9 @@ def test_a_workbook_that_unpacks_to_gigabytes(tmp_path: Path, monkeypatch: pytes
     assert path.stat().st_size < 100_000
     assert len(read_table(path)) == 1
     monkeypatch.setattr(excel_sheets, "MOST_BYTES", 2_000_000)
-    with pytest.raises(DataError, match=r"a\.xlsx has parts that unpack to more than 2,000,000 bytes: leave out"):
+    with pytest.raises(
+        DataError, match=r"a\.xlsx has parts that unpack to more than 2,000,000 bytes: leave out"
+    ):
         read_table(path)
 
 
@@ -137,7 +155,9 @@ def test_a_parquet_file_of_a_billion_rows(tmp_path: Path, monkeypatch: pytest.Mo
     pyarrow.parquet.write_table(pa.table({"image": column, "label": column}), path)
     assert path.stat().st_size < 10_000
     monkeypatch.setattr(parquet_files, "MOST_CELLS", 300_000)
-    with pytest.raises(DataError, match=r"a\.parquet has 200,000 rows and 2 columns, [\d,]+ bytes \(it may hold the images"):
+    with pytest.raises(
+        DataError, match=r"a\.parquet has 200,000 rows and 2 columns, [\d,]+ bytes \(it may hold the images"
+    ):
         read_table(path)
 
 
@@ -171,11 +191,19 @@ def test_settings_that_cannot_be(tmp_path: Path, text: str, words: str) -> None:
         read_identity(RunFolder(tmp_path))
 
 
-RECORD = {"stage": "stage1", "epoch": 0, "losses": {"total": 1.5}, "validation": {"bacc": 0.5}, "seconds": 2.0}
+RECORD = {
+    "stage": "stage1",
+    "epoch": 0,
+    "losses": {"total": 1.5},
+    "validation": {"bacc": 0.5},
+    "seconds": 2.0,
+}
 
 
 def test_metrics_are_read_as_they_were_written(tmp_path: Path) -> None:
-    (tmp_path / "metrics.jsonl").write_text(json.dumps(RECORD) + "\n" + json.dumps(RECORD | {"more": 1}) + "\n")
+    (tmp_path / "metrics.jsonl").write_text(
+        json.dumps(RECORD) + "\n" + json.dumps(RECORD | {"more": 1}) + "\n"
+    )
     assert read_metrics(tmp_path) == [RECORD, RECORD | {"more": 1}]
 
 
@@ -201,7 +229,11 @@ def test_an_environment_that_is_none(tmp_path: Path, text: str) -> None:
         read_environment(tmp_path)
 
 
-@pytest.mark.parametrize("entry", [[1, 2, 3], ["a", "b", "c"], [1, 2, "x" * 64], [1, 2], {"a": 1}, None, [True, 2, "0" * 64]], ids=repr)
+@pytest.mark.parametrize(
+    "entry",
+    [[1, 2, 3], ["a", "b", "c"], [1, 2, "x" * 64], [1, 2], {"a": 1}, None, [True, 2, "0" * 64]],
+    ids=repr,
+)
 def test_a_kept_hash_that_is_none_counts_as_none(dataset: Dataset, entry: Any) -> None:
     wanted = file_hashes(dataset)
     path = next(dataset.folder.rglob("hashes.json"))
@@ -210,7 +242,16 @@ def test_a_kept_hash_that_is_none_counts_as_none(dataset: Dataset, entry: Any) -
     assert file_hashes(dataset) == wanted
 
 
-@pytest.mark.parametrize("head", [b"{'descr': '|u1', 'fortran_order': False, 'shape': (1,", b"(" * 500, b"{'shape': (9" + b"9" * 60 + b",)}", b"\0" * 20, b"'"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (1,",
+        b"(" * 500,
+        b"{'shape': (9" + b"9" * 60 + b",)}",
+        b"\0" * 20,
+        b"'",
+    ],
+)
 def test_an_array_whose_header_is_damaged_counts_as_none(dataset: Dataset, head: bytes) -> None:
     from lmd.data.audit.looks import _read_kept
     from lmd.data.decode.cache import open_cache
@@ -218,6 +259,8 @@ def test_an_array_whose_header_is_damaged_counts_as_none(dataset: Dataset, head:
     wanted = open_cache(dataset, 16).copy()
     path = next((dataset.folder / "cache").glob("16-*.npy"))
     file = io.BytesIO(path.read_bytes())
-    path.write_bytes(file.getvalue()[:8] + len(head).to_bytes(2, "little") + head + file.getvalue()[10 + len(head) :])
+    path.write_bytes(
+        file.getvalue()[:8] + len(head).to_bytes(2, "little") + head + file.getvalue()[10 + len(head) :]
+    )
     assert len(_read_kept(path)) == 0
     np.testing.assert_array_equal(open_cache(dataset, 16), wanted)

@@ -56,13 +56,24 @@ def png(side: int, colour: int = 0, bits: int = 1) -> bytes:
     head = struct.pack(">IIBBBBB", side, side, bits, colour, 0, 0, 0)
     chunks = ((b"IHDR", head), (b"IDAT", data), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
     )
 
 
 def tiff(side: int, bits: int, samples: int = 1, **tags: int) -> bytes:
     """A TIFF whose one strip is not there: its header alone must be enough to refuse it."""
-    entries = {256: side, 257: side, 258: bits, 259: 8, 262: 1 if samples < 3 else 2, 273: 8, 277: samples, 278: side, 279: 8}
+    entries = {
+        256: side,
+        257: side,
+        258: bits,
+        259: 8,
+        262: 1 if samples < 3 else 2,
+        273: 8,
+        277: samples,
+        278: side,
+        279: 8,
+    }
     entries |= {int(name[1:]): value for name, value in tags.items()}
     table = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(entries.items()))
     return b"II*\0" + struct.pack("<I", 16) + bytes(8) + struct.pack("<H", len(entries)) + table + bytes(4)
@@ -157,14 +168,20 @@ def test_millions_of_tiles_that_are_not_there_are_not_counted_one_by_one(tmp_pat
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
 
 
-def test_pages_that_share_their_values_are_not_read_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_that_share_their_values_are_not_read_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Fifty thousand pages in a megabyte, each with the same thousand strips."""
     place, pages = 8 + 8_000, []
     for _ in range(20):
-        entries = struct.pack("<H", 2) + struct.pack("<HHII", 273, 4, 2000, 8) + struct.pack("<HHII", 256, 4, 1, 5)
+        entries = (
+            struct.pack("<H", 2) + struct.pack("<HHII", 273, 4, 2000, 8) + struct.pack("<HHII", 256, 4, 1, 5)
+        )
         place += len(entries) + 4
         pages.append(entries + struct.pack("<I", place))
-    (tmp_path / "x.tif").write_bytes(b"II*\0" + struct.pack("<I", 8 + 8_000) + bytes(8_000) + b"".join(pages) + bytes(6))
+    (tmp_path / "x.tif").write_bytes(
+        b"II*\0" + struct.pack("<I", 8 + 8_000) + bytes(8_000) + b"".join(pages) + bytes(6)
+    )
     monkeypatch.setattr(tiff_pages, "_MOST_VALUES", 20_000)
     with pytest.raises(DataError, match="its tags have more than 20,000 values"):
         decode(tmp_path / "x.tif")
@@ -201,7 +218,9 @@ def jpeg_ls(side: int) -> bytes:
     return imagecodecs.jpegls_encode(np.full((side, side), 90, np.uint8))
 
 
-@pytest.mark.parametrize(("syntax", "coded"), [(JPEGBaseline8Bit, jpeg), (JPEG2000Lossless, jpeg_2000), (JPEGLSLossless, jpeg_ls)])
+@pytest.mark.parametrize(
+    ("syntax", "coded"), [(JPEGBaseline8Bit, jpeg), (JPEG2000Lossless, jpeg_2000), (JPEGLSLossless, jpeg_ls)]
+)
 def test_a_codestream_of_another_size_is_refused_before_it_is_decoded(
     tmp_path: Path, syntax: str, coded: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,7 +253,9 @@ def test_a_panic_of_a_decoder_is_one_line(tmp_path: Path, capfd: pytest.CaptureF
     path = written(tmp_path / "x.dcm", dataset)
     sound = decode(path)
     data = bytearray(path.read_bytes())
-    start = data.index(struct.pack("<II", 2, 64))  # The head of the frame: two segments, the first at byte 64.
+    start = data.index(
+        struct.pack("<II", 2, 64)
+    )  # The head of the frame: two segments, the first at byte 64.
     refused = 0
     for place in (4, 8):
         for value in (0, 1, 63, 65, 2**31, 2**32 - 1):
@@ -266,7 +287,9 @@ def test_a_file_that_is_dicom_and_tiff_is_read_as_dicom(tmp_path: Path) -> None:
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("tags", [{}, {"WindowCenter": 300, "WindowWidth": 90, "RescaleSlope": -2.5, "RescaleIntercept": 900},
                                   {"PixelPaddingValue": 0, "PhotometricInterpretation": "MONOCHROME1"}])  # fmt: skip
-def test_a_large_dicom_is_shown_as_a_small_one(tags: dict[str, object], signed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_dicom_is_shown_as_a_small_one(
+    tags: dict[str, object], signed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its values are looked up, which takes an eighth of the memory."""
     pixels = (SMOOTH.astype(np.int32) - 500 * signed).astype(np.int16 if signed else np.uint16)
     dataset = header(pixels, **tags)
