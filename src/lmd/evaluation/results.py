@@ -80,7 +80,8 @@ class ClassResult(Settings):
     @model_validator(mode="before")
     @classmethod
     def _gather_recall(cls, tree: Any) -> Any:
-        if not isinstance(tree, dict) or "recall_low" not in tree:
+        parts = ("recall", "recall_low", "recall_high")
+        if not isinstance(tree, dict) or not all(part in tree for part in parts):
             return tree
         flat: Tree = {**tree}
         recall = {"value": flat["recall"], "low": flat.pop("recall_low"), "high": flat.pop("recall_high")}
@@ -198,9 +199,12 @@ def read_evaluation(path: Path) -> Evaluation:
         CheckpointError: the file is damaged or cannot be read.
     """
     try:
-        return read_json(Evaluation, path, CheckpointError)
+        found = read_json(Evaluation, path, CheckpointError)
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+    if "bacc" not in found.metrics:
+        raise CheckpointError(f"{path} is damaged: metrics has no 'bacc'")
+    return found
 
 
 def read_evaluations(folder: Path) -> dict[str, Evaluation]:
