@@ -258,7 +258,7 @@ def _predictions(folder: Path, number: int) -> None:
     data = _sound(_dataset(folder))
     cases = read_cases(_run(folder) / "predictions-test.csv", data)
     if number % 20 == 0:
-        measure(cases, data.classes, data.info.bands, draws=5)
+        measure(cases, data.classes, data.info.bands)
 
 
 def _experiment(folder: Path, number: int) -> None:
