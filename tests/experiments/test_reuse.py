@@ -16,6 +16,7 @@ from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.errors import CheckpointError
 from lmd.experiments.engine import plan, reproduce
 from lmd.experiments.request import Request
+from lmd.locks import locked
 from tests import toy
 from tests.command import Command, refused
 from tests.experiments.phantoms import COMMON, words_for
@@ -137,3 +138,12 @@ def test_a_run_of_something_else_without_a_finished_epoch_begins_anew(again: Req
     reproduce(again)
     assert yaml.safe_load(file.read_text())["batch"] == 16
     assert set(told(again).values()) == {"finished"}
+
+
+def test_a_run_that_another_process_has_begun_is_left_alone(again: Request) -> None:
+    shutil.rmtree(folder(again) / "model")
+    settings = folder(again) / "settings.yaml"
+    settings.write_text(settings.read_text().replace("seed: 42", "seed: 43"))  # Of something else, that is.
+    with locked(folder(again)), pytest.raises(CheckpointError, match="is being written by process"):
+        reproduce(again)
+    assert settings.is_file()

@@ -18,6 +18,7 @@ from lmd.errors import CheckpointError
 from lmd.evaluation.seen import files_of, read_seen
 from lmd.experiments.runs import Run, sha256_of
 from lmd.files import atomic_write
+from lmd.locks import refuse_held
 from lmd.run import check_identity, identity, read_identity
 from lmd.settings import Tree
 
@@ -56,7 +57,12 @@ def check_begun(runs: Sequence[Run]) -> None:
 
 
 def begin_anew(run: Run) -> None:
-    """Removes what a run's folder holds where there is nothing to go on with, or only of something else."""
+    """Removes what a run's folder holds where there is nothing to go on with, or only of something else.
+
+    Raises:
+        CheckpointError: another process is writing it.
+    """
+    refuse_held(run.folder.path)
     if not run.folder.path.exists() or run.finished or run.folder.checkpoint.is_file():
         return
     if not run.begun or _foreign(run, ImageFiles()) is not None:
