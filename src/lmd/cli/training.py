@@ -68,7 +68,10 @@ def train(
         bool, typer.Option("--resume", help="go on with an interrupted run, or start one")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="print the plan and its time; train and write nothing")
+        bool,
+        typer.Option(
+            "--dry-run", help="print the plan and its time; train and write nothing, seek no weights"
+        ),
     ] = False,
     jobs: Jobs = 1,
     allow_code: AllowCode = False,
