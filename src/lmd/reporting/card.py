@@ -95,6 +95,7 @@ def _limits(card: ModelCard) -> list[str]:
     return [
         "## Limits",
         "",
+        *(f"- {markdown(line[0].upper() + line[1:])}." for line in card.warnings),
         f"- It answers with one of {len(counts)} classes, also where none of them is right.",
         f"- Its rarest {which} learned from {least} images.",
         f"- Guessing has a balanced accuracy of {1 / len(counts):.3f}. "

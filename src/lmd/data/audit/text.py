@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from lmd.data.audit.persons import unknown_persons
 from lmd.data.audit.results import FileFacts, Fingerprint, GroupSizes, NearDuplicates, NearPair
 from lmd.data.audit.wrong import first_names
 from lmd.data.dataset.checks import SPLITS
 from lmd.data.dataset.manifest import Dataset
-from lmd.data.dataset.meaning.grouping import PATIENTS_UNKNOWN, SOME_UNKNOWN
 from lmd.data.decode.levels import few_bits
 from lmd.text import FEW, FEW_NOTE, image_count, in_columns
 
@@ -40,7 +40,7 @@ def format_fingerprint(found: Fingerprint) -> list[str]:
     lines += in_columns(count_rows(found))
     lines.append(f"{imbalance_words(found.imbalance)}; {found.bands_rule}")
     lines += [*_group_lines(found), *worth_lines(found), *file_lines(found), *_copy_lines(found)]
-    lines += person_lines(found)
+    lines += unknown_persons(found.grouping)
     if found.wrong:
         return [*lines, f"wrong ({len(found.wrong)}):", *(f"  {line}" for line in found.wrong)]
     return [*lines, "nothing is wrong" if found.grouping.knows_patients else "nothing else was found"]
@@ -81,13 +81,6 @@ def _group_lines(found: Fingerprint) -> list[str]:
     if crossing[_SHOWN:]:
         lines.append(f"  and {len(crossing) - _SHOWN} more groups")
     return lines
-
-
-def person_lines(found: Fingerprint) -> list[str]:
-    """Returns what is not known of the patients."""
-    if found.grouping.knows_patients:
-        return []
-    return [SOME_UNKNOWN if found.grouping.level in ("patient", "case") else PATIENTS_UNKNOWN]
 
 
 def per_group_line(sizes: GroupSizes) -> str:
