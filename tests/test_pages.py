@@ -16,7 +16,7 @@ EXAMPLE = ROOT / "examples" / "my_method.py"
 SETTINGS = {
     name
     for method in [*methods.names(), str(EXAMPLE)]
-    for name in setting_names(methods.load(method).Settings)
+    for name in setting_names(methods.load(method, allow_code=True).Settings)
 }
 # Files of other repositories.
 FOREIGN = {"data/transforms.py"}

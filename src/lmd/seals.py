@@ -66,9 +66,9 @@ def fits(path: Path, mark: Mark) -> bool | None:
 def sealed_json(tree: Mapping[str, Any]) -> str:
     """Returns a JSON object as text, with the checksum of that text as its first entry.
 
-    >>> print(sealed_json({"a": 1})[:18])
+    >>> print(sealed_json({"a": 1})[:15])
     {
-      "sha256": "d
+      "sha256": "
     """
     text = json.dumps({_NAME: BLANK, **tree}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     return text.replace(BLANK, hashlib.sha256(text.encode()).hexdigest(), 1)
