@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from lmd import methods
-from lmd.api import choose
 from lmd.errors import SettingsError
+from lmd.planning.choice import Asked, choose
 from lmd.reading import MOST_YAML, UnreadableError, json_of, text_of, yaml_of
 from lmd.recipe import read_recipe
 from lmd.settings import parse_override
@@ -162,7 +162,7 @@ def test_a_hostile_set_is_one_short_line(lmd: Command, tmp_path: Path, text: str
         refused(result)
         assert len(result[2]) < 2500
     with pytest.raises(SettingsError):
-        choose("lmd", overrides=[text])
+        choose(Asked("lmd", overrides=[text]))
 
 
 def test_an_override_is_a_plain_value() -> None:

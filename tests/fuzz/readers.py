@@ -92,19 +92,26 @@ m_step: {virtual_per_class: 40, l2: 0.1}
 
 
 def _recipe(folder: Path, number: int) -> None:
-    from lmd.api import choose
+    from lmd.planning.choice import Asked, choose
 
-    choose(None, recipe=folder / "recipe.yaml")
+    asked = Asked(recipe=folder / "recipe.yaml")
+    choose(asked, _sound(_dataset(folder)) if number % 20 == 0 else None)
 
 
 def _set(folder: Path, number: int) -> None:
-    from lmd.api import choose
     from lmd.cli.names import check_choice
+    from lmd.planning.choice import Asked, choose
 
     text = (folder / "set.txt").read_bytes().decode("utf-8", "surrogateescape")
     if number % 4 == 0:
         check_choice("lmd", None, [text])
-    choose("lmd", overrides=[text])
+    choose(Asked("lmd", overrides=[text]))
+
+
+def _folds(folder: Path, number: int) -> None:
+    from lmd.data.dataset.folds_folder import read_folds
+
+    read_folds(folder / "folds", check_files=False)
 
 
 def _run(folder: Path) -> Path:
@@ -112,8 +119,9 @@ def _run(folder: Path) -> Path:
 
 
 def _saved_settings(folder: Path, number: int) -> None:
-    from lmd.api import _saved_choice
     from lmd.evaluation.judge import _recorded
+    from lmd.folds.folder import saved_choice
+    from lmd.planning.choice import Asked, going_on
     from lmd.reporting.page import _flatten
     from lmd.run import read_identity
     from lmd.run_folder import RunFolder
@@ -122,7 +130,8 @@ def _saved_settings(folder: Path, number: int) -> None:
     _flatten(tree["settings"])
     with suppress(LmdError):
         _recorded(RunFolder(_run(folder)))
-    _saved_choice(_run(folder), allow_code=False)
+    saved = saved_choice(RunFolder(_run(folder)))
+    going_on(Asked(), _sound(_dataset(folder)), _run(folder), *saved)
 
 
 def _of_run(name: str) -> Callable[[Path], list[bytes]]:
@@ -267,6 +276,15 @@ def _experiment(folder: Path, number: int) -> None:
     saved = _read(folder / "experiment.json")
     for block, sha256 in saved["data"].items():
         f"{block} {sha256[:12]} {saved['experiment']}"
+
+
+def _folds_run(folder: Path, number: int) -> None:
+    from lmd.folds.folder import cards, opened, saved_choice
+    from lmd.planning.choice import Asked, going_on
+
+    run = opened(folder / "folds-run")
+    going_on(Asked(), _sound(_dataset(folder)), run.path, *saved_choice(run))
+    cards(run)
 
 
 # Tables.
@@ -465,6 +483,8 @@ def _dicom(kind: str) -> bytes:
         if "frames" in kind
         else pixels
     )
+    if "j2k" in kind:
+        pixels = np.repeat(pixels, 2, axis=0)  # OpenJPEG needs 32 rows.
     made = Dataset()
     made.file_meta = FileMetaDataset()
     made.file_meta.TransferSyntaxUID = (
@@ -472,7 +492,7 @@ def _dicom(kind: str) -> bytes:
     )
     made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID = uid.SecondaryCaptureImageStorage
     made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID = "1.2.3"
-    made.PatientName, made.Rows, made.Columns = "A^B", 30, 40
+    made.PatientName, made.Rows, made.Columns = "A^B", 60 if "j2k" in kind else 30, 40
     made.SamplesPerPixel, made.PhotometricInterpretation = (3, "RGB") if "rgb" in kind else (1, "MONOCHROME2")
     if "rgb" in kind:
         made.PlanarConfiguration = 0
@@ -543,6 +563,8 @@ READERS = {
         Reader("model.safetensors", "run/model/model.safetensors", _of_run("model/model.safetensors"), _weights_of_run, HEADER),
         Reader("weights", "weights.safetensors", _of_run("model/model.safetensors"), _weights_file, HEADER),
         Reader("experiment.json", "experiment.json", lambda folder: [(folder / "experiment.json").read_bytes()], _experiment, TREE),
+        Reader("folds.json", "folds/folds.json", lambda folder: [(folder / "folds/folds.json").read_bytes()], _folds, TREE),
+        Reader("folds-run.json", "folds-run/folds-run.json", lambda folder: [(folder / "folds-run/folds-run.json").read_bytes()], _folds_run, TREE),
         Reader("csv", "cases.csv", _csv_seeds, _table(".csv"), CELL),
         Reader("xlsx", "cases.xlsx", _xlsx_seeds, _table(".xlsx"), [_xlsx_changed] * 8),
         Reader("parquet", "cases.parquet", _parquet_seeds, _table(".parquet")),

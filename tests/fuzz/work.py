@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import random
-import resource
+import re
 import sys
 import traceback
 import warnings
@@ -60,8 +60,13 @@ def _place(error: BaseException) -> str:
     return f"{Path(ours[-1].filename).name}:{ours[-1].lineno}"
 
 
-def failures(name: str, folder: Path, seed: int, first: int, end: int, progress: Path) -> Iterator[Failure]:
-    """Yields the failures among the inputs `first` to `end`; the number of the present one stands in `progress`."""
+def failures(
+    name: str, folder: Path, seed: int, first: int, end: int, progress: Path, alone: bool = False
+) -> Iterator[Failure]:
+    """Yields the failures among the inputs `first` to `end`; the number of the present one stands in `progress`.
+
+    In a process that is not `alone`, what it has taken before counts for nothing.
+    """
     reader = READERS[name]
     seeds = reader.seeds(folder)
     place = _place_of(reader, folder)
@@ -69,17 +74,22 @@ def failures(name: str, folder: Path, seed: int, first: int, end: int, progress:
     if sound is not None:
         yield Failure(-1, "the sound input fails", sound)
     descriptor = os.open(progress, os.O_WRONLY | os.O_CREAT)
+    allowed = MOST_MEMORY if alone else most_memory() + MOST_MEMORY
     for number in range(first, end):
         os.pwrite(descriptor, b"%19d" % number, 0)
         place.write_bytes(input_of(reader, seeds, seed, number, folder))
         fault = fault_of(reader, folder, number)
         if fault is not None:
             yield Failure(number, "wrong kind of error", fault)
-        if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > MOST_MEMORY:
-            yield Failure(
-                number, "memory", f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GB"
-            )
-            os._exit(3)
+        if (memory := most_memory()) > allowed:
+            yield Failure(number, "memory", f"{memory / 2**30:.2f} GB")
+            return
+
+
+def most_memory() -> int:
+    """The most bytes this process has had. `ru_maxrss` would begin with those of the process that started it."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return 1024 * int(found[1]) if found else 0
 
 
 def _written(reader: Reader, place: Path, data: bytes) -> Reader:
@@ -99,9 +109,11 @@ def main(name: str, folder: Path, seed: int, first: int, end: int, progress: Pat
     os.dup2(printed, 1)
     os.dup2(printed, 2)
     with found.open("a") as file:
-        for failure in failures(name, folder, seed, first, end, progress):
+        for failure in failures(name, folder, seed, first, end, progress, alone=True):
             file.write(json.dumps(failure) + "\n")
             file.flush()
+            if failure.kind == "memory":
+                os._exit(3)  # Another process goes on.
     sys.stdout.flush()
     sys.stderr.flush()
     text = (folder / "printed").read_text(errors="replace")

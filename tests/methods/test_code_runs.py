@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from lmd import methods
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import SettingsError
 from lmd.run import RunFolder
+from lmd.seals import sealed_json
 from tests import toy
 from tests.command import Command, refused
 
@@ -68,6 +70,8 @@ def naming(run: Path, file: Path, to: Path) -> Path:
     for path in (to / "settings.yaml", to / "model" / "model.json"):
         path.write_text(path.read_text().replace(str(EXAMPLE), str(file)))
         assert str(file) in path.read_text()
+    card = json.loads(path.read_text())  # Whoever changes the file can seal it again.
+    path.write_text(sealed_json({name: value for name, value in card.items() if name != "sha256"}))
     return to
 
 

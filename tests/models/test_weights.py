@@ -112,10 +112,10 @@ def test_two_encoders_in_a_file_are_told_apart(path: Path) -> None:
     assert "others are too, such as other." in told
 
 
-def test_the_model_of_a_run_is_sent_to_from(path: Path) -> None:
+def test_the_model_of_a_run_is_named_by_its_folder(path: Path) -> None:
     whole = {f"encoder.{key}": value for key, value in tensors("test_resnet").items()}
     save_file({**whole, "classifier.weight": torch.zeros(3, 96)}, path)
-    assert "--from RUN" in refusal(path)
+    assert refusal(path).endswith("a run of lmd is named by its folder: --weights RUN")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from dataclasses import replace
@@ -20,6 +19,7 @@ from lmd.errors import CheckpointError, DataError, LmdError, SettingsError
 from lmd.evaluation.judge import evaluate_run
 from lmd.evaluation.seen import read_seen
 from lmd.run import RunFolder
+from lmd.seals import read_sealed_json, sealed_json
 from lmd.settings import CommonSettings, Tree, merge
 from lmd.training.progress import Silent
 from lmd.training.start import train
@@ -146,9 +146,9 @@ def test_a_fold_is_taken_and_all_folds_are_not(earlier: RunFolder, other: Datase
 
 def test_another_normalisation_is_refused(earlier: RunFolder, other: Dataset, tmp_path: Path) -> None:
     start = RunFolder(Path(shutil.copytree(earlier.path, tmp_path / "start")))
-    card = json.loads(start.model.read_text())
+    card, _ = read_sealed_json(start.model)
     card["preprocessing"]["mean"] = [0.1, 0.2, 0.3]
-    start.model.write_text(json.dumps(card))
+    start.model.write_text(sealed_json(card))
     refused(
         SettingsError, r"mean and std \(0.1, 0.2, 0.3\)", other, tmp_path / "run", weights=str(start.path)
     )
@@ -258,7 +258,7 @@ def only(dataset: Dataset, label: str, like: Dataset) -> Dataset:
 
 
 def test_a_run_on_files_keeps_no_earlier_images(earlier: RunFolder) -> None:
-    assert list(json.loads(earlier.images.read_text())) == ["format", "train", "val"]
+    assert list(read_sealed_json(earlier.images)[0]) == ["format", "train", "val"]
 
 
 def test_a_run_without_hashes_is_told(

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from lmd.data.dataset.folds_folder import Folds, Name
 from lmd.errors import CheckpointError, SettingsError
-from lmd.fields import first_fault, leaf_values
+from lmd.fields import leaf_values, read_json
 from lmd.files import atomic_write
 from lmd.model_card import ModelCard
 from lmd.run import RunFolder, check_identity, read_identity, read_model_card
@@ -89,10 +89,8 @@ def read_folds_run(path: Path) -> FoldsRun:
         CheckpointError: its folds-run.json is damaged.
     """
     try:
-        return FoldsRun(path, FoldsRunInfo.model_validate_json((path / MARK).read_text(encoding="utf-8")))
-    except ValidationError as error:
-        raise CheckpointError(f"{path / MARK} is damaged: {first_fault(error)}") from error
-    except (OSError, ValueError) as error:
+        return FoldsRun(path, read_json(FoldsRunInfo, path / MARK, CheckpointError))
+    except OSError as error:
         raise CheckpointError(f"{path} is no folds run: cannot read {MARK}: {error}") from error
 
 

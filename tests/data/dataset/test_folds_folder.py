@@ -105,6 +105,10 @@ def test_a_damaged_folder_is_refused_in_one_line(cv: Path) -> None:
     refused("folds.json is damaged")
     (cv / "folds.json").write_text(json.dumps({**json.loads(text), "manifests_sha256": {}}))
     refused("folds.json is damaged")
+    (cv / "folds.json").write_text(text.replace("fold-1", "fold-" + "1" * 300))
+    refused("folds.json is damaged")  # A name that no folder can have.
+    (cv / "folds.json").write_text(text.replace("{", '{"seed": 1, ', 1))
+    refused("folds.json is damaged: it has the name 'seed' twice")
     (cv / "folds.json").unlink()
     refused(r"has no folds\.json")
     (cv / "folds.json").write_text(text)

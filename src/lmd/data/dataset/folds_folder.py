@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints
 
 from lmd.data.dataset.info import FOLDS, INFO
 from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.errors import DataError
-from lmd.fields import first_fault
+from lmd.fields import read_json
 from lmd.files import atomic_write
 from lmd.settings import Settings
 
-Name = Annotated[str, StringConstraints(pattern=r"^(fold-\d+|repeat-\d+(/fold-\d+)?)$")]
+Name = Annotated[str, StringConstraints(pattern=r"^(fold-[0-9]{1,6}|repeat-[0-9]{1,6}(/fold-[0-9]{1,6})?)$")]
 _AGAIN = "prepare the folds again with 'lmd prepare'"
 
 
@@ -116,10 +116,8 @@ def read_folds(folder: Path, check_files: bool = True) -> Folds:
 
 def _read_info(folder: Path) -> FoldsInfo:
     try:
-        return FoldsInfo.model_validate_json((folder / FOLDS).read_text(encoding="utf-8"))
-    except ValidationError as error:
-        raise DataError(f"{folder / FOLDS} is damaged: {first_fault(error)}") from error
-    except (OSError, ValueError) as error:
+        return read_json(FoldsInfo, folder / FOLDS, DataError)
+    except OSError as error:
         raise DataError(f"cannot read {folder / FOLDS}: {error}") from error
 
 
