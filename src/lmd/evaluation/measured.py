@@ -20,7 +20,7 @@ from lmd.evaluation.metrics import (
     mean_over_classes,
 )
 from lmd.evaluation.score import Scale
-from lmd.evaluation.uncertainty import APART, Measured, Sample, too_few, without_interval
+from lmd.evaluation.uncertainty import Measured, Sample, needed_apart, too_few, without_interval
 
 # Metrics of the whole matrix, from -1 to 1; the others are means over classes, from 0 to 1.
 WHOLE = {
@@ -110,7 +110,9 @@ class AllMetrics:
 
     def _judged(self, found: Measured, metric: str, classes: np.ndarray) -> Measured:
         groups = self._groups[classes]
-        return replace(found, reason=too_few(metric, groups), apart=too_few(metric, groups, least=APART))
+        return replace(
+            found, reason=too_few(metric, groups), apart=too_few(metric, groups, needed_apart(groups))
+        )
 
     def _of_all(self, metric: str, value: float) -> Measured:
         """A metric of the whole matrix."""
