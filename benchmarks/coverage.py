@@ -198,7 +198,7 @@ def scores(
     found: Found = {}
     kinds = {name: {"bacc": "recall", ONE: "recall"}.get(name, name) for name in metrics}
     of = {name: groups[-1:] if name == ONE else groups for name in metrics}
-    least = {name: needed_apart(of[name]) if paired else 0 for name in metrics}
+    least = {name: needed_apart(kinds[name], of[name]) if paired else 0 for name in metrics}
     shown = [name for name, kind in kinds.items() if not too_few(kind, of[name], least[name])]
     for _ in range(repeats):
         measured = simulate(random, groups, recalls, grouped).measured()
@@ -278,7 +278,7 @@ def _rows(part: Part, design: Design, size: int, repeats: int, often: int) -> li
 
 
 def _doubtful(name: str, place: int, found: Sequence[Found], size: int) -> bool:
-    """Whether a cell lies within a standard error of the bar or below, or the mean within two of its limits."""
+    """Whether a cell lies within a standard error of the bar or below, or the mean within two of a limit."""
     number = found[place][name][0]
     mean = np.mean([_percent(each[name]) for each in found])
     error = 2 * 100 * np.sqrt(0.05 * 0.95 / number / len(found))

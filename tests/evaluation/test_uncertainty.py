@@ -100,22 +100,29 @@ def test_one_or_two_misses_move_the_end_of_wilsons_interval_outwards(misses: int
     assert wilson(1 - share, float(number), quantile()) == pytest.approx((1 - high, 1 - low))
 
 
-@pytest.mark.parametrize(("number", "means", "alone"), [(9, 0, 0), (10, 1, 0), (49, 1, 0), (50, 1, 1)])
+@pytest.mark.parametrize(
+    ("number", "means", "alone"), [(9, 0, 0), (10, 1, 0), (19, 1, 0), (20, 1, 0), (49, 1, 0), (50, 1, 1)]
+)
 def test_a_difference_has_an_interval_where_it_holds(number: int, means: int, alone: int) -> None:
     labels = np.repeat([0, 1], number)
     guess = np.where(np.arange(2 * number) % 3 > 0, labels, 1 - labels)
     cases = Cases(np.arange(2 * number).astype(str), labels, np.arange(2 * number), np.eye(2)[guess])
     found = compare(cases, cases, ["a", "b"], {"tail": ["b"]})
     assert [found["bacc"].low is not None, found["tail"].low is not None] == [bool(means), bool(alone)]
+    assert (found["kappa"].low is not None) == (number >= 20)
 
 
 def test_groups_are_taken_to_be_rather_alike_until_they_show_it() -> None:
-    """Of two pairs whose four images cancel: 1 + rho, with rho of 0.6 from two groups more."""
-    each, labels, clusters = np.array([1.0, -1.0, 1.0, -1.0]), np.zeros(4, dtype=int), np.array([0, 0, 1, 1])
-    # Of 4 pairs -4 are found, and 2 * 2 * 2 * 4 / 16 = 1 was lost to centring... with 4 pairs more, 0.6 alike.
-    assert design_effect(each, np.ones(4), labels, clusters) == pytest.approx(1 + 0.0)
-    same = np.array([1.0, 1.0, -1.0, -1.0])
+    """By hand, of two pairs of images: what is found, 1 lost to centring, 4 pairs more that are 0.6 alike."""
+    labels, clusters = np.zeros(4, dtype=int), np.array([0, 0, 1, 1])
+    same, opposite = np.array([1.0, 1.0, -1.0, -1.0]), np.array([1.0, -1.0, 1.0, -1.0])
     assert design_effect(same, np.ones(4), labels, clusters) == pytest.approx(1 + (4 + 1 + 0.6 * 4) / 8)
+    assert design_effect(opposite, np.ones(4), labels, clusters) == 1
+
+
+def test_the_groups_of_each_class_are_counted() -> None:
+    sample = Sample(np.array([0, 0, 0, 2, 2]), np.array([0, 0, 1, 1, 1]))
+    assert sample.groups(3).tolist() == [2, 0, 1]
 
 
 def test_the_balanced_accuracy_of_equal_classes_has_the_interval_of_all_images() -> None:

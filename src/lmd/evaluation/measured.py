@@ -111,7 +111,7 @@ class AllMetrics:
     def _judged(self, found: Measured, metric: str, classes: np.ndarray) -> Measured:
         groups = self._groups[classes]
         return replace(
-            found, reason=too_few(metric, groups), apart=too_few(metric, groups, needed_apart(groups))
+            found, reason=too_few(metric, groups), apart=too_few(metric, groups, needed_apart(metric, groups))
         )
 
     def _of_all(self, metric: str, value: float) -> Measured:
