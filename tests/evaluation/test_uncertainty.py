@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.stats import binomtest
+from scipy.stats import binomtest, chi2
 from scipy.stats import t as student
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
@@ -23,7 +23,7 @@ from lmd.evaluation.influence import BY_CELL
 from lmd.evaluation.judge import evaluate_run
 from lmd.evaluation.measured import WHOLE, AllMetrics, value_of
 from lmd.evaluation.results import read_evaluation
-from lmd.evaluation.score import quantile
+from lmd.evaluation.score import design_effect, quantile, wilson
 from lmd.evaluation.uncertainty import Sample, mean_of
 from lmd.experiments.measure import Trial, difference, summary
 from lmd.model_card import ModelCard
@@ -78,7 +78,7 @@ def test_a_run_that_agrees_with_another_on_all_images_may_still_differ() -> None
     assert narrow < wide / 20
 
 
-@pytest.mark.parametrize(("hits", "number"), [(0, 2), (2, 2), (5, 5), (7, 10), (199, 200)])
+@pytest.mark.parametrize(("hits", "number"), [(0, 2), (2, 2), (5, 5), (7, 9), (7, 10), (190, 200)])
 def test_the_recall_of_a_class_has_wilsons_interval(hits: int, number: int) -> None:
     """Against the formula in its usual form, with scipy's quantile."""
     labels = np.repeat([0, 1], [number, 50])
@@ -87,6 +87,42 @@ def test_the_recall_of_a_class_has_wilsons_interval(hits: int, number: int) -> N
     entry = measure_all(cases).over("recall", [0]).estimate()
     expected = binomtest(hits, number).proportion_ci(method="wilson")
     assert (entry.low, entry.high) == pytest.approx((expected.low, expected.high), abs=1e-6)
+
+
+@pytest.mark.parametrize(("misses", "number"), [(1, 3), (1, 9), (1, 200), (2, 10), (2, 200)])
+def test_one_or_two_misses_move_the_end_of_wilsons_interval_outwards(misses: int, number: int) -> None:
+    """The end is where so many misses or more are found once in 20 samples (Brown, Cai and DasGupta)."""
+    share, by_poisson = 1 - misses / number, 1 - chi2.ppf(0.05, 2 * misses) / 2 / number
+    low, high = wilson(share, float(number), quantile())
+    expected = binomtest(number - misses, number).proportion_ci(method="wilson")
+    assert (low, high) == pytest.approx((expected.low, by_poisson), abs=1e-5)
+    assert high > expected.high + 1e-4
+    assert wilson(1 - share, float(number), quantile()) == pytest.approx((1 - high, 1 - low))
+
+
+@pytest.mark.parametrize(
+    ("number", "means", "alone"), [(9, 0, 0), (10, 1, 0), (19, 1, 0), (20, 1, 0), (49, 1, 0), (50, 1, 1)]
+)
+def test_a_difference_has_an_interval_where_it_holds(number: int, means: int, alone: int) -> None:
+    labels = np.repeat([0, 1], number)
+    guess = np.where(np.arange(2 * number) % 3 > 0, labels, 1 - labels)
+    cases = Cases(np.arange(2 * number).astype(str), labels, np.arange(2 * number), np.eye(2)[guess])
+    found = compare(cases, cases, ["a", "b"], {"tail": ["b"]})
+    assert [found["bacc"].low is not None, found["tail"].low is not None] == [bool(means), bool(alone)]
+    assert (found["kappa"].low is not None) == (number >= 20)
+
+
+def test_groups_are_taken_to_be_rather_alike_until_they_show_it() -> None:
+    """By hand, of two pairs of images: what is found, 1 lost to centring, 4 pairs more that are 0.6 alike."""
+    labels, clusters = np.zeros(4, dtype=int), np.array([0, 0, 1, 1])
+    same, opposite = np.array([1.0, 1.0, -1.0, -1.0]), np.array([1.0, -1.0, 1.0, -1.0])
+    assert design_effect(same, np.ones(4), labels, clusters) == pytest.approx(1 + (4 + 1 + 0.6 * 4) / 8)
+    assert design_effect(opposite, np.ones(4), labels, clusters) == 1
+
+
+def test_the_groups_of_each_class_are_counted() -> None:
+    sample = Sample(np.array([0, 0, 0, 2, 2]), np.array([0, 0, 1, 1, 1]))
+    assert sample.groups(3).tolist() == [2, 0, 1]
 
 
 def test_the_balanced_accuracy_of_equal_classes_has_the_interval_of_all_images() -> None:

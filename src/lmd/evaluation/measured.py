@@ -20,7 +20,7 @@ from lmd.evaluation.metrics import (
     mean_over_classes,
 )
 from lmd.evaluation.score import Scale
-from lmd.evaluation.uncertainty import APART, Measured, Sample, too_few, without_interval
+from lmd.evaluation.uncertainty import Measured, Sample, needed_apart, too_few, without_interval
 
 ALONE = "no interval: with images of one class only, this metric cannot come out otherwise"
 # Metrics of the whole matrix, from -1 to 1; the others are means over classes, from 0 to 1.
@@ -113,7 +113,9 @@ class AllMetrics:
         if not found.influence.variance.any():  # A precision where no other class can be taken for it.
             return replace(found, reason=ALONE, apart=ALONE)
         groups = self._groups[classes]
-        return replace(found, reason=too_few(metric, groups), apart=too_few(metric, groups, least=APART))
+        return replace(
+            found, reason=too_few(metric, groups), apart=too_few(metric, groups, needed_apart(metric, groups))
+        )
 
     def _of_all(self, metric: str, value: float) -> Measured:
         """A metric of the whole matrix."""

@@ -13,10 +13,14 @@ import numpy as np
 
 LEVEL = 0.95
 _NORMAL = NormalDist().inv_cdf((1 + LEVEL) / 2)
+# How far from 0 or 1 an interval ends at most, times the number of images, with 0, 1 and 2 hits or misses found:
+# from there so many or more are found once in twenty samples (Poisson).
+_NEAR = (0.0, 0.0513, 0.3554)
+_SURE = 10  # Images from which two hits or misses count there; of fewer it is one.
 _STEPS = 40  # Of halving when the end of an interval is looked for.
-# What is assumed of groups before their images are seen: that the images of a group are alike, as surely as
-# so many groups would show it.
-_ALIKE, _GROUPS = 1.0, 2.0
+# What is assumed of groups before their images are seen: how alike the images of a group are, as surely as so
+# many groups would show it. Found by the simulation: wholly alike would hold too much, one half too little.
+_ALIKE, _GROUPS = 0.6, 2.0
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,23 @@ class Scale:
 
 
 def wilson(share: Any, number: Any, quantile: float) -> tuple[Any, Any]:
-    """The score interval of a proportion found in so many independent images (Wilson 1927)."""
+    """The score interval of a proportion found in so many independent images (Wilson 1927).
+
+    It misses truths near 0 and 1 too often, in 16 of 100 samples. With one or two hits or misses its end is
+    therefore moved outwards, as Brown, Cai and DasGupta (2001) do.
+    """
     square = quantile**2 / number
     middle = (share + square / 2) / (1 + square)
     width = np.sqrt(square * np.maximum(share * (1 - share), 0.0) + square**2 / 4) / (1 + square)
-    return np.maximum(middle - width, 0.0), np.minimum(middle + width, 1.0)
+    low = np.minimum(middle - width, _near(share * number, number))
+    high = np.maximum(middle + width, 1 - _near((1 - share) * number, number))
+    return np.maximum(low, 0.0), np.minimum(high, 1.0)
+
+
+def _near(found: Any, number: Any) -> Any:
+    """How far from 0 the lower end lies at most; 1 where that is left to Wilson."""
+    most = np.where(number >= _SURE - 1e-9, 2, 1) + 1e-9
+    return np.where(found <= most, np.interp(found, range(len(_NEAR)), _NEAR) / number, 1.0)
 
 
 def _searched(
@@ -111,7 +127,7 @@ def design_effect(each: np.ndarray, variance: np.ndarray, labels: np.ndarray, cl
         1 + rho (sum over groups of (sum of deviations)^2 / sum of variances - 1)
 
     rho is how alike the influences within a group are, on average over all pairs of images. It is measured,
-    as if some groups more were wholly alike: a few groups tell little of it.
+    as if some groups more were rather alike: a few groups tell little of it.
     """
     deviation = np.sqrt(variance)
     pairs = np.bincount(clusters, deviation) ** 2 - np.bincount(clusters, variance)
@@ -128,7 +144,7 @@ def design_effect(each: np.ndarray, variance: np.ndarray, labels: np.ndarray, cl
 
 def _lost_to_centring(each: np.ndarray, labels: np.ndarray, clusters: np.ndarray) -> float:
     """What the products of pairs lack on average, because influences are taken from the mean of the class."""
-    together, number = np.unique(np.stack([labels, clusters]), axis=1, return_counts=True)
+    together, number = np.unique(clusters * (labels.max() + 1) + labels, return_counts=True)
     images = np.bincount(labels)
     square = np.bincount(labels, each**2) / np.maximum(images, 1) ** 2
-    return float(((number**2 - number) * square[together[0]]).sum())
+    return float(((number**2 - number) * square[together % len(images)]).sum())

@@ -24,9 +24,10 @@ from lmd.evaluation.score import Scale, degrees_of_freedom, design_effect, quant
 
 _PRIOR = 2.0  # Images more in each class of a difference, on which two runs err independently.
 # Groups that the smallest class needs for an interval, by metric: found by the simulation. Where two are
-# enough, one is enough of MANY classes. A difference needs APART at the least.
+# enough, one is enough of MANY classes. A difference needs APART at the least, that of one class
+# or of quadratic kappa more.
 FEWEST = {"recall": 2, "mcc": 2, "kappa": 2, "kappa_unweighted": 2, "f1": 3, "precision": 8, "auc": 50}
-MANY, APART = 8, 5
+MANY, APART, APART_KAPPA, APART_ALONE = 8, 10, 20, 50
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,7 @@ class Sample:
 
     def groups(self, classes: int) -> np.ndarray:
         """Returns how many groups each class has images of [K]."""
-        pairs = np.unique(np.stack([self.labels, self.clusters]), axis=1)
-        return np.bincount(pairs[0], minlength=classes)
+        return np.bincount(np.unique(self.clusters * classes + self.labels) % classes, minlength=classes)
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,13 @@ def too_few(metric: str, groups: np.ndarray, least: int = 0) -> str | None:
         return None
     noun = "image or group" if smallest == 1 else "images or groups"
     return f"no interval: the smallest class has {smallest} {noun}, and this metric needs {needed}"
+
+
+def needed_apart(metric: str, groups: np.ndarray) -> int:
+    """Returns how many groups the smallest class needs, at the least, for the interval of a difference."""
+    if len(groups) == 1:
+        return APART_ALONE
+    return APART_KAPPA if metric == "kappa" else APART
 
 
 def defined(value: float) -> float | None:
