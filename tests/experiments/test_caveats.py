@@ -14,6 +14,7 @@ from lmd.experiments.given import Given
 from lmd.experiments.heading import block_title, title
 from lmd.experiments.request import Job, Request
 from lmd.settings import Tree
+from lmd.text import FEW_NOTE
 from tests import toy
 
 ENOUGH = {"train": [400, 120, 50], "test": [120, 110, 100]}
@@ -94,6 +95,15 @@ def test_few_images_are_said_with_the_metrics_that_rest_on_them(tmp_path: Path) 
     dataset = draw(tmp_path, counts, recipe={"split": "paper"})
     (line,) = caveats(job(dataset, "table2", theirs=True))
     assert line.startswith("fewer than 100 test images behind BACC tail (99), BACC overall (99);")
+    assert FEW_NOTE not in line
+
+
+def test_fewer_than_ten_images_are_marked_and_the_mark_is_explained(tmp_path: Path) -> None:
+    counts = {"train": [400, 120, 50], "test": [120, 110, 9]}
+    dataset = draw(tmp_path, counts, recipe={"split": "paper"})
+    (line,) = caveats(job(dataset, "table2", theirs=True))
+    assert line.startswith("fewer than 100 test images behind BACC tail (9 *), BACC overall (9 *);")
+    assert line.endswith(f"({FEW_NOTE}.)")
 
 
 def test_other_data_are_named_and_the_papers_table_is_told_where_to_read(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ ENOUGH = {"seeds": 2, "images": 100}
         ({"low": None, "high": None}, "not judged: no interval"),
         ({"seeds": 1}, "not judged: one seed"),
         ({"images": 99}, "not judged: 99 test images"),
+        ({"images": 9}, "not judged: 9 * test images"),
     ],
 )
 def test_a_verdict_needs_seeds_images_and_the_whole_interval_on_one_side(change: Tree, words: str) -> None:

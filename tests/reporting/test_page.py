@@ -144,6 +144,21 @@ def test_fewer_than_ten_images_are_marked_and_the_mark_is_explained(run: Path) -
     assert bands["tail recall"] == image_count(result.bands["tail"].n)
 
 
+def test_a_band_that_another_evaluation_lacks_is_a_dash() -> None:
+    """As after `evaluate` of an earlier version, or a file changed by hand."""
+    result = evaluation()
+    lacking = result.model_copy(update={"bands": {"head": result.bands["head"]}})
+    rows = {row[0]: row for row in comparison_table({"CE": result, "old": lacking})}
+    assert rows["tail recall"][2:] == [str(result.bands["tail"].recall), "-"]
+    assert rows["head recall"][3] == str(result.bands["head"].recall)
+    rows = {row[0]: row for row in comparison_table({"old": lacking, "CE": result})}
+    assert rows["tail recall"][1:] == [
+        image_count(result.bands["tail"].n),
+        "-",
+        str(result.bands["tail"].recall),
+    ]
+
+
 def test_a_metric_without_interval_has_its_reason_beside_it(run: Path) -> None:
     result = evaluation()
     assert result.metrics["auc"].low is None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from lmd.evaluation.results import Estimate, Evaluation
+from lmd.evaluation.results import BandResult, Estimate, Evaluation
 from lmd.reporting.figures import class_recalls
 from lmd.reporting.page import (
     METRICS,
@@ -64,10 +64,19 @@ def comparison_table(runs: dict[str, Evaluation]) -> list[list[str]]:
         for name, title in METRICS.items()
         if any(name in run.metrics for run in runs.values())
     ]
-    for band, entry in first.bands.items():
+    for band, entry in _bands(runs).items():
         cells = [shown_recall(run.bands[band]) if band in run.bands else "-" for run in runs.values()]
         rows.append([f"{band} recall", image_count(entry.n), *cells])
     return rows
+
+
+def _bands(runs: dict[str, Evaluation]) -> dict[str, BandResult]:
+    """Every band that a run has, of the first run that has it."""
+    bands: dict[str, BandResult] = {}
+    for run in runs.values():
+        for band, entry in run.bands.items():
+            bands.setdefault(band, entry)
+    return bands
 
 
 def _shown(run: Evaluation, metric: str) -> str:

@@ -24,6 +24,7 @@ from lmd.data.audit.text import format_fingerprint, summary_lines
 from lmd.data.dataset.checks import Leakage
 from lmd.data.dataset.manifest import Dataset, write_dataset
 from lmd.data.dataset.sources import isic2019
+from lmd.text import FEW_NOTE
 from tests import toy
 
 
@@ -57,7 +58,8 @@ def test_counts_groups_and_imbalance(dataset: Dataset) -> None:
     assert (found.images, found.imbalance, found.num_groups) == (87, 8.0, 87)
     assert found.wrong == []
     rows = [line.split() for line in lines(dataset).splitlines()]
-    assert ["rare", "tail", "5", "3", "3", "11"] in rows
+    assert ["rare", "tail", "5", "3", "*", "3", "*", "11"] in rows  # What is measured on few images.
+    assert lines(dataset).count(FEW_NOTE) == 1
     assert ["all", "57", "15", "15", "87"] in rows
     assert "imbalance in training: 8.0; by hand" in lines(dataset)
     assert lines(dataset).endswith("in training and test\nnothing else was found")
