@@ -58,6 +58,8 @@ class ModelCard(Settings):
     selected_by: Literal["val_bacc", "last"]
     validation_bacc: float | None
     training_seconds: NonNegative
+    warnings: list[str] = Field(default_factory=list)
+    """what is known against the training from its beginning"""
     files: dict[FileName, Sha256] = Field(default_factory=dict)
     """SHA-256 of the files beside this one"""
 

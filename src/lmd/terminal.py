@@ -94,6 +94,8 @@ class TrainingProgress:
     def planned(self, plan: Plan) -> None:
         """Prints the plan; one of several trainings is not rehearsed, and has but its warning printed."""
         alone = not self.prefix
+        if alone:
+            self._print("timing some steps of each stage on this machine ...")
         for line in plan.lines() if alone else [plan.warning] if plan.warning else []:
             self._print(line)
         self.clock = plan.clock(measured=alone)

@@ -182,7 +182,7 @@ def test_the_evaluations_of_a_run_folder_are_found_by_split(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "damaged: the file: Invalid JSON"),
+        ("{", r"damaged: it is not JSON \(Expecting property name"),
         ('{"split": "test"}', "damaged: n: is missing"),
         (EARLIER.read_text().replace('"draws": 200', '"draws": "many"'), r"damaged: interval\.draws: "),
     ],

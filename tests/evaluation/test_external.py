@@ -79,7 +79,7 @@ def test_a_run_keeps_hashes_of_what_it_saw_and_no_names(trained: tuple[Path, Dat
 def test_damaged_hashes_are_one_line(lmd: Command, run: Path, tmp_path: Path) -> None:
     (run / "model" / "images.json").write_text('{"train": {}}')
     data = external(tmp_path / "new").folder
-    refused(lmd("evaluate", run, "--data", data), "images.json is damaged", "train.files")
+    refused(lmd("evaluate", run, "--data", data), "model/images.json", "it is damaged")
 
 
 # Overlap.
@@ -349,7 +349,7 @@ def test_absent_classes_are_marked_wherever_the_result_is_shown(
     assert code == 0
     words = "no image of 1 of the model's 3 classes (less): every mean is over the 2 classes with images"
     assert words in out
-    assert [line.split() for line in out.splitlines() if line.startswith("medium")] == [
+    assert [line.split() for line in out.splitlines() if line.startswith("medium ")] == [
         ["medium", "recall", "0", "no", "image"]
     ]
     card, page = (run / "MODEL_CARD.md").read_text(), (run / "report.html").read_text()

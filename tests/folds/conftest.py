@@ -14,7 +14,7 @@ from lmd.data.dataset.folds_folder import Folds
 from lmd.folds.folder import FoldsRun
 from tests import toy
 
-SETTINGS = {**toy.COMMON, "stage1": {"epochs": 2}}
+SETTINGS = {**toy.COMMON, "select": "val_bacc", "stage1": {"epochs": 2}}
 
 
 def write_raw(root: Path, first: int = 0) -> Path:

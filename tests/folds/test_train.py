@@ -24,7 +24,7 @@ from tests import toy
 from tests.command import Command, refused
 from tests.folds.conftest import SETTINGS
 
-WORDS = [word for name, value in {"encoder": "test_resnet", "pretrained": "false", "size": 16, "batch": 8,
+WORDS = [word for name, value in {"encoder": "test_resnet", "pretrained": "false", "select": "val_bacc", "size": 16, "batch": 8,
          "stage1.epochs": 2}.items() for word in ("--set", f"{name}={value}")]  # fmt: skip
 ENVIRONMENT = {
     **os.environ,

@@ -65,4 +65,5 @@ def test_a_method_of_ones_own_needs_no_budgets(dataset: Dataset, tmp_path: Path)
     text = Path("examples/my_method.py").read_text().replace("BUDGETS = budgets()", "BUDGETS = {}")
     own = tmp_path / "own.py"
     own.write_text(text)
+    methods.load(str(own), allow_code=True)
     assert settings_for(str(own), dataset).batch == 5

@@ -35,7 +35,7 @@ def reproduce(
         str | None,
         typer.Option(metavar="NAMES", help="train these rows alone: names with commas between them"),
     ] = None,
-    budget: Budget = None,
+    budget: Budget = "paper",
     weights: Weights = None,
     partial_weights: PartialWeights = False,
     settings: Set = None,
@@ -51,9 +51,18 @@ def reproduce(
     """Runs a table or figure of the paper and sets its numbers beside ours, with intervals."""
     from lmd.experiments.request import Request, check
 
-    budget, overrides = budget or "paper", settings or []
     request = Request(
-        name, data, out, seeds, methods, budget, weights, partial_weights, overrides, allow_code, jobs
+        name,
+        data,
+        out,
+        seeds,
+        methods,
+        budget or "paper",
+        weights,
+        partial_weights,
+        settings or [],
+        allow_code,
+        jobs,
     )
     from lmd.runtime import refuse_several_processes
 

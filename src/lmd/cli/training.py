@@ -68,7 +68,8 @@ def train(
         bool, typer.Option("--resume", help="go on with an interrupted run, or start one")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="print the plan and its time; train and write nothing")
+        bool,
+        typer.Option("--dry-run", help="print the plan and its time; train and write nothing"),
     ] = False,
     jobs: Jobs = 1,
     allow_code: AllowCode = False,
@@ -104,8 +105,12 @@ def train(
 def _show_plan(dataset: Dataset | Folds, start: Path | None, **choices: Any) -> None:
     """Prints what a training would do."""
     from lmd.api import plan
+    from lmd.training.start import check_fresh
 
-    for line in plan(dataset, taken_over=start is not None, **choices).lines():
+    found = plan(dataset, taken_over=start is not None, **choices)
+    if start is None:
+        check_fresh(found.outline.settings)
+    for line in found.lines():
         say(line)
 
 
@@ -143,6 +148,6 @@ def _say_trained(run: RunFolder) -> None:
     if isinstance(run, FoldsRun):
         first = run.path / run.names[0]
         say(f"run: {run.path} ({len(run.names)} folds, such as {first})")
-        say(f"next: lmd evaluate {run.path}")
     else:
         say(f"run: {run.path} (MODEL_CARD.md, report.html)")
+    say(f"next: lmd evaluate {run.path}")

@@ -92,12 +92,9 @@ def _undefined(split: str, counts: Mapping[str, int], metrics: Mapping[str, Meas
     """Why a value is undefined or left out."""
     absent = f"no image of this class in split '{split}'; macro metrics leave it out"
     reasons = {name: absent for name, count in counts.items() if count == 0}
-    alone = sum(count > 0 for count in counts.values()) == 1
     for name, measured in metrics.items():
         if np.isnan(measured.value):
             reasons[name] = "undefined: the split has images of one class only"
-    if alone:
-        reasons["precision"] = "the split has images of one class only, so that no other can be taken for it"
     return reasons
 
 

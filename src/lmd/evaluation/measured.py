@@ -22,6 +22,7 @@ from lmd.evaluation.metrics import (
 from lmd.evaluation.score import Scale
 from lmd.evaluation.uncertainty import APART, Measured, Sample, too_few, without_interval
 
+ALONE = "no interval: with images of one class only, this metric cannot come out otherwise"
 # Metrics of the whole matrix, from -1 to 1; the others are means over classes, from 0 to 1.
 WHOLE = {
     "mcc": mcc,
@@ -109,6 +110,8 @@ class AllMetrics:
         return self._judged(found, metric, present)
 
     def _judged(self, found: Measured, metric: str, classes: np.ndarray) -> Measured:
+        if not found.influence.variance.any():  # A precision where no other class can be taken for it.
+            return replace(found, reason=ALONE, apart=ALONE)
         groups = self._groups[classes]
         return replace(found, reason=too_few(metric, groups), apart=too_few(metric, groups, least=APART))
 

@@ -35,7 +35,7 @@ class Scale:
         The variance is known at one value, `at`.
 
         >>> low, high = Scale().interval(1.0, 0.9, 0.9 * 0.1 / 10, 1.96)  # Ten hits of ten.
-        >>> round(low, 4), high
+        >>> round(float(low), 4), float(high)
         (0.7225, 1.0)
         """
         if self.shape is not None:

@@ -8,6 +8,7 @@ from lmd.experiments.heading import all_theirs, block_title, theirs
 from lmd.experiments.judged import FEWEST_IMAGES, FEWEST_SEEDS, images_of
 from lmd.experiments.request import Job
 from lmd.experiments.runs import settings_of_row
+from lmd.text import FEW, FEW_NOTE, image_count
 
 # Of the settings that all methods share, those that make another protocol than the paper's, in words.
 _PROTOCOL = {
@@ -101,12 +102,13 @@ def _few(job: Job, key: str) -> str | None:
         return None
     behind = images_of(job.experiment, job.data[key])
     titles = {metric.key: metric.title for metric in job.experiment.metrics}
-    few = [f"{titles[name]} ({number})" for name, number in behind.items() if number < FEWEST_IMAGES]
+    few = [f"{titles[name]} ({image_count(number)})" for name, number in behind.items() if number < FEWEST_IMAGES]
     if not few:
         return None
     block = next(block for block in job.experiment.blocks if block.key == key)
     where = f"{block_title(job, block)}: " if len(job.experiment.blocks) > 1 else ""
+    mark = f" ({FEW_NOTE}.)" if any(0 < number < FEW for number in behind.values()) else ""
     return (
         f"{where}fewer than {FEWEST_IMAGES} test images behind {', '.join(few)}; a mean over classes counts "
-        "those of its smallest band. No row is said to be ahead of another there."
+        f"those of its smallest band. No row is said to be ahead of another there.{mark}"
     )

@@ -13,6 +13,7 @@ import numpy as np
 from lmd.experiments.base import Experiment
 from lmd.experiments.given import Given, shown_classes
 from lmd.settings import Tree
+from lmd.text import image_count
 
 FEWEST_SEEDS = 2
 FEWEST_IMAGES = 100
@@ -58,7 +59,7 @@ def why_not(entry: Tree) -> str | None:
     if entry["seeds"] < FEWEST_SEEDS:
         return "one seed"
     if entry["images"] < FEWEST_IMAGES:
-        return f"{entry['images']} test images"
+        return f"{image_count(entry['images'])} test images"
     return None
 
 

@@ -13,6 +13,7 @@ from lmd.errors import LmdError
 from lmd.folds.folder import FoldsRun
 from lmd.jobs import Done, Task, run_tasks, share_of_cores
 from lmd.planning import Plan
+from lmd.records import read_metrics
 from lmd.reporting.card import write_card
 from lmd.reporting.page import write_report
 from lmd.run import RunFolder, read_model_card
@@ -123,7 +124,8 @@ def _words(fold: Fold, run: FoldsRun) -> list[str]:
 def result_of(fold: Fold) -> str:
     """What is told of a fold that has finished."""
     card = read_model_card(fold.folder)
-    score = card.validation_bacc
+    last = read_metrics(fold.folder.path)[-1:]  # None where a first stage was taken over and nothing trained.
+    score = card.validation_bacc or (last[0]["validation"].get("bacc") if last else None)
     judged = "no validation score" if score is None else f"validation balanced accuracy {score:.3f}"
     return f"{judged}, {card.training_seconds:.0f} s"
 

@@ -89,12 +89,18 @@ def _measured(split: str, result: Evaluation) -> list[str]:
 
 def _limits(card: ModelCard) -> list[str]:
     counts = card.training_counts
-    rarest = counts.index(min(counts))
+    least = min(counts)
+    rarest = [markdown(name) for name, count in zip(card.classes, counts, strict=True) if count == least]
+    which = f"class, {rarest[0]}, was" if len(rarest) == 1 else f"classes, {', '.join(rarest)}, were each"
     return [
         "## Limits",
         "",
+        *(f"- {markdown(line[0].upper() + line[1:])}." for line in card.warnings),
         f"- It answers with one of {len(counts)} classes, also where none of them is right.",
-        f"- Its rarest class, {markdown(card.classes[rarest])}, was learned from {counts[rarest]} images.",
+        f"- Its rarest {which} learned from {least} images.",
+        f"- Guessing has a balanced accuracy of {1 / len(counts):.3f}. "
+        "The recall of a band is the mean over its classes.",
+        "- Intervals are about the test images. They say nothing of how much another training would differ.",
         "- Other cameras, clinics and patients than those of its data may give other results: measure first.",
         "- Probabilities belong to the mix of classes that its method aims at, not to that of a clinic.",
     ]

@@ -65,7 +65,7 @@ def comparison_table(runs: dict[str, Evaluation]) -> list[list[str]]:
         if any(name in run.metrics for run in runs.values())
     ]
     for band, entry in first.bands.items():
-        cells = [shown_recall(run.bands[band]) for run in runs.values()]
+        cells = [shown_recall(run.bands[band]) if band in run.bands else "-" for run in runs.values()]
         rows.append([f"{band} recall", image_count(entry.n), *cells])
     return rows
 

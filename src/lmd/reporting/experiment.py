@@ -13,7 +13,7 @@ from lmd.reporting.experiment_answers import answers, title_of, with_interval
 from lmd.reporting.experiment_figures import figures
 from lmd.settings import Tree
 from lmd.spreadsheet import guarded
-from lmd.text import markdown
+from lmd.text import image_count, markdown
 
 _CSV = ("block", "row", "method", "kind", "status", "metric", "paper", "paper_sd", "paper_source")
 _CSV_OURS = ("ours", "low", "high", "n", "images", "seeds", "seconds")
@@ -132,7 +132,8 @@ def _line(content: Tree, block: Tree, row: Tree) -> list[str]:
     if _ordered(block):
         cells.append(f"{row['clearly_above']} / {row['clearly_below']}" if "clearly_above" in row else "-")
     seconds = None if row["seconds"] is None else f"{row['seconds']:.1f}"
-    counts = (row["n"], len(row["seeds"]), seconds)
+    images = None if row["n"] is None else image_count(row["n"])
+    counts = (images, len(row["seeds"]), seconds)
     return [*cells, *("-" if number is None else str(number) for number in counts), row["kind"]]
 
 

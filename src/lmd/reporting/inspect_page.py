@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from lmd.data.audit.persons import unknown_persons
 from lmd.data.audit.results import Fingerprint, NearPair
 from lmd.data.audit.text import (
     count_rows,
@@ -17,7 +18,6 @@ from lmd.data.audit.text import (
     near_line,
     pair_words,
     per_group_line,
-    person_lines,
     worth_lines,
 )
 from lmd.data.dataset.checks import SPLITS
@@ -46,7 +46,7 @@ def write_inspection(path: Path, dataset: Dataset, found: Fingerprint, seed: int
         "histogram": long_tail(found),
         "lines": [
             per_group_line(found.images_per_group),
-            *person_lines(found),
+            *unknown_persons(found.grouping),
             *worth_lines(found),
             *file_lines(found),
         ],

@@ -30,6 +30,7 @@ from lmd.settings import CommonSettings, Tree
 from lmd.stages.base import Stage, StageContext
 from lmd.training import checkpoint, surroundings
 from lmd.training.checkpoint import FirstStage, State
+from lmd.training.known import known_weaknesses
 from lmd.training.progress import Progress
 from lmd.training.selection import Selection, validate
 
@@ -209,6 +210,7 @@ class Trainer:
     def _card(self) -> ModelCard:
         info, settings, (mean, std) = self.dataset.info, self.settings, self.network.scale
         seconds = sum(record["seconds"] for record in self.state.history)
+        taken_over = self.identity["from_sha256"] is not None
         return ModelCard(
             method=self.identity["method"],
             encoder=settings.encoder,
@@ -225,6 +227,7 @@ class Trainer:
             selected_by=settings.select,
             validation_bacc=self.state.best.score,
             training_seconds=round(seconds, 3),
+            warnings=known_weaknesses(self.dataset, self.identity["method"], settings, taken_over),
         )
 
 

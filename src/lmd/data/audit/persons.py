@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lmd.data.dataset.checks import COLUMNS
 from lmd.data.dataset.manifest import Dataset
-from lmd.data.dataset.meaning.grouping import Grouping
+from lmd.data.dataset.meaning.grouping import PATIENTS_UNKNOWN, SOME_UNKNOWN, Grouping
 from lmd.data.dataset.meaning.suspects import unused_people
 
 
@@ -20,3 +20,10 @@ def grouping_of(dataset: Dataset) -> Grouping:
     names = [name for name in table.columns if name not in left]
     found = unused_people(table, table["group"], table["label"], names)
     return known.model_copy(update={"unused": tuple(dict.fromkeys([*known.unused, *found]))})
+
+
+def unknown_persons(grouping: Grouping) -> list[str]:
+    """Returns what is not known of the patients, in words."""
+    if grouping.knows_patients:
+        return []
+    return [SOME_UNKNOWN if grouping.level in ("patient", "case") else PATIENTS_UNKNOWN]

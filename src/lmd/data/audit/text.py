@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from lmd.data.audit.persons import unknown_persons
 from lmd.data.audit.results import FileFacts, Fingerprint, GroupSizes, NearDuplicates, NearPair
 from lmd.data.audit.wrong import first_names
 from lmd.data.dataset.checks import SPLITS
 from lmd.data.dataset.manifest import Dataset
-from lmd.data.dataset.meaning.grouping import PATIENTS_UNKNOWN, SOME_UNKNOWN
 from lmd.data.decode.levels import few_bits
 from lmd.text import FEW, FEW_NOTE, image_count, in_columns
 
@@ -40,7 +40,7 @@ def format_fingerprint(found: Fingerprint) -> list[str]:
     lines += in_columns(count_rows(found))
     lines.append(f"{imbalance_words(found.imbalance)}; {found.bands_rule}")
     lines += [*_group_lines(found), *worth_lines(found), *file_lines(found), *_copy_lines(found)]
-    lines += person_lines(found)
+    lines += unknown_persons(found.grouping)
     if found.wrong:
         return [*lines, f"wrong ({len(found.wrong)}):", *(f"  {line}" for line in found.wrong)]
     return [*lines, "nothing is wrong" if found.grouping.knows_patients else "nothing else was found"]
@@ -63,9 +63,21 @@ def count_rows(found: Fingerprint) -> list[list[str]]:
     rows = [["class", "band", *SPLITS, "all"]]
     for k, name in enumerate(found.classes):
         numbers = [found.counts[split][k] for split in SPLITS]
-        rows.append([name, names.get(name, ""), *map(str, numbers), str(sum(numbers))])
+        rows.append([name, names.get(name, ""), *_marked(numbers), str(sum(numbers))])
     totals = [sum(found.counts[split]) for split in SPLITS]
-    return [*rows, ["all", "", *map(str, totals), str(sum(totals))]]
+    return [*rows, ["all", "", *_marked(totals), str(sum(totals))]]
+
+
+def _marked(numbers: list[int]) -> list[str]:
+    """The counts of training, validation and test; those that something is measured on, marked if small."""
+    train, *measured = numbers
+    return [str(train), *map(image_count, measured)]
+
+
+def _few_lines(found: Fingerprint) -> list[str]:
+    """What the mark means, where there is one."""
+    counts = [number for split in SPLITS[1:] for number in found.counts[split]]
+    return [FEW_NOTE] if any(0 < number < FEW for number in counts) else []
 
 
 def _group_lines(found: Fingerprint) -> list[str]:
@@ -83,13 +95,6 @@ def _group_lines(found: Fingerprint) -> list[str]:
     return lines
 
 
-def person_lines(found: Fingerprint) -> list[str]:
-    """Returns what is not known of the patients."""
-    if found.grouping.knows_patients:
-        return []
-    return [SOME_UNKNOWN if found.grouping.level in ("patient", "case") else PATIENTS_UNKNOWN]
-
-
 def per_group_line(sizes: GroupSizes) -> str:
     """Returns how many groups have how many images, in words."""
     return (
@@ -101,7 +106,7 @@ def per_group_line(sizes: GroupSizes) -> str:
 def worth_lines(found: Fingerprint) -> list[str]:
     """Returns what one test image is worth, for each class where that is much."""
     if found.smallest_test_class is None:
-        return ["there is no test split"]
+        return ["there is no test split", *_few_lines(found)]
     lines = [
         f"class {name} has no test image: its recall cannot be measured" for name in found.without["test"]
     ]
@@ -112,7 +117,7 @@ def worth_lines(found: Fingerprint) -> list[str]:
             f"class {row.name} has {images} is {row.points_of_recall:.1f} points of its recall and "
             f"{row.points_of_bacc:.1f} of balanced accuracy"
         )
-    return [*lines, FEW_NOTE] if any(0 < row.n < FEW for row in found.worth) else lines
+    return [*lines, *_few_lines(found)]
 
 
 def file_lines(found: Fingerprint) -> list[str]:
