@@ -13,8 +13,8 @@ import numpy as np
 
 LEVEL = 0.95
 _NORMAL = NormalDist().inv_cdf((1 + LEVEL) / 2)
-# How far from 0 or 1 an interval ends at most, times the number of images, with 0, 1 and 2 hits or misses
-# found: from there so many or more are found once in twenty samples (Poisson).
+# How far from 0 or 1 an interval ends at most, times the number of images, with 0, 1 and 2 hits or misses:
+# from there so many or more are found once in twenty samples (Poisson).
 _NEAR = (0.0, 0.0513, 0.3554)
 _SURE = 10  # Images from which two hits or misses count there; of fewer it is one.
 _STEPS = 40  # Of halving when the end of an interval is looked for.
