@@ -102,7 +102,9 @@ def _few(job: Job, key: str) -> str | None:
         return None
     behind = images_of(job.experiment, job.data[key])
     titles = {metric.key: metric.title for metric in job.experiment.metrics}
-    few = [f"{titles[name]} ({image_count(number)})" for name, number in behind.items() if number < FEWEST_IMAGES]
+    few = [
+        f"{titles[name]} ({image_count(number)})" for name, number in behind.items() if number < FEWEST_IMAGES
+    ]
     if not few:
         return None
     block = next(block for block in job.experiment.blocks if block.key == key)
