@@ -32,7 +32,7 @@ def test_a_child_asks_for_what_the_parent_was_asked_for(
     """The words of a child make the same request, of whatever it consists."""
     request = Request(
         "table3", ["100=a", "300=b"], tmp_path, seeds=2, methods="ce,lmd", budget="smoke", weights="w",
-        partial_weights=True, overrides=["size=16", "stage1.epochs=1"], jobs=3,
+        partial_weights=True, overrides=["size=16", "stage1.epochs=1"], allow_code=True, jobs=3,
     )  # fmt: skip
     defaults = Request("", [], tmp_path)
     assert all(
@@ -75,6 +75,7 @@ def test_side_by_side_ends_with_the_weights_of_one_after_another(
         tmp_path / "one",
         methods=f"{own},ce,decoupling",
         overrides=("encoder=test_resnet", "pretrained=false", "size=16", "batch=16", "stage1.epochs=1"),
+        allow_code=True,
     )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
