@@ -228,7 +228,7 @@ class Part(NamedTuple):
 PARTS = (
     Part("images", SIZES, 2000, 20_000, plain, FINE),
     Part("images: AUC", (50, 200), 200, 800, partial(scores, metrics=("auc",))),
-    Part("groups", (2, 3, 5, 8, 10, 20, 50), 150, 600, partial(scores, grouped=True)),
+    Part("groups", (2, 3, 5, 8, 10, 20, 50), 150, 2400, partial(scores, grouped=True)),
     Part("differences", (10, 20, 50), 150, 600, partial(scores, paired=True)),
     Part("differences, groups", (10, 20), 150, 600, partial(scores, grouped=True, paired=True)),
 )

@@ -121,9 +121,12 @@ def test_numbers_of_processes_that_make_no_sense(number: int, code: int) -> None
 
 
 PARENT = """
+import signal
 import sys
 from pathlib import Path
 from lmd import jobs
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell may have begun the tests with it ignored.
 
 sys.executable = sys.argv[1]
 folder = Path(sys.argv[2])

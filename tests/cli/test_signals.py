@@ -29,6 +29,9 @@ def command(folder: Path, words: list[str]) -> None:
     """Runs the command in a folder, with its errors in the file `told`."""
     from lmd import cli
 
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # A shell may have begun the tests with it ignored.
     os.chdir(folder)
     os.dup2(os.open("told", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     sys.argv = ["lmd", *words]

@@ -21,13 +21,13 @@ GROUPS = {"head": ["a"], "tail": ["b", "c"]}
 
 
 def cases(seed: int) -> Cases:
-    """Predictions of 30 images in 20 groups: the same images for every seed, answers of its own."""
-    labels = np.arange(30) % 3
-    clusters = np.array([f"g{(k % 3)}-{k // 3 % 7}" for k in range(30)])
-    probabilities = np.random.default_rng(seed).dirichlet(np.ones(3), 30)
-    probabilities[np.arange(30), labels] += 0.02 * seed
+    """Predictions of 60 images in 42 groups: the same images for every seed, answers of its own."""
+    labels = np.arange(60) % 3
+    clusters = np.array([f"g{(k % 3)}-{k // 3 % 14}" for k in range(60)])
+    probabilities = np.random.default_rng(seed).dirichlet(np.ones(3), 60)
+    probabilities[np.arange(60), labels] += 0.02 * seed
     probabilities /= probabilities.sum(1, keepdims=True)
-    return Cases(np.arange(30).astype(str), labels, clusters, probabilities)
+    return Cases(np.arange(60).astype(str), labels, clusters, probabilities)
 
 
 def by_sklearn(one: Cases) -> dict[str, float]:

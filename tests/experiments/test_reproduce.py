@@ -239,7 +239,7 @@ def test_what_must_be_known_stands_at_the_top(outcomes: dict[str, Outcome]) -> N
         assert any(line.startswith("One seed") for line in caveats) == (seeds == 1)
         lines = (folder / "table.md").read_text().splitlines()
         first = next(number for number, line in enumerate(lines) if line.startswith("| row |"))
-        assert [f"- {line}" for line in caveats] == lines[4 : 4 + len(caveats)]
+        assert [f"- {markdown(line)}" for line in caveats] == lines[4 : 4 + len(caveats)]
         assert 4 + len(caveats) < first
         assert list(content)[:5].count("caveats") == 1
         assert {line["caveats"] for line in cells(folder).values()} == {" ".join(caveats)}
@@ -283,6 +283,7 @@ DIVERGING = """
 '''A method whose training diverges.'''
 from lmd.errors import SettingsError
 from lmd.methods.ce import PAPER, STATUS, CrossEntropy, Settings
+from lmd.text import markdown
 BUDGETS = {}
 class Diverging(CrossEntropy):
     def run_epoch(self, epoch):

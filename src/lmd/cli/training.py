@@ -81,6 +81,9 @@ def train(
     ] = None,
 ) -> None:
     """Trains a method on a dataset folder; shows the plan, each loss term and the time left."""
+    from lmd.runtime import refuse_several_processes
+
+    refuse_several_processes()
     check_choice(method, recipe, settings or [], allow_code)
     from lmd.api import read_dataset
     from lmd.api import train as run_training
@@ -120,9 +123,7 @@ def _check_out(out: Path, resume: bool) -> None:
     from lmd.locks import refuse_held
     from lmd.run import RunFolder, read_identity
     from lmd.run_folder import create, is_new
-    from lmd.runtime import refuse_several_processes
 
-    refuse_several_processes()
     refuse_held(out)
     if not resume or is_new(out):
         create(out)

@@ -112,9 +112,12 @@ class AllMetrics:
     def _judged(self, found: Measured, metric: str, classes: np.ndarray) -> Measured:
         if not found.influence.variance.any():  # A precision where no other class can be taken for it.
             return replace(found, reason=ALONE, apart=ALONE)
-        groups = self._groups[classes]
+        groups, grouped = self._groups[classes], bool(self._groups.sum() < len(self.sample.labels))
+        apart = needed_apart(metric, groups)
         return replace(
-            found, reason=too_few(metric, groups), apart=too_few(metric, groups, needed_apart(metric, groups))
+            found,
+            reason=too_few(metric, groups, grouped=grouped),
+            apart=too_few(metric, groups, apart, grouped),
         )
 
     def _of_all(self, metric: str, value: float) -> Measured:

@@ -24,7 +24,7 @@ from lmd.evaluation.score import Scale, degrees_of_freedom, design_effect, quant
 
 _PRIOR = 2.0  # Images more in each class of a difference, on which two runs err independently.
 # Groups that the smallest class needs for an interval, by metric: found by the simulation. Where two are
-# enough, one is enough of MANY classes. A difference needs APART at the least, that of one class
+# enough, one image is enough of MANY classes. A difference needs APART at the least, that of one class
 # or of quadratic kappa more.
 FEWEST = {"recall": 2, "mcc": 2, "kappa": 2, "kappa_unweighted": 2, "f1": 3, "precision": 8, "auc": 50}
 MANY, APART, APART_KAPPA, APART_ALONE = 8, 10, 20, 50
@@ -90,14 +90,16 @@ def _with_trainings(variance: float, freedom: float, trained: Sequence[float]) -
     return both, both**2 / (variance**2 / freedom + own**2 / (len(trained) - 1)) if own else freedom
 
 
-def too_few(metric: str, groups: np.ndarray, least: int = 0) -> str | None:
+def too_few(metric: str, groups: np.ndarray, least: int = 0, grouped: bool = False) -> str | None:
     """Returns why a metric has no interval on classes of so many groups each, or None where it has one.
+
+    `grouped` is true where a group may have several images: a class of one group was not simulated.
 
     >>> too_few("recall", np.array([1, 40]))
     'no interval: the smallest class has 1 image or group, and this metric needs 2'
     """
     needed, smallest = max(FEWEST[metric], least), int(groups.min())
-    if smallest >= needed or (needed == FEWEST["recall"] and len(groups) >= MANY):
+    if smallest >= needed or (needed == FEWEST["recall"] and len(groups) >= MANY and not grouped):
         return None
     noun = "image or group" if smallest == 1 else "images or groups"
     return f"no interval: the smallest class has {smallest} {noun}, and this metric needs {needed}"

@@ -60,8 +60,6 @@ def train(
         refuse_known_test(settings.weights, dataset, progress.caching)
     if resume and is_new(out):
         _log.warning("%s holds no run yet: a new one begins", out)
-    elif resume and folder.checkpoint.is_file():
-        _log.warning("%s goes on after its last finished epoch; the plan is of the whole run", out)
     with locked(out):
         _usable(out, identity, resume)  # Another process may have been here meanwhile.
         tidy(folder)
