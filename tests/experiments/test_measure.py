@@ -85,7 +85,7 @@ def test_seeds_that_only_one_row_has_are_left_out() -> None:
 
 def test_seeds_widen_the_interval_by_their_spread() -> None:
     """Equal answers of two seeds leave the interval of one; answers that differ much widen it."""
-    sure = Cases(**{**vars(cases(1)), "probabilities": np.eye(3)[np.arange(30) % 3]})
+    sure = Cases(**{**vars(cases(1)), "probabilities": np.eye(3)[np.arange(60) % 3]})
     same, one = summary(samples([cases(2), cases(2)]), "bacc"), summary(samples([cases(2)]), "bacc")
     assert (same["low"], same["high"]) == (one["low"], one["high"])
     spread = summary(samples([sure, cases(2)]), "bacc")
@@ -107,12 +107,12 @@ def test_repeats_on_other_test_images_have_a_mean_and_no_interval() -> None:
 def test_folds_are_pooled_as_one_test_whose_groups_stay_apart() -> None:
     """Three folds with the same names of groups: measured as the whole test with groups named by fold."""
     whole = cases(3)
-    fold = np.arange(30) // 10
+    fold = np.arange(60) // 20
     parts = {
         f"fold-{k}": Cases(
             whole.ids[fold == k],
             whole.labels[fold == k],
-            np.array(["g0"] * 10),
+            np.array(["g0"] * 20),
             whole.probabilities[fold == k],
         )
         for k in (2, 0, 1)

@@ -20,6 +20,7 @@ from lmd.experiments.runs import all_runs
 from lmd.reporting.experiment import write_experiment
 from lmd.reporting.experiment_figures import figures
 from lmd.settings import Tree
+from lmd.text import markdown
 from tests.experiments import by_hand
 from tests.experiments.phantoms import COMMON, as_the_papers, draw_phantoms, request_of
 
@@ -283,7 +284,6 @@ DIVERGING = """
 '''A method whose training diverges.'''
 from lmd.errors import SettingsError
 from lmd.methods.ce import PAPER, STATUS, CrossEntropy, Settings
-from lmd.text import markdown
 BUDGETS = {}
 class Diverging(CrossEntropy):
     def run_epoch(self, epoch):
