@@ -199,7 +199,7 @@ def scores(
     kinds = {name: {"bacc": "recall", ONE: "recall"}.get(name, name) for name in metrics}
     of = {name: groups[-1:] if name == ONE else groups for name in metrics}
     least = {name: needed_apart(kinds[name], of[name]) if paired else 0 for name in metrics}
-    shown = [name for name, kind in kinds.items() if not too_few(kind, of[name], least[name])]
+    shown = [name for name, kind in kinds.items() if not too_few(kind, of[name], least[name], grouped)]
     for _ in range(repeats):
         measured = simulate(random, groups, recalls, grouped).measured()
         for name in shown:

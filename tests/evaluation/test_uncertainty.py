@@ -24,7 +24,7 @@ from lmd.evaluation.judge import evaluate_run
 from lmd.evaluation.measured import WHOLE, AllMetrics, value_of
 from lmd.evaluation.results import read_evaluation
 from lmd.evaluation.score import design_effect, quantile, wilson
-from lmd.evaluation.uncertainty import Sample, mean_of
+from lmd.evaluation.uncertainty import Sample, mean_of, too_few
 from lmd.experiments.measure import Trial, difference, summary
 from lmd.model_card import ModelCard
 from lmd.models.classifier import build_classifier
@@ -323,3 +323,15 @@ def test_a_difference_is_the_same_in_a_table_and_in_a_comparison(
         assert entry is not None
         for part, share in estimate.model_dump().items():
             assert entry[part] == (None if share is None else round(100 * share, 6)), (name, part)
+
+
+@pytest.mark.parametrize(("metric", "groups", "grouped", "needed"), [
+    ("precision", [20, 20], True, 50), ("precision", [20, 20], False, None),
+    ("recall", [1] + [9] * 7, True, 2), ("recall", [1] + [9] * 7, False, None),
+])  # fmt: skip
+def test_groups_of_several_images_need_more(
+    metric: str, groups: list[int], grouped: bool, needed: int | None
+) -> None:
+    """What the simulation with groups found: precision from 50 on, and no class of one group."""
+    told = too_few(metric, np.array(groups), grouped=grouped)
+    assert told is None if needed is None else f"this metric needs {needed}" in str(told)

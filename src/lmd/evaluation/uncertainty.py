@@ -25,8 +25,9 @@ from lmd.evaluation.score import Scale, degrees_of_freedom, design_effect, quant
 _PRIOR = 2.0  # Images more in each class of a difference, on which two runs err independently.
 # Groups that the smallest class needs for an interval, by metric: found by the simulation. Where two are
 # enough, one image is enough of MANY classes. A difference needs APART at the least, that of one class
-# or of quadratic kappa more.
+# or of quadratic kappa more. With groups of several images a precision needs GROUPED.
 FEWEST = {"recall": 2, "mcc": 2, "kappa": 2, "kappa_unweighted": 2, "f1": 3, "precision": 8, "auc": 50}
+GROUPED = {"precision": 50}
 MANY, APART, APART_KAPPA, APART_ALONE = 8, 10, 20, 50
 
 
@@ -98,7 +99,7 @@ def too_few(metric: str, groups: np.ndarray, least: int = 0, grouped: bool = Fal
     >>> too_few("recall", np.array([1, 40]))
     'no interval: the smallest class has 1 image or group, and this metric needs 2'
     """
-    needed, smallest = max(FEWEST[metric], least), int(groups.min())
+    needed, smallest = max(FEWEST[metric], GROUPED.get(metric, 0) if grouped else 0, least), int(groups.min())
     if smallest >= needed or (needed == FEWEST["recall"] and len(groups) >= MANY and not grouped):
         return None
     noun = "image or group" if smallest == 1 else "images or groups"
