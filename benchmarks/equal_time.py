@@ -9,13 +9,12 @@ epoch is kept. Cross entropy, and logit adjustment from it.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import pandas as pd
 
 from benchmarks.drawn import IMAGES, draw, real_images, wanted_counts
-from benchmarks.small_data import Row, differences, folder, pooled, report, run
+from benchmarks.small_data import Row, differences, parser_of, pooled, report, run, train_on
 
 TOTAL, VALIDATION, SEED = 3000, 300, 17
 CUT = ("--set", "stage1.epochs=12")
@@ -30,16 +29,12 @@ PAIRS = ((ROWS[1], ROWS[0]), (ROWS[3], ROWS[2]))
 
 def main() -> None:
     """Draws, prepares, trains and compares."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--images", type=Path, required=True, help="the folder with the tables of ISIC 2019")
-    parser.add_argument("--weights", type=Path, help="a safetensors file; without it: random weights")
-    parser.add_argument("--work", type=Path, required=True, help="where data and runs go")
-    parser.add_argument("--out", type=Path, help="a JSON file for the table")
+    parser = parser_of(__doc__)
     parser.add_argument("--total", type=int, default=TOTAL, help="images drawn")
     options = parser.parse_args()
     prepare(options.images, options.work, options.total)
     for row in ROWS:
-        train(options.work, row, options.weights)
+        train_on(options.work / "data", options.work, row, 0, options.weights, *CUT)
     rows = [pooled(options.work, row, 1) for row in ROWS]
     report(rows, differences(options.work, PAIRS, 1), options.out)
 
@@ -60,19 +55,6 @@ def prepare(images: Path, work: Path, total: int) -> None:
     columns = ["--image-column", "file", "--label-column", "label", "--group-column", "lesion"]
     run("prepare", "table", "--table", str(work / "drawn.csv"), "--root", str(images / IMAGES), *columns,
         "--out", str(work / "data"))  # fmt: skip
-
-
-def train(work: Path, row: Row, weights: Path | None) -> None:
-    """Trains and tests one run, where that has not been done."""
-    out = folder(work, row.name, 0)
-    if (out / "predictions-test.csv").is_file():
-        return
-    own = ["--weights", str(weights), "--partial-weights"] if weights else ["--set", "pretrained=false"]
-    start = ["--from", str(folder(work, row.start, 0))] if row.start else []
-    again = ["--resume"] if (out / "settings.yaml").is_file() else []
-    run("train", str(work / "data"), "--method", row.method, "--budget", row.budget, "--seed", "42", *CUT,
-        "--out", str(out), *own, *start, *again)  # fmt: skip
-    run("evaluate", str(out))
 
 
 if __name__ == "__main__":

@@ -60,11 +60,7 @@ QUICK_PAIRS = (QUICK_ROWS[::-1],)
 
 def main() -> None:
     """Draws, prepares, trains and pools."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--images", type=Path, required=True, help="the folder with the tables of ISIC 2019")
-    parser.add_argument("--weights", type=Path, help="a safetensors file; without it: random weights")
-    parser.add_argument("--work", type=Path, required=True, help="where data and runs go")
-    parser.add_argument("--out", type=Path, help="a JSON file for the table")
+    parser = parser_of(__doc__)
     parser.add_argument("--quick", action="store_true", help="two folds, seconds")
     parser.add_argument("--pool", action="store_true", help="train nothing")
     options = parser.parse_args()
@@ -76,6 +72,16 @@ def main() -> None:
                 train(options.work, row, fold, options.weights)
     report([pooled(options.work, row, folds) for row in rows], differences(options.work, pairs, folds),
            options.out)  # fmt: skip
+
+
+def parser_of(doc: str | None) -> argparse.ArgumentParser:
+    """Returns the options of a benchmark that trains on drawn images."""
+    parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
+    parser.add_argument("--images", type=Path, required=True, help="the folder with the tables of ISIC 2019")
+    parser.add_argument("--weights", type=Path, help="a safetensors file; without it: random weights")
+    parser.add_argument("--work", type=Path, required=True, help="where data and runs go")
+    parser.add_argument("--out", type=Path, help="a JSON file for the table")
+    return parser
 
 
 def report(rows: list[dict[str, Any]], paired: dict[str, dict[str, Any]], out: Path | None) -> None:
@@ -101,14 +107,18 @@ def prepare(images: Path, work: Path, folds: int) -> None:
 
 
 def train(work: Path, row: Row, fold: int, weights: Path | None) -> None:
-    """Trains and tests one run, where that has not been done."""
+    """Trains and tests one run on a fold, where that has not been done; folds have numbers from 1 on disk."""
+    train_on(work / "data" / f"fold-{fold + 1}", work, row, fold, weights)
+
+
+def train_on(data: Path, work: Path, row: Row, fold: int, weights: Path | None, *more: str) -> None:
+    """Trains and tests one run on a data set, where that has not been done, with `more` words."""
     out = folder(work, row.name, fold)
     if not (out / "model" / "model.json").is_file():
         own = ["--weights", str(weights), "--partial-weights"] if weights else ["--set", "pretrained=false"]
         start = ["--from", str(folder(work, row.start, fold))] if row.start else []
-        again = ["--resume"] if (out / "settings.yaml").is_file() else []
-        run("train", str(work / "data" / f"fold-{fold}"), "--method", row.method, "--budget", row.budget,
-            "--seed", "42", "--out", str(out), *own, *start, *again)  # fmt: skip
+        run("train", str(data), "--method", row.method, "--budget", row.budget, "--seed", "42", *more,
+            "--out", str(out), *own, *start, "--resume")  # fmt: skip
     if not (out / "predictions-test.csv").is_file():
         run("evaluate", str(out))
 

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.small_data import Row, differences, folder, pooled, table
+from benchmarks.small_data import Row, differences, folder, pooled, table, train
+from tests.folds.conftest import make_folds, write_raw
 
 GOOD, BAD = Row("ce", "auto"), Row("ce", "short")
 IMAGES = [(f"{label}{n}.jpg", label, f"{label}{n // 2}") for label in "ab" for n in range(20)]
@@ -54,3 +55,14 @@ def test_the_table_has_a_row_for_each(work: Path) -> None:
     assert len(lines) == 4
     assert lines[-1].startswith("| ce-short | 0.500 ")
     assert lines[-1].endswith("| 2 |")  # The mean of 2 and 3 seconds, to the even.
+
+
+def test_the_folds_that_prepare_makes_are_trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Their numbers begin with 1."""
+    told: list[tuple[str, ...]] = []
+    monkeypatch.setattr("benchmarks.small_data.run", lambda *words: told.append(words))
+    made = make_folds(write_raw(tmp_path / "raw"), tmp_path / "data", folds=2)
+    for fold in range(2):
+        train(tmp_path, GOOD, fold, None)
+    trained = [Path(words[1]) for words in told if words[0] == "train"]
+    assert trained == [data.folder for data in made.datasets.values()]
