@@ -86,8 +86,7 @@ STEP = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": 
         ({"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}, None),
         ({"SLURM_STEP_NUM_TASKS": "1", "SLURM_NTASKS": "1"}, None),
         ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_JOB_NAME": "job"}, None),  # A batch script.
-        ({**STEP, "SLURM_JOB_NAME": "bash"}, None),  # srun --pty bash
-        ({**STEP, "SLURM_JOB_NAME": "interactive"}, None),
+        ({**STEP, "SLURM_JOB_NAME": "bash"}, "SLURM_STEP_NUM_TASKS = 4"),  # srun -n 4 bash job.sh
         ({"WORLD_SIZE": "many"}, None),
     ],
 )
@@ -102,6 +101,14 @@ def test_one_of_several_processes_is_refused(
         return
     with pytest.raises(SettingsError, match=told):
         runtime.refuse_several_processes()
+
+
+@pytest.mark.parametrize("name", ["bash", "interactive"])
+def test_a_person_at_a_terminal_starts_one_process(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, value in {**STEP, "SLURM_JOB_NAME": name}.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(os, "isatty", lambda descriptor: True)
+    runtime.refuse_several_processes()
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"\x10\x00\x00\x00\x00\x00\x00\x00{}"])

@@ -44,12 +44,13 @@ def refuse_several_processes() -> None:
     """Refuses to work as one of several processes that were started to do the same thing.
 
     A SLURM batch job that asked for several tasks runs its script once: that is one process. In an
-    interactive job (`srun --pty bash`) a person starts this process, whatever the step asked for.
+    interactive job (`srun --pty bash`) a person at a terminal starts this process, whatever the step asked
+    for. A script of several tasks (`srun -n 4 bash job.sh`) has the same name and no terminal.
 
     Raises:
         SettingsError: there are several.
     """
-    if os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive"):
+    if os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive") and os.isatty(0):
         names = [name for name in _PROCESSES if not name.startswith("SLURM")]
     else:
         names = list(_PROCESSES)

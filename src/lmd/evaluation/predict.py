@@ -124,7 +124,7 @@ def predict_split(
     images = image_set(dataset, split, pixels_for(model, dataset, split) if pixels is None else pixels)
     table = dataset.split(split)
     names = table[["id", "label", "group"]].reset_index(drop=True)
-    # A group may be a patient. Run folders hold a number in its place, which is all that the bootstrap needs.
+    # A group may be a patient. Run folders hold a number in its place, which is all that the intervals need.
     names["group"] = [f"g{number}" for number in pd.factorize(names["group"])[0]]
     logits: list[torch.Tensor] = []
     rows = _batches(range(len(names)), model)
