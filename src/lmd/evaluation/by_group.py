@@ -97,6 +97,6 @@ def by_group(
 def _left_out(several: Sequence[str], split: str) -> dict[str, str]:
     if not several:
         return {}
-    are = "group has" if len(several) == 1 else "groups have"
-    told = f"{len(several)} {are} images of several labels in split '{split}' and are left out by group"
+    have, are = ("group has", "is") if len(several) == 1 else ("groups have", "are")
+    told = f"{len(several)} {have} images of several labels in split '{split}' and {are} left out by group"
     return {"several labels": told}

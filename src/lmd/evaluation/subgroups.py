@@ -70,7 +70,7 @@ def cells_of(by: By, rows: pd.DataFrame) -> dict[str | None, np.ndarray]:
     """Returns which rows [N] are in each cell: in the order of the numbers or names, empty values last.
 
     Raises:
-        DataError: a value to be binned is no number, there are too many cells, or their names may be people's.
+        DataError: a value to be binned is no number, or there are too many cells, or they may name people.
     """
     text = rows[by.column].astype(str).str.strip().reset_index(drop=True)
     empty = text.str.casefold().isin(_EMPTY).to_numpy()
