@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from lmd.cli.names import SPLITS, among, within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER
 from lmd.errors import DataError
+
+if TYPE_CHECKING:
+    from lmd.model_card import ModelCard
 
 
 @app.command(
@@ -36,7 +39,7 @@ def evaluate(
     from lmd.api import read_dataset
     from lmd.terminal import bar
 
-    _check_run(run)
+    card = _check_run(run)
     dataset = None if data is None else read_dataset(data)
     with bar(f"predicting {split}") as progress:
         result = run_evaluation(run, split, data=dataset, allow_overlap=allow_overlap, progress=progress)
@@ -50,12 +53,23 @@ def evaluate(
         *comparison_lines({run.name: result}),
     ]:
         say(line)
+    _tell_outputs(card, "AUC ranks by p; all else counts decisions")
     say(f"report: {run / 'report.html'}")
 
 
-def _check_run(run: Path, average: bool | None = None) -> None:
-    """Refuses a run without a trained model before torch is loaded."""
+def _tell_outputs(card: ModelCard, more: str = "", err: bool = False) -> None:
+    """Says which probabilities are for ranking and which for decisions, where they are not the same."""
+    from lmd.evaluation.answers import told
+
+    line = told(card)
+    if line is not None:
+        say(f"note: {line}{'; ' if more else ''}{more}", err=err)
+
+
+def _check_run(run: Path, average: bool | None = None) -> ModelCard:
+    """Returns the card of a run or of all its folds, before torch is loaded; a run without one is refused."""
     from lmd.folds.folder import FoldsRun, cards, check_average, opened
+    from lmd.folds.pooled_card import pooled_card
     from lmd.run import read_model_card
     from lmd.runtime import refuse_several_processes
 
@@ -64,9 +78,8 @@ def _check_run(run: Path, average: bool | None = None) -> None:
     if average is not None:
         check_average(folder, average)
     if isinstance(folder, FoldsRun):
-        cards(folder)
-    else:
-        read_model_card(folder)
+        return pooled_card(cards(folder))
+    return read_model_card(folder)
 
 
 @app.command(
@@ -95,7 +108,7 @@ def predict(
     ] = False,
 ) -> None:
     """Predicts image files: the class and a probability for each class."""
-    _check_run(run, average)
+    card = _check_run(run, average)
     files = _files_to_predict(images, out, skip_bad)
     from lmd.api import load
     from lmd.evaluation.predict import predict_files, write_predictions
@@ -107,6 +120,7 @@ def predict(
     for reason in skipped.values():
         say(f"skipped: {reason}", err=True)
     answers = answers.drop(columns=["label", "group"])
+    _tell_outputs(card, err=True)
     if out is None:
         typer.echo(guarded_table(answers).to_csv(index=False, float_format="%.4f"), nl=False)
         return
