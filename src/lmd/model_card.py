@@ -54,6 +54,8 @@ class Outputs(Settings):
     """how far the decision is shifted to rare classes; the weights are not"""
     tau_by: Literal["settings", "validation"] = "settings"
     """who chose it"""
+    tau_validation: NonNegative | None = None
+    """what validation chooses, or would have chosen; None where it has no images"""
     temperature: Positive = 1.0
     """T, by which the logits are divided"""
     temperature_by: Literal["none", "validation"] = "none"

@@ -87,15 +87,14 @@ def _fitted(
     logits: np.ndarray, labels: np.ndarray, counts: np.ndarray, settings: CommonSettings, prior: Prior
 ) -> Outputs:
     """What validation says of logits."""
-    chosen = settings.tau == "validation"
-    shares = log_prior(counts)
-    temperature = None
+    chosen, temperature = choose_tau(logits, labels, log_prior(counts)), None
     if settings.calibration == "temperature":
         present = log_prior(np.bincount(labels, minlength=len(counts)))
         temperature = fit_temperature(logits, labels, present if prior == "uniform" else 0.0)
     return Outputs(
-        tau=choose_tau(logits, labels, shares) if settings.tau == "validation" else settings.tau,
-        tau_by="validation" if chosen else "settings",
+        tau=chosen if settings.tau == "validation" else settings.tau,
+        tau_by="validation" if settings.tau == "validation" else "settings",
+        tau_validation=chosen,
         temperature=1.0 if temperature is None else temperature,
         temperature_by="none" if temperature is None else "validation",
         prior=prior,
