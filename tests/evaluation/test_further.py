@@ -162,9 +162,9 @@ def test_the_terminal_says_it_in_lines(lmd: Command, run: Path, grouped: Dataset
     [
         (["--by", "sex"], ["--by sex: no such column", "no metadata columns"]),
         (["--by", "group"], ["--by group", "names images, groups or people"]),
-        (["--coverage", "1.5"], ["coverage of prediction sets = 1.5", "between 0 and 1"]),
-        (["--coverage", "nan"], ["coverage of prediction sets = nan", "between 0 and 1"]),
-        (["--coverage", "most"], ["--coverage", "most"]),
+        (["--coverage", "1.5"], ["--coverage 1.5: must be a number between 0 and 1"]),
+        (["--coverage", "nan"], ["--coverage nan: must be a number between 0 and 1"]),
+        (["--coverage", "most"], ["--coverage most: must be a number between 0 and 1"]),
     ],
 )
 def test_what_cannot_be_measured_is_refused_and_nothing_written(

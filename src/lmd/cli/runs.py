@@ -10,7 +10,7 @@ import typer
 from lmd.cli.app import Run, app, say
 from lmd.cli.names import SPLITS, among, within
 from lmd.cli.verbs import Verb
-from lmd.cli.words import NUMBER
+from lmd.cli.words import NUMBER, SHARE
 from lmd.errors import DataError
 
 
@@ -38,7 +38,7 @@ def evaluate(
         ),
     ] = None,
     coverage: Annotated[
-        float, typer.Option(metavar="X", help="share of images whose prediction sets hold the true class")
+        float, typer.Option(metavar=SHARE, help="share of images whose prediction sets hold the true class")
     ] = 0.9,
 ) -> None:
     """Predicts a split, measures with intervals, writes evaluation-<split>.json and report.html."""
