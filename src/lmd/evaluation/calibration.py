@@ -21,9 +21,7 @@ import numpy as np
 from lmd.evaluation.probability_metrics import TINY
 
 Kind = Literal["temperature", "bias", "vector"]
-# Limits of w = 1 / T: beyond, the cases say nothing but that all are right, or that all is noise.
-SOFTEST, SHARPEST = 0.05, 20.0
-AT_LIMIT = "the cases that it was fitted on say no more than that it is at its limit"
+_RANGE = (0.01, 20.0)  # Of w = 1 / T.
 
 
 @dataclass(frozen=True)
@@ -37,11 +35,6 @@ class Calibration:
     def temperature(self) -> float:
         """T = 1 / scale, where all classes have one; of vector scaling that of their mean."""
         return float(1 / self.scale.mean())
-
-    @property
-    def at_limit(self) -> bool:
-        """Whether the fit ended at the limits of the scale."""
-        return bool((self.scale <= SOFTEST * 1.001).any() or (self.scale >= SHARPEST * 0.999).any())
 
     def __call__(self, probabilities: np.ndarray) -> np.ndarray:
         """Returns the calibrated probabilities [N, K]."""
@@ -63,6 +56,14 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(1, keepdims=True)
 
 
+def all_right(labels: np.ndarray, probabilities: np.ndarray) -> bool:
+    """Returns whether the largest probability is the right one in all cases.
+
+    Such cases bound no temperature from below: the more confident, the better they look.
+    """
+    return bool((probabilities.argmax(1) == labels).all())
+
+
 def at_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """The probabilities softmax(log p / T).
 
@@ -70,6 +71,36 @@ def at_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     [[0.9412, 0.0588]]
     """
     return softmax(log_of(probabilities) / temperature)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A calibration that was fitted: its parameters [P], how sure they are, and the map that they make."""
+
+    theta: np.ndarray
+    unpack: np.ndarray
+    cases: _Cases
+
+    @property
+    def calibration(self) -> Calibration:
+        """The calibration of the fitted parameters."""
+        return self.at(self.theta)
+
+    def at(self, theta: np.ndarray) -> Calibration:
+        """Returns the calibration of some parameters."""
+        scale, bias = self.unpack @ theta
+        return Calibration(scale, bias - bias.mean())
+
+    def covariance(self) -> np.ndarray:
+        """Returns the covariance of the parameters [P, P]: the inverse information of the cases."""
+        step = 1e-5
+        moves = step * np.eye(len(self.theta))
+        rows = [self._gradient(self.theta + move) - self._gradient(self.theta - move) for move in moves]
+        curvature = np.stack(rows) / (2 * step)
+        return np.linalg.pinv((curvature + curvature.T) / 2, rcond=1e-6) / len(self.cases.z)
+
+    def _gradient(self, theta: np.ndarray) -> np.ndarray:
+        return self.cases.loss(theta, self.unpack)[1]
 
 
 def fit(
@@ -80,12 +111,17 @@ def fit(
     `offset` [K] is added to the logits while fitting: the log of the cases' shares less that of the shares
     that the probabilities imply. The temperature then does not answer for a change of shares.
     """
+    return fitted(kind, labels, probabilities, offset).calibration
+
+
+def fitted(
+    kind: Kind, labels: np.ndarray, probabilities: np.ndarray, offset: np.ndarray | float = 0.0
+) -> Fit:
+    """Returns what `fit` does, with the parameters and how sure they are."""
     classes = probabilities.shape[1]
     unpack, start, bounds = _FORMS[kind](classes)
     cases = _Cases(log_of(probabilities), np.eye(classes)[labels], offset, 1.0 if kind == "vector" else 0.0)
-    best = _minimise(lambda theta: cases.loss(theta, unpack), start, bounds)
-    scale, bias = unpack @ best
-    return Calibration(scale, bias - bias.mean())
+    return Fit(_minimise(lambda theta: cases.loss(theta, unpack), start, bounds), unpack, cases)
 
 
 def _minimise(loss: Callable[[np.ndarray], Any], start: np.ndarray, bounds: list[Any]) -> np.ndarray:
@@ -120,7 +156,6 @@ class _Cases:
 
 # Of each kind: how its parameters [P] become scale and bias [2, K, P], where they start, and their limits.
 _Form = tuple[np.ndarray, np.ndarray, list[Any]]
-_RANGE = (SOFTEST, SHARPEST)
 
 
 def _temperature_form(classes: int) -> _Form:
