@@ -6,15 +6,21 @@ shares where the model is used, Bayes' decision is the class a with the least su
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 
 import numpy as np
 
-from lmd.evaluation.influence import PRIOR, centred
+from lmd.evaluation import influence
+from lmd.evaluation.metrics import confusion
 from lmd.evaluation.results import Estimate
-from lmd.evaluation.score import degrees_of_freedom, design_effect, quantile
-
-_LEAST_GROUPS = 10  # In all: below, a mean cost has no interval.
+from lmd.evaluation.uncertainty import (
+    Measured,
+    Sample,
+    needed_apart,
+    paired_difference,
+    too_few,
+    without_interval,
+)
 
 
 def cheapest(probabilities: np.ndarray, costs: np.ndarray) -> np.ndarray:
@@ -26,33 +32,43 @@ def cheapest(probabilities: np.ndarray, costs: np.ndarray) -> np.ndarray:
     return (probabilities @ costs).argmin(1)
 
 
-def mean_cost(labels: np.ndarray, each: np.ndarray, clusters: np.ndarray, prior: np.ndarray) -> Estimate:
-    """The mean cost of an image where the classes have the shares `prior` [K], with its 95% interval.
+@dataclass(frozen=True)
+class MeanCost:
+    """The mean cost of decisions where the classes have stated shares, and what its interval is made of.
 
-    `each` [N] is the cost of each image, or the difference of two costs. The images of a class with a share
-    must be there; otherwise the mean is undefined. The variance of a class is measured, as if it had a few
-    images more with the variance of all.
+    `measured` is the cost as a share of `most`, the cost if every image got the worst decision.
     """
-    number = np.bincount(labels, minlength=len(prior))
-    if (number[prior > 0] == 0).any():
-        return Estimate(value=None, low=None, high=None)
-    by_image = (prior / np.maximum(number, 1))[labels]
-    value = float((by_image * each).sum())
-    groups = np.unique(clusters, return_inverse=True)[1]
-    if groups.max() + 1 < _LEAST_GROUPS:
-        return Estimate(value=value, low=None, high=None)
-    spread = by_image**2 * _variances(labels, each)[labels]
-    influence = centred(each, labels) * by_image
-    total = float(spread.sum()) * (design_effect(influence, spread, labels, groups) if spread.any() else 1)
-    width = quantile(degrees_of_freedom(spread, labels, PRIOR) if spread.any() else math.inf) * math.sqrt(
-        total
-    )
-    return Estimate(value=value, low=value - width, high=value + width)
+
+    measured: Measured
+    most: float
+
+    @classmethod
+    def of(cls, sample: Sample, decided: np.ndarray, costs: np.ndarray, prior: np.ndarray) -> MeanCost:
+        """Measures decisions [N] by costs [K, K]; undefined where a class with a share has no image."""
+        number = np.bincount(sample.labels, minlength=len(prior))
+        most = float((prior * costs.max(1)).sum())
+        if (number[prior > 0] == 0).any() or most == 0:
+            return cls(without_interval(np.nan, None), most)
+        matrix = confusion(sample.labels, decided, len(prior), np.ones((1, len(decided))))[0]
+        by_cell = costs * (prior / np.maximum(number, 1))[:, None] / most
+        smooth = influence.smoothed(matrix)
+        found = influence.of_cells(sample.labels, decided, smooth, by_cell, float((by_cell * smooth).sum()))
+        groups = sample.groups(len(prior))[prior > 0]
+        grouped = bool(groups.sum() < number[prior > 0].sum())
+        reasons = [too_few("recall", groups, least, grouped) for least in (0, needed_apart("recall", groups))]
+        value = float((by_cell * matrix).sum())
+        return cls(Measured(value, sample, found, reason=reasons[0], apart=reasons[1]), most)
+
+    def estimate(self) -> Estimate:
+        """Returns the mean cost of an image with its interval."""
+        return _times(self.measured.estimate(), self.most)
+
+    def less(self, other: MeanCost) -> Estimate:
+        """Returns this cost less another one of the same images, costs and shares, with its interval."""
+        return _times(paired_difference(self.measured, other.measured), self.most)
 
 
-def _variances(labels: np.ndarray, each: np.ndarray) -> np.ndarray:
-    """The variance of the costs in each class, with PRIOR images more that have the variance of all."""
-    number = np.bincount(labels)
-    squares = np.bincount(labels, centred(each, labels) ** 2)
-    overall = squares.sum() / max(len(labels) - (number > 0).sum(), 1)
-    return (squares + PRIOR * overall) / np.maximum(number - 1 + PRIOR, 1)
+def _times(estimate: Estimate, factor: float) -> Estimate:
+    parts = (estimate.value, estimate.low, estimate.high)
+    value, low, high = (None if part is None else part * factor for part in parts)
+    return Estimate(value=value, low=low, high=high)

@@ -7,23 +7,31 @@ that are taken for class k, and w the shares of the classes where the model is u
     PPV = w_k r_k / sum over j of w_j r_j
     NPV = sum over j != k of w_j (1 - r_j) / sum over j of w_j (1 - r_j)
 
-This takes the images of a class to look the same there. Intervals are on the log odds (Mercaldo et al. 2007),
-with half a hit and half a miss more in each class, so that none has the width zero.
+This takes the images of a class to look the same there. The intervals are made of those of the r_j: the
+distances of their ends are added as deviations are (MOVER; Zou and Donner 2008, of ratios Donner and Zou
+2012). A class of one image may then have any r_j.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from lmd.evaluation.influence import centred
+from lmd.evaluation.proportion import share_of
 from lmd.evaluation.results import Estimate
-from lmd.evaluation.score import design_effect, quantile
 
 UNDEFINED = Estimate(value=None, low=None, high=None)
-_PRIOR = 0.5  # Hits more in each class, and misses.
+
+
+class Ends(NamedTuple):
+    """A value, or one of each class [K], and the ends of its interval."""
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -34,63 +42,74 @@ class Alarms:
     clusters: np.ndarray
     taken: np.ndarray
     own: int
+    classes: int
+
+    @cached_property
+    def rates(self) -> Ends:
+        """Of each class the share of its images that are taken; nan of a class without images."""
+        rows = [np.flatnonzero(self.labels == k) for k in range(self.classes)]
+        found = [share_of(self.taken[members], self.clusters[members]) for members in rows]
+        value = np.array([np.nan if one.value is None else one.value for one in found])
+        low = np.array([0.0 if one.low is None else one.low for one in found])
+        high = np.array([1.0 if one.high is None else one.high for one in found])
+        return Ends(value, low, high)
+
+    @property
+    def missed(self) -> Ends:
+        """Of each class the share of its images that are not taken."""
+        value, low, high = self.rates
+        return Ends(1 - value, 1 - high, 1 - low)
 
     def ppv(self, prior: np.ndarray) -> Estimate:
         """Returns the expected positive predictive value at shares `prior` [K]."""
-        return self._predictive(prior, self.taken.astype(float), own=True)
+        own = np.arange(self.classes) == self.own
+        return _share(_sum(self.rates, prior * own), _sum(self.rates, prior * ~own))
 
     def npv(self, prior: np.ndarray) -> Estimate:
         """Returns the expected negative predictive value at shares `prior` [K]."""
-        return self._predictive(prior, 1.0 - self.taken, own=False)
+        own = np.arange(self.classes) == self.own
+        return _share(_sum(self.missed, prior * ~own), _sum(self.missed, prior * own))
 
     def specificity(self, prior: np.ndarray) -> Estimate:
         """Returns the expected specificity at shares `prior` [K]: that of the other classes' mix there."""
-        others = np.where(np.arange(len(prior)) == self.own, 0.0, prior)
+        others = prior * (np.arange(self.classes) != self.own)
         if not others.sum():
             return UNDEFINED
-        return self._mean(1.0 - self.taken, others / others.sum())
+        found = _sum(self.missed, others / others.sum())
+        return UNDEFINED if np.isnan(found.value) else _estimate(*found)
 
-    def _mean(self, hits: np.ndarray, weights: np.ndarray) -> Estimate:
-        """A weighted mean of the classes' shares of hits, with its interval on the log odds."""
-        rates, even = self._rates(hits, len(weights))
-        if np.isnan(rates[weights > 0]).any():
-            return UNDEFINED
-        at = float(np.nansum(weights * even))
-        by_rate = np.where(weights > 0, weights, 0.0) / (at * (1 - at))
-        value = float(np.nansum(np.where(weights > 0, weights * rates, 0)))
-        return self._interval(value, math.log(at / (1 - at)), hits, by_rate, even)
 
-    def _predictive(self, prior: np.ndarray, hits: np.ndarray, own: bool) -> Estimate:
-        """The odds of the right ones among the images with a hit: PPV of alarms, NPV of their absence."""
-        rates, even = self._rates(hits, len(prior))
-        if np.isnan(rates[prior > 0]).any():
-            return UNDEFINED
-        right = (np.arange(len(prior)) == self.own) == own
-        weighted, smooth = np.where(prior > 0, prior * rates, 0), np.where(prior > 0, prior * even, 0)
-        if not weighted.sum() or not smooth[right].sum() or not smooth[~right].sum():
-            return UNDEFINED
-        sums = np.where(right, smooth[right].sum(), -smooth[~right].sum())
-        odds = math.log(smooth[right].sum() / smooth[~right].sum())
-        value = float(weighted[right].sum() / weighted.sum())
-        return self._interval(value, odds, hits, prior / sums, even)
+def _sum(rates: Ends, weights: np.ndarray) -> Ends:
+    """A weighted sum of rates; nan where one with a weight is."""
+    value, low, high = (part[weights > 0] for part in rates)
+    some = weights[weights > 0]
+    total = np.sum(some * value)
+    below, above = (np.sqrt(np.sum((some * gap) ** 2)) for gap in (value - low, high - value))
+    return Ends(total, np.maximum(total - below, 0), total + above)
 
-    def _rates(self, hits: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
-        """The share of hits of each class [K], nan without images, and the same with half a hit more."""
-        number = np.bincount(self.labels, minlength=classes)
-        found = np.bincount(self.labels, hits, classes)
-        rates = np.where(number > 0, found / np.maximum(number, 1), np.nan)
-        return rates, (found + _PRIOR) / (number + 2 * _PRIOR)
 
-    def _interval(
-        self, value: float, odds: float, hits: np.ndarray, by_rate: np.ndarray, even: np.ndarray
-    ) -> Estimate:
-        """The interval around log odds whose derivative by the rate of each class is known."""
-        number = np.bincount(self.labels, minlength=len(by_rate))
-        by_image = (by_rate / np.maximum(number, 1))[self.labels]
-        variance = by_image**2 * (even * (1 - even))[self.labels]
-        each = centred(hits * by_image, self.labels)
-        clusters = np.unique(self.clusters, return_inverse=True)[1]
-        spread = float(variance.sum()) * design_effect(each, variance, self.labels, clusters)
-        width = quantile() * math.sqrt(spread)
-        low, high = (1 / (1 + math.exp(-end)) for end in (odds - width, odds + width))
-        return Estimate(value=value, low=min(low, value), high=max(high, value))
+def _share(part: Ends, rest: Ends) -> Estimate:
+    """The share part / (part + rest); undefined where both are 0 or one is unknown."""
+    if np.isnan(part.value + rest.value) or part.value + rest.value == 0:
+        return UNDEFINED
+    if part.value == 0:  # The ratio has to have something below its line.
+        low, high = _ratio(part, rest)
+        return _estimate(0.0, low / (1 + low), high / (1 + high))
+    low, high = _ratio(rest, part)
+    return _estimate(part.value / (part.value + rest.value), 1 / (1 + high), 1 / (1 + low))
+
+
+def _ratio(above: Ends, below: Ends) -> tuple[float, float]:
+    """The interval of above / below (Donner and Zou 2012); its lower end in a form without 0 / 0."""
+    product = above.value * below.value
+    first = above.low * (2 * above.value - above.low)
+    root = np.sqrt(max(product**2 - first * below.high * (2 * below.value - below.high), 0.0))
+    low = first / (product + root) if product + root > 0 else 0.0
+    under = below.low * (2 * below.value - below.low)
+    root = np.sqrt(max(product**2 - above.high * (2 * above.value - above.high) * under, 0.0))
+    return float(low), float((product + root) / under)
+
+
+def _estimate(middle: Any, low: Any, high: Any) -> Estimate:
+    value = float(middle)
+    return Estimate(value=value, low=min(float(low), value), high=max(min(float(high), 1.0), value))

@@ -12,7 +12,6 @@ likelihood. Its information, and that of the calibration, say how sure q is.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,7 +21,7 @@ from lmd.errors import DataError
 from lmd.evaluation.calibration import Calibration, Fit, fitted
 from lmd.evaluation.priors import refuse_absent
 from lmd.evaluation.results import Estimate
-from lmd.evaluation.score import quantile
+from lmd.evaluation.score import quantile, wilson
 
 _STEPS, _ENOUGH = 20_000, 1e-9
 # Smallest singular value of the validation's confusion matrix: below SINGULAR the shares of two classes
@@ -68,8 +67,9 @@ def estimate_shares(
     values = maximised(made.calibration(probabilities) / implied, implied)
     inner = (len(probabilities) * values + _PRIOR) / (len(probabilities) + _PRIOR * len(classes))
     covariance = _covariance(made, probabilities, implied, inner, clusters)
-    deviations = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
-    estimates = [_on_logits(*each) for each in zip(values, inner, deviations, strict=True)]
+    deviations = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    groups = len(np.unique(clusters))
+    estimates = [_interval(*each, groups) for each in zip(values, deviations, strict=True)]
     return Shares(values, estimates, warnings), made.calibration
 
 
@@ -118,12 +118,12 @@ def _of_images(scores: np.ndarray, clusters: np.ndarray) -> np.ndarray:
     return sums.T @ sums * len(sums) / max(len(sums) - 1, 1)
 
 
-def _on_logits(value: float, inner: float, deviation: float) -> Estimate:
-    middle, width = math.log(inner / (1 - inner)), quantile() * deviation / (inner * (1 - inner))
-    low, high = (
-        1 / (1 + math.exp(-min(max(end, -700.0), 700.0))) for end in (middle - width, middle + width)
-    )
-    return Estimate(value=float(value), low=min(low, float(value)), high=max(high, float(value)))
+def _interval(value: float, deviation: float, groups: int) -> Estimate:
+    """The interval of a share: no narrower than if the class of each image were known."""
+    width = quantile() * deviation
+    low, high = wilson(value, groups, quantile())
+    low, high = min(float(low), value - width), max(float(high), value + width)
+    return Estimate(value=float(value), low=max(low, 0.0), high=min(high, 1.0))
 
 
 def confusion_of(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
