@@ -27,7 +27,15 @@ def read_shares(path: Path, classes: Sequence[str]) -> np.ndarray:
     Raises:
         DataError: the file cannot be read, names another class, lacks one, or its shares do not sum to 1.
     """
-    found = _stated(path)
+    return checked_shares(path, _stated(path), classes)
+
+
+def checked_shares(path: Path | str, found: Mapping[str, Any], classes: Sequence[str]) -> np.ndarray:
+    """Returns the shares [K] of a mapping from classes to shares; `path` is what a message calls it.
+
+    Raises:
+        DataError: it names another class, lacks one, or its shares do not sum to 1.
+    """
     for name in found:
         if name not in classes:
             raise DataError(f"{path} has the class '{shortened(name)}', which the model does not know"
@@ -73,7 +81,7 @@ def _columns(path: Path, column: str) -> dict[str, str]:
     return found
 
 
-def _number(path: Path, what: str, value: Any) -> float:
+def _number(path: Path | str, what: str, value: Any) -> float:
     """A number from 0 on."""
     try:
         number = math.nan if isinstance(value, bool) else float(value)
