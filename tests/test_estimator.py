@@ -70,7 +70,7 @@ def test_the_tags_say_what_it_takes() -> None:
 
 
 def test_it_works_in_pipelines_and_searches() -> None:
-    pipeline = make_pipeline(StandardScaler(), VirtualFeatureClassifier(tol=1e-3))
+    pipeline = make_pipeline(StandardScaler(), VirtualFeatureClassifier(0, tol=1e-3))
     scores = cross_val_score(pipeline, X, Y, scoring="balanced_accuracy", cv=3)
     assert scores.mean() > 0.6
     name = "virtualfeatureclassifier__tau"
@@ -83,7 +83,9 @@ def test_it_works_in_pipelines_of_imbalanced_learn() -> None:
     pipelines = pytest.importorskip("imblearn.pipeline", reason="imbalanced-learn is not installed")
     from imblearn.over_sampling import RandomOverSampler
 
-    pipeline = pipelines.make_pipeline(RandomOverSampler(random_state=0), VirtualFeatureClassifier(tol=1e-3))
+    pipeline = pipelines.make_pipeline(
+        RandomOverSampler(random_state=0), VirtualFeatureClassifier(0, tol=1e-3)
+    )
     assert cross_val_score(pipeline, X, Y, scoring="balanced_accuracy", cv=3).mean() > 0.6
     np.testing.assert_array_equal(pipeline.fit(X, Y)[-1].class_count_, [200, 200, 200])
 
@@ -153,7 +155,7 @@ def test_the_covariances_are_regularised_as_they_are_called(fitted: VirtualFeatu
         found = VirtualFeatureClassifier(covariance=kind).fit(X, Y).covariances_[1]  # type: ignore[bad-argument-type]
         np.testing.assert_allclose(found, reference.fit(rows).covariance_ + added, rtol=1e-6)
     pooled = VirtualFeatureClassifier(covariance="pooled").fit(X, Y).covariances_[1]
-    all_rows = np.concatenate([X[Y == k] - X[Y == k].mean(0) for k in range(3)])
+    all_rows = np.concatenate([X[k == Y] - X[k == Y].mean(0) for k in range(3)])
     share = CHANNELS / (CHANNELS + 40)
     expected = (1 - share) * np.cov(rows.T) + share * all_rows.T @ all_rows / (len(X) - 3) + added
     np.testing.assert_allclose(pooled, expected)

@@ -19,10 +19,8 @@ from lmd.embedding.folder import IMAGES, Features, FeaturesInfo, read_features
 from lmd.errors import DataError, SettingsError
 from lmd.estimator import VirtualFeatureClassifier
 from lmd.evaluation.answers import answer_table
-from lmd.evaluation.cases import cases_of, measure_all
-from lmd.evaluation.decisions import choose_tau
+from lmd.evaluation.decisions import softmax
 from lmd.evaluation.predict import write_predictions
-from lmd.evaluation.uncertainty import defined
 from lmd.fields import as_overrides
 from lmd.files import atomic_write
 from lmd.locks import locked, refuse_held
@@ -32,8 +30,10 @@ from lmd.reporting.page import write_report
 from lmd.run import RunFolder
 from lmd.run_folder import create
 from lmd.runtime import Runtime
-from lmd.settings import NonNegative, Positive, Settings, Tree, resolve
+from lmd.settings import NonNegative, Positive, Settings, Tau, Tree, resolve
 from lmd.training import surroundings
+from lmd.training.finish import fitted_outputs
+from lmd.training.selection import judgement
 
 METHOD = "virtual-features"  # As the run folder and its pages call it.
 
@@ -41,18 +41,20 @@ METHOD = "virtual-features"  # As the run folder and its pages call it.
 class FitSettings(Settings):
     """How a classifier is fitted to features."""
 
-    tau: NonNegative | Literal["validation"] = 0.75
+    tau: Tau = 0.75
     """shift of the decisions to rare classes; validation: what suits the validation images best"""
     covariance: Literal["ridge", "oas", "ledoit_wolf", "pooled", "diagonal"] = "ridge"
     """regularisation of the covariance of each class"""
-    ridge: NonNegative = 0.01
-    """variance added to each channel"""
-    l2: NonNegative = 0.03
-    """weight of ||W||^2 / 2 in the objective"""
+    ridge: NonNegative = 0.1
+    """variance added to each channel; the unit is the mean variance within classes"""
+    l2: NonNegative = 0.4
+    """weight of ||W||^2 / 2 in the objective, in the same unit"""
     tol: Positive = 1e-5
     """largest entry of the gradient at which the minimisation ends"""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     """seed of the points that the expectation is a mean over"""
+    calibration: Literal["temperature", "none"] = "temperature"
+    """the temperature of the probabilities: fitted on the validation images, or 1"""
 
 
 @dataclass(frozen=True)
@@ -132,29 +134,34 @@ def _write(folder: RunFolder, features: Features, settings: FitSettings, fitted:
     """Writes what a run folder has; model.json comes last."""
     info, rows = features.info, features.rows("val")
     logits, labels = fitted.logits(features.values[rows]), features.labels[rows]
-    outputs = _outputs(settings, fitted, logits, labels)
-    card = _card(info, fitted, outputs)
-    answers = answer_table(logits, _names(features, rows), card)
-    validation = _measured(answers, info.classes)
-    card = card.model_copy(update={"validation_bacc": validation.get("bacc")})
+    outputs, validation = _validated(settings, fitted, logits, labels)
+    card = _card(info, fitted, outputs, validation)
     run.write_identity(folder, _identity(info, settings))
     surroundings.write(folder, Runtime(info.precision))
     run.write_metrics(folder, [_record(fitted, validation)])
     atomic_write(folder.images, (features.folder / IMAGES).read_bytes())
     if len(rows):
-        write_predictions(folder.predictions("val"), answers)
+        write_predictions(folder.predictions("val"), answer_table(logits, _names(features, rows), card))
     gaussians = fitted.estimator.gaussians_.to(torch.float32).as_dict()
     run.write_model(folder, _weights(features, fitted), card, gaussians)
 
 
-def _outputs(settings: FitSettings, fitted: Fitted, logits: np.ndarray, labels: np.ndarray) -> Outputs:
-    """What the logits mean: an M-step on as many virtual features of each class has no rare class."""
-    by_validation = settings.tau == "validation"
-    tau = choose_tau(logits, labels, fitted.estimator.log_prior_) if by_validation else settings.tau
-    return Outputs(tau=tau, tau_by="validation" if by_validation else "settings", prior="uniform")
+def _validated(
+    settings: FitSettings, fitted: Fitted, logits: np.ndarray, labels: np.ndarray
+) -> tuple[Outputs, Tree]:
+    """What the outputs are and how good they are, by the validation images, where there are some.
+
+    An M-step on as many virtual features of each class knows no rare class: its prior is uniform.
+    """
+    tau, made = settings.tau, fitted.estimator
+    if not len(labels):
+        return Outputs(tau=fitted.estimator.tau_, prior="uniform"), {}
+    counts = made.class_count_
+    outputs = fitted_outputs(logits, labels, counts, tau, settings.calibration, prior="uniform")
+    return outputs, judgement(logits, softmax(logits), labels, tau, made.log_prior_)
 
 
-def _card(info: FeaturesInfo, fitted: Fitted, outputs: Outputs) -> ModelCard:
+def _card(info: FeaturesInfo, fitted: Fitted, outputs: Outputs, validation: Tree) -> ModelCard:
     return ModelCard(
         method=METHOD,
         encoder=info.encoder,
@@ -167,7 +174,8 @@ def _card(info: FeaturesInfo, fitted: Fitted, outputs: Outputs) -> ModelCard:
         training_counts=info.counts["train"],
         dataset=info.dataset,
         selected_by="last",
-        validation_bacc=None,
+        validation_bacc=validation.get("bacc"),
+        validation_margin=validation.get("margin"),
         training_seconds=round(fitted.seconds, 3),
         warnings=info.warnings,
         outputs=outputs,
@@ -194,15 +202,6 @@ def _identity(info: FeaturesInfo, settings: FitSettings) -> Tree:
         "from_sha256": None,
         "settings": {**common, "size": made.size, "crop": made.crop, **settings.model_dump(mode="json")},
     }
-
-
-def _measured(answers: pd.DataFrame, classes: list[str]) -> Tree:
-    """Balanced accuracy of the decisions and AUC of the ranking on the validation images."""
-    if answers.empty:
-        return {}
-    found = measure_all(cases_of(answers, classes))
-    values = {name: found.whole(name).value for name in ("bacc", "auc")}
-    return {name: defined(value) for name, value in values.items()}
 
 
 def _record(fitted: Fitted, validation: Tree) -> Tree:

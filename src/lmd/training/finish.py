@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -70,25 +70,32 @@ def with_outputs(
     if val is None:
         return model.card.model_copy(update={"outputs": Outputs(tau=tau, prior=prior)})
     logits = logits_of(model, val.pixels)
-    found = _fitted(logits, val.labels.numpy(), np.array(model.card.training_counts), settings, prior)
+    counts = np.array(model.card.training_counts)
+    found = fitted_outputs(logits, val.labels.numpy(), counts, settings.tau, settings.calibration, prior)
     card = model.card.model_copy(update={"outputs": found})
     write_predictions(run.predictions("val"), answer_table(logits, names_of(dataset, "val"), card))
     return card
 
 
-def _fitted(
-    logits: np.ndarray, labels: np.ndarray, counts: np.ndarray, settings: CommonSettings, prior: Prior
+def fitted_outputs(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    counts: np.ndarray,
+    tau: float | Literal["validation"],
+    calibration: str,
+    prior: Prior,
 ) -> Outputs:
-    """What validation says of logits."""
-    chosen = settings.tau == "validation"
-    shares = log_prior(counts)
-    temperature = None
-    if settings.calibration == "temperature":
+    """Returns what validation says of a model, from its logits [N, K] on images with labels [N].
+
+    `counts` are the training images of each class.
+    """
+    shares, temperature = log_prior(counts), None
+    if calibration == "temperature":
         present = log_prior(np.bincount(labels, minlength=len(counts)))
         temperature = fit_temperature(logits, labels, present if prior == "uniform" else 0.0)
     return Outputs(
-        tau=choose_tau(logits, labels, shares) if settings.tau == "validation" else settings.tau,
-        tau_by="validation" if chosen else "settings",
+        tau=choose_tau(logits, labels, shares) if tau == "validation" else tau,
+        tau_by="validation" if tau == "validation" else "settings",
         temperature=1.0 if temperature is None else temperature,
         temperature_by="none" if temperature is None else "validation",
         prior=prior,
