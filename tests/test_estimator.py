@@ -180,6 +180,18 @@ def test_each_class_is_spread_over_the_held_out_parts() -> None:
     assert parts[57] == -1
 
 
+def test_images_of_no_class_are_far_from_all(fitted: VirtualFeatureClassifier) -> None:
+    strange = TEST_X[:100] + 8
+    for relative in (False, True):
+        near, far = (fitted.out_of_class_score(part, relative=relative) for part in (TEST_X, strange))
+        assert np.median(far) > np.quantile(near, 0.99)
+    covariance = np.mean([np.cov(X[k == Y].T) for k in range(3)], axis=0)
+    covariance += 0.5 * covariance.diagonal().mean() * np.eye(CHANNELS)
+    apart = TEST_X[:, None] - fitted.means_
+    expected = np.einsum("nki,ij,nkj->nk", apart, np.linalg.inv(covariance), apart).min(1)
+    np.testing.assert_allclose(fitted.out_of_class_score(TEST_X), expected)
+
+
 def test_it_recognises_rare_classes_that_logistic_regression_misses() -> None:
     plain, chosen = LogisticRegression().fit(X, Y), VirtualFeatureClassifier("validation").fit(X, Y)
     ours, theirs = (balanced_accuracy_score(TEST_Y, model.predict(TEST_X)) for model in (chosen, plain))

@@ -20,6 +20,8 @@ from lmd.errors import DataError, SettingsError
 from lmd.estimator import VirtualFeatureClassifier
 from lmd.evaluation.answers import answer_table
 from lmd.evaluation.decisions import softmax
+from lmd.evaluation.familiar import write_familiar
+from lmd.evaluation.novelty import familiar
 from lmd.evaluation.predict import write_predictions
 from lmd.fields import as_overrides
 from lmd.files import atomic_write
@@ -140,10 +142,14 @@ def _write(folder: RunFolder, features: Features, settings: FitSettings, fitted:
     surroundings.write(folder, Runtime(info.precision))
     run.write_metrics(folder, [_record(fitted, validation)])
     atomic_write(folder.images, (features.folder / IMAGES).read_bytes())
+    known = fitted.estimator.gaussians_
     if len(rows):
-        write_predictions(folder.predictions("val"), answer_table(logits, _names(features, rows), card))
-    gaussians = fitted.estimator.gaussians_.to(torch.float32).as_dict()
-    run.write_model(folder, _weights(features, fitted), card, gaussians)
+        usual = torch.from_numpy(features.values[rows])
+        seen = familiar(known, usual)
+        answers = answer_table(logits, _names(features, rows), card, seen.unlike(usual))
+        write_predictions(folder.predictions("val"), answers)
+        write_familiar(folder, seen)
+    run.write_model(folder, _weights(features, fitted), card, known.to(torch.float32).as_dict())
 
 
 def _validated(

@@ -19,6 +19,8 @@ from lmd.estimator.files import read_fitted, write_fitted
 from lmd.estimator.parts import FOLDS, held_out_parts
 from lmd.estimator.units import common_scale, in_units
 from lmd.evaluation.decisions import choose_tau, log_prior, softmax
+from lmd.evaluation.novelty import nearest, seen_classes, shared_covariance
+from lmd.evaluation.novelty import relative as relative_distance
 from lmd.losses.covariance import Shrinkage, ledoit_wolf_coefficients, shrink
 from lmd.losses.exact import ExpectedCrossEntropy, minimise, quasi_normal
 from lmd.losses.gaussian import ClassGaussians, class_statistics
@@ -159,7 +161,10 @@ class VirtualFeatureClassifier(ClassifierMixin, BaseEstimator):
     def _logits(self, X: Any) -> np.ndarray:
         """W z + b [N, K], before the shift."""
         check_is_fitted(self)
-        return self._scores(validate_data(self, X, dtype=(np.float64, np.float32), reset=False).astype(float))
+        return self._scores(self._features(X))
+
+    def _features(self, X: Any) -> np.ndarray:
+        return validate_data(self, X, dtype=(np.float64, np.float32), reset=False).astype(np.float64)
 
     def _shifted(self, X: Any) -> np.ndarray:
         return self._logits(X) - self.tau_ * self.log_prior_
@@ -181,6 +186,18 @@ class VirtualFeatureClassifier(ClassifierMixin, BaseEstimator):
     def ranking_proba(self, X: Any) -> np.ndarray:
         """Returns the probabilities to rank by [N, K]: softmax(W z + b), without the shift."""
         return softmax(self._logits(X))
+
+    def out_of_class_score(self, X: Any, *, relative: bool = False) -> np.ndarray:
+        """Returns how unlike all classes each image is [N]; larger is stranger (`evaluation.novelty`).
+
+        It is the squared Mahalanobis distance to the nearest class; with `relative`, that to one Gaussian of
+        all classes is taken from it.
+        """
+        check_is_fitted(self)
+        rows = torch.from_numpy(self._features(X))
+        if relative:
+            return relative_distance(rows, self.gaussians_).numpy()
+        return nearest(rows, seen_classes(self.gaussians_), shared_covariance(self.gaussians_)).numpy()
 
     def save(self, path: Path | str) -> None:
         """Writes the fitted estimator into a safetensors file; `load` reads it, and runs no code from it.
