@@ -56,7 +56,10 @@ SCALE = {"size": 16, "crop": "none", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 
         ({"selected_by": "luck"}, "selected_by: must be one of"),
         ({"encoder": ""}, "encoder"),
         ({"training_seconds": -1}, "training_seconds: must be at least 0"),
-        ({"format": 3}, "format: must be at most 2"),
+        ({"format": 4}, "format: must be at most 3"),
+        ({"outputs": {"tau": -0.1}}, "outputs.tau: must be at least 0"),
+        ({"outputs": {"temperature": 0}}, "outputs.temperature: must be more than 0"),
+        ({"outputs": {"prior": "flat"}}, "outputs.prior: must be one of 'training', 'uniform' or 'unknown'"),
         (
             {"preprocessing": {**SCALE, "crop": "zzz"}},
             "preprocessing.crop: must be one of 'none' or 'center'",
@@ -79,6 +82,16 @@ def test_a_field_that_cannot_be_is_one_line(
 def test_a_card_of_an_earlier_version_is_checked_as_well(run: Path, lmd: Command) -> None:
     toy.as_earlier(run, preprocessing={**SCALE, "crop": "zzz"})
     refused(lmd("evaluate", run), "model.json is damaged", "preprocessing.crop: must be one of")
+
+
+def test_a_card_of_an_earlier_version_shifts_nothing(run: Path) -> None:
+    toy.as_earlier(run)
+    card = read_model_card(RunFolder(run))
+    assert card.format == 1
+    assert card.outputs.model_dump() == {
+        "tau": 0.0, "tau_by": "settings", "temperature": 1.0, "temperature_by": "none", "prior": "unknown"
+    }  # fmt: skip
+    assert not card.outputs.differ
 
 
 def test_an_encoder_that_timm_does_not_know_is_one_line(run: Path, lmd: Command) -> None:
