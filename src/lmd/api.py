@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lmd.data.audit.results import Fingerprint
     from lmd.data.dataset.folds_folder import Folds
     from lmd.data.dataset.manifest import Dataset
+    from lmd.evaluation.comparison import Comparison
     from lmd.evaluation.predict import Model
     from lmd.evaluation.results import Evaluation
     from lmd.experiments.engine import Outcome
@@ -196,6 +197,46 @@ def evaluate(
 
     dataset = None if data is None else _dataset(data)
     return evaluate_either(_run(run), split, dataset, progress, allow_overlap)
+
+
+def compare(
+    runs: Sequence[RunFolder | Path | str],
+    *,
+    data: Dataset | Folds | Path | str | None = None,
+    split: str = "test",
+    tau: str = "0",
+    metric: str = "bacc",
+    out: Path | str | None = None,
+    allow_overlap: bool = False,
+    progress: Steps = quiet,
+) -> Comparison:
+    """Compares finished runs on the same images: which methods can be told apart (docs/compare.md).
+
+    Runs that differ by seed alone are trainings of one method.
+
+    Args:
+        runs: run folders, or folds runs, of two methods at the least.
+        data: another data set than the runs' own; without it what lies in the run folders is compared.
+        split: "train", "val" or "test".
+        tau: how all of them decide: "0" (no shift), "own" (as each run does) or "validation" (chosen).
+        metric: what they are ranked by: "bacc", "auc", "f1" ..., or a frequency band such as "tail".
+        out: a folder for compare.html, compare.json, compare.csv, pairs.csv and compare.svg.
+        allow_overlap: measure images of another data set, too, that a run was trained on.
+        progress: called with the images predicted so far and all of them.
+
+    Raises:
+        SettingsError, DataError, CheckpointError: one line on what is wrong; two runs that do not fit
+            together are both named.
+    """
+    from lmd.comparing.compare import compare_runs, rule_of
+    from lmd.reporting.versus import write_versus
+
+    paths = [run.path if isinstance(run, RunFolder) else Path(run) for run in runs]
+    dataset = None if data is None else _dataset(data)
+    found = compare_runs(paths, dataset, split, rule_of(tau), metric, allow_overlap, progress)
+    if out is not None:
+        write_versus(Path(out), found)
+    return found
 
 
 def load(run: RunFolder | Path | str, *, average: bool = False) -> Model:
