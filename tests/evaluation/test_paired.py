@@ -48,7 +48,8 @@ def test_methods_are_ranked_and_those_alike_stand_in_one_group() -> None:
             "bad": {(s, ""): measured(0.5, 10 + s) for s in range(3)},
             "good": {(s, ""): measured(0.8, 20 + s) for s in range(3)},
             "as good": {(s, ""): measured(0.8, 30 + s) for s in range(3)},
-        }
+        },
+        "bacc",
     )
     assert {row.name for row in found.rows[:2]} == {"good", "as good"}
     assert found.rows[2].name == "bad"
@@ -62,8 +63,8 @@ def test_holm_counts_the_pairs() -> None:
     rows = {
         name: {(1, ""): measured(recall, k)} for k, (name, recall) in enumerate([("a", 0.7), ("b", 0.74)])
     }
-    alone = rank(rows).pairs[0]
-    more = rank({**rows, "c": {(1, ""): measured(0.71, 7)}, "d": {(1, ""): measured(0.72, 8)}})
+    alone = rank(rows, "bacc").pairs[0]
+    more = rank({**rows, "c": {(1, ""): measured(0.71, 7)}, "d": {(1, ""): measured(0.72, 8)}}, "bacc")
     same = next(pair for pair in more.pairs if {pair.first, pair.second} == {"a", "b"})
     assert alone.p == alone.p_holm == same.p
     assert same.p is not None
@@ -72,7 +73,7 @@ def test_holm_counts_the_pairs() -> None:
 
 
 def test_one_training_each_says_nothing_of_the_methods() -> None:
-    found = rank({"a": {(1, ""): measured(0.5, 1)}, "b": {(1, ""): measured(0.8, 2)}})
+    found = rank({"a": {(1, ""): measured(0.5, 1)}, "b": {(1, ""): measured(0.8, 2)}}, "bacc")
     assert found.pairs[0].about == "trained models"
     assert found.pairs[0].better == "b"
 
@@ -82,7 +83,7 @@ def test_only_shared_trainings_are_compared() -> None:
         "a": {(s, ""): measured(0.6, s) for s in (1, 2, 3)},
         "b": {(s, ""): measured(0.7, 9 * s) for s in (2, 3, 4)},
     }
-    pair = rank(rows).pairs[0]
+    pair = rank(rows, "bacc").pairs[0]
     assert pair.trainings == 2
     mine = np.mean([rows["b"][(s, "")].value - rows["a"][(s, "")].value for s in (2, 3)])
     assert pair.difference.value == pytest.approx(mine)
@@ -90,15 +91,25 @@ def test_only_shared_trainings_are_compared() -> None:
 
 def test_trainings_without_a_common_seed_are_compared_as_models() -> None:
     rows = {"a": {(1, ""): measured(0.6, 1)}, "b": {(2, ""): measured(0.9, 2)}}
-    pair = rank(rows).pairs[0]
+    pair = rank(rows, "bacc").pairs[0]
     assert (pair.about, pair.better) == ("trained models", "b")
 
 
 def test_too_few_images_give_no_verdict() -> None:
-    found = rank({"a": {(1, ""): measured(0.2, 1, images=4)}, "b": {(1, ""): measured(0.9, 2, images=4)}})
+    rows = {"a": {(1, ""): measured(0.2, 1, 4, "f1")}, "b": {(1, ""): measured(0.9, 2, 4, "f1")}}
+    found = rank(rows, "f1")
     assert found.pairs[0].p is None
     assert "needs 10" in (found.pairs[0].reason or "")
     assert found.groups == [["b", "a"]]
+
+
+def test_balanced_accuracy_is_judged_with_few_images() -> None:
+    rows = {"a": {(1, ""): measured(0.1, 1, 6)}, "b": {(1, ""): measured(1.2, 2, 6)}}
+    pair = rank(rows, "bacc").pairs[0]
+    assert pair.difference.low is not None
+    assert pair.better == "b"
+    single = {"a": {(1, ""): measured(0.1, 1, 1)}, "b": {(1, ""): measured(1.2, 2, 1)}}
+    assert rank(single, "bacc").pairs[0].p is None
 
 
 def test_the_spread_of_trainings_widens_the_interval() -> None:
@@ -106,7 +117,7 @@ def test_the_spread_of_trainings_widens_the_interval() -> None:
         first = {(s, ""): measured(0.7 + spread * (s - 2), s) for s in (1, 2, 3)}
         return {"a": first, "b": {(s, ""): measured(0.65, 9 * s) for s in (1, 2, 3)}}
 
-    near, far = rank(rows(0.0)).pairs[0], rank(rows(0.1)).pairs[0]
+    near, far = rank(rows(0.0), "bacc").pairs[0], rank(rows(0.1), "bacc").pairs[0]
     assert near.p is not None
     assert far.p is not None
     assert near.p < 0.05 < far.p

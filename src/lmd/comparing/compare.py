@@ -169,11 +169,15 @@ def _compared(rows: Rows, first: Finished, metric: str, split: str, tau: TauRule
         counts={classes[k]: int(counts[k]) for k in order},
         tau=tau,
         methods={name: _method(name, row, measured[name]) for name, row in rows.items()},
-        ranking=rank(
-            {name: {key: found[metric] for key, found in row.items()} for name, row in measured.items()}
-        ),
+        ranking=rank(_of_metric(measured, metric), metric),
         notes=[*_of_split(split), *_notes(rows, counts)],
     )
+
+
+def _of_metric(
+    measured: Mapping[str, Mapping[Key, Mapping[str, Measured]]], metric: str
+) -> dict[str, dict[Key, Measured]]:
+    return {name: {key: found[metric] for key, found in row.items()} for name, row in measured.items()}
 
 
 def _method(
