@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import torch
 
-from lmd.evaluation.decisions import decide, log_prior, softmax
+from lmd.evaluation.decisions import decide, log_prior
 from lmd.model_card import ModelCard
 
 
@@ -14,7 +15,7 @@ def answer_table(logits: np.ndarray, names: pd.DataFrame, card: ModelCard) -> pd
 
     `predicted` is the class with the largest d; without a shift d is p, and is not written twice.
     """
-    ranking = softmax(logits / card.outputs.temperature)
+    ranking = torch.from_numpy(logits / card.outputs.temperature).double().softmax(1).numpy()
     decision = decisions_of(ranking, card)
     predicted = pd.Series(np.array(card.classes)[decision.argmax(1)], name="predicted")
     shifted = [_columns("d", decision, card)] if card.outputs.differ else []

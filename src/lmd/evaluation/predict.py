@@ -126,11 +126,16 @@ def predict_split(
     `pixels` are what `pixels_for` gave, where it was called before; its errors are those of this function.
     """
     images = image_set(dataset, split, pixels_for(model, dataset, split) if pixels is None else pixels)
-    table = dataset.split(split)
-    names = table[["id", "label", "group"]].reset_index(drop=True)
-    # A group may be a patient. Run folders hold a number in its place, which is all that the intervals need.
-    names["group"] = [f"g{number}" for number in pd.factorize(names["group"])[0]]
-    return answer_table(logits_of(model, images.pixels, progress), names, model.card)
+    return answer_table(logits_of(model, images.pixels, progress), names_of(dataset, split), model.card)
+
+
+def names_of(dataset: Dataset, split: str) -> pd.DataFrame:
+    """Returns id, label and group of each image of a split.
+
+    A group may be a patient. Run folders hold a number in its place, which is all that the intervals need.
+    """
+    names = dataset.split(split)[["id", "label", "group"]].reset_index(drop=True)
+    return names.assign(group=[f"g{number}" for number in pd.factorize(names["group"])[0]])
 
 
 def logits_of(model: Model, pixels: torch.Tensor, progress: Steps = quiet) -> np.ndarray:
