@@ -19,7 +19,7 @@ from lmd.version import __version__
 
 if TYPE_CHECKING:
     from lmd import data, evaluation, losses, methods, models, stages
-    from lmd.api import compare, evaluate, inspect, load, plan, prepare, read_dataset, reproduce, train
+    from lmd.api import compare, evaluate, inspect, load, plan, prepare, read_dataset, reproduce, train, tune
     from lmd.data.dataset.folds_folder import Folds
     from lmd.errors import CheckpointError, DataError, LmdError, SettingsError
     from lmd.folds.folder import FoldsRun
@@ -49,6 +49,7 @@ __all__ = [
     "reproduce",
     "stages",
     "train",
+    "tune",
 ]
 
 _ROOMS = ("data", "evaluation", "losses", "methods", "models", "stages")
@@ -63,6 +64,7 @@ _HOMES = {
         "read_dataset",
         "reproduce",
         "train",
+        "tune",
     ),
     "lmd.errors": ("CheckpointError", "DataError", "LmdError", "SettingsError"),
     "lmd.run": ("RunFolder",),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lmd.experiments.engine import Outcome
     from lmd.planning import Plan
     from lmd.training.progress import Progress, Watcher
+    from lmd.tuning.outcome import Outcome as Tuned
 
 
 def prepare(source: str, out: Path | str, *, progress: Steps = quiet, **options: Any) -> Dataset | Folds:
@@ -250,6 +251,58 @@ def load(run: RunFolder | Path | str, *, average: bool = False) -> Model:
     from lmd.folds.either import load_either
 
     return load_either(_run(run), average)
+
+
+def tune(
+    data: Dataset | Folds | Path | str,
+    methods: Sequence[str],
+    *,
+    trials: int,
+    out: Path | str,
+    budget: str | None = None,
+    recipe: Path | str | None = None,
+    settings: Mapping[str, Any] | Sequence[str] = (),
+    seed: int = 42,
+    weights: Path | str | None = None,
+    partial_weights: bool = False,
+    space: Path | str | None = None,
+    tau: str = "0",
+    allow_code: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+    watcher: Watcher | None = None,
+) -> Tuned:
+    """Searches settings of methods on validation images, as many trials of each (docs/tune.md).
+
+    It needs optuna: pip install 'lmd[tune]'. A second call goes on; its trials are those of one call.
+
+    Args:
+        data: a dataset folder with validation images, or a folder of folds, each with its own.
+        methods: names that `lmd methods` lists, or paths of .py files.
+        trials: how many of each method.
+        out: the folder for trials and recipes.
+        budget, recipe, settings, weights, partial_weights, allow_code: as for `train`, for every trial.
+        seed: of every training, and of what is tried.
+        space: a YAML file of settings to search, in place of each method's own.
+        tau: how trials decide: "0" (no shift), "own" (as each method does) or "validation" (chosen).
+        say: called with a line for each trial.
+        watcher: what shows how far each training is.
+
+    Raises:
+        SettingsError, DataError, CheckpointError: one line on what is wrong.
+    """
+    from lmd.comparing.compare import rule_of
+    from lmd.fields import as_overrides
+    from lmd.training.progress import SilentWatcher
+    from lmd.tuning.parts import Request
+    from lmd.tuning.search import search
+
+    flags = {"weights": weights and str(weights), "partial_weights": partial_weights or None}
+    file, ranges = (None if path is None else Path(path) for path in (recipe, space))
+    request = Request(
+        list(methods), trials, Path(out), seed, budget, file, as_overrides(settings), flags, ranges,
+        rule_of(tau), allow_code,
+    )  # fmt: skip
+    return search(_dataset(data), request, say, watcher or SilentWatcher())
 
 
 def reproduce(

@@ -18,8 +18,8 @@ from lmd.settings import Settings
 # The trainings of one method, by seed and (of repeated folds) repeat: what each is worth in one metric.
 Trained = Mapping[tuple[int, str], Measured]
 UNDEFINED = "the metric is undefined for one of the two"
-# Metrics whose test holds its level wherever the metric has an interval (benchmarks/type_one.py): it errs less
-# often than it may, with a few images of a class. The others are judged where a difference has an interval.
+# Metrics whose test holds its level wherever the metric has an interval (benchmarks/type_one.py): with a few
+# images of a class it errs less often than it may. The others are judged where a difference has an interval.
 WIDE = ("bacc",)
 
 

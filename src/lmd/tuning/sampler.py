@@ -19,10 +19,12 @@ STARTUP = 10  # Trials that are drawn evenly, before there is anything to learn 
 
 
 class Tried(NamedTuple):
-    """One trial: what was tried, and its score; None where the training failed."""
+    """One trial: what was tried, and its score; None where the training failed, for a reason."""
 
     values: Mapping[str, Value]
     score: float | None
+    seconds: float = 0.0
+    reason: str | None = None
 
 
 def optuna() -> Any:

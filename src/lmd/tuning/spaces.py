@@ -5,7 +5,8 @@ A learning rate is searched around the one at hand, ten times up and down: its s
 and on the budget. A weight decay may be 0 at first, so that it has limits of its own.
 
 Beyond that each method has what its paper says to tune, or what its own tables vary: one to three settings.
-Kinds of a method (a variant, a form) are not searched: another kind is another method.
+Kinds of a method (a variant, a form) are not searched: another kind is another method. Nor is the setting
+`tau`: one rule for it holds for all methods of a search.
 A method's file of one's own may have a `SPACE` of the same form.
 """
 
@@ -42,10 +43,10 @@ OWN: dict[str, Space] = {
     "lmd": {**_RRL, **_ICC},
     "lmd-code": {**_RRL, **_ICC},
     "lmd-literal": {**_RRL, **_ICC},
-    "logit-adjustment": {"tau": Range(0.0, 2.0)},  # Its figure 3.
+    "logit-adjustment": {"adjustment": Range(0.0, 2.0)},  # Its figure 3.
     "lort": {"stage2.smoothing": Range(0.8, 0.99), **_STAGE2},
     "rrl-crt": {**_RRL, **_STAGE2},
-    "rrl-logit-adjustment": {**_RRL, "tau": Range(0.0, 2.0)},
+    "rrl-logit-adjustment": {**_RRL, "adjustment": Range(0.0, 2.0)},
     "seesaw": {"stage1.p": Range(0.2, 1.5), "stage1.q": Range(0.5, 4.0)},  # Its table 5.
     # It is about weight decay: both stages have more of it than others.
     "weight-balancing": {
