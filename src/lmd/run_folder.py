@@ -52,6 +52,11 @@ class RunFolder:
         return self.path / "model" / "gaussians.safetensors"
 
     @property
+    def novelty(self) -> Path:
+        """What tells how unlike anything seen an image is: means, covariance, distances of validation."""
+        return self.path / "model" / "novelty.safetensors"
+
+    @property
     def environment(self) -> Path:
         """The versions and the hardware that it was trained with."""
         return self.path / "environment.json"

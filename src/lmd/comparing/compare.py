@@ -128,6 +128,14 @@ def _trainings(
 def _check_cases(trainings: Sequence[Training]) -> None:
     """Refuses runs that were measured on other images, labels or groups than the first."""
     first = trainings[0]
+    own = next(
+        (one for one in trainings[1:] if one.run is first.run and _difference(first.cases, one.cases)), None
+    )
+    if own is not None:
+        raise DataError(
+            f"each repeat of {own.run.path} has other test images, so that repeats are no trainings on the same: "
+            f"compare one repeat of each run, such as {own.run.path / next(iter(own.run.models))}"
+        )
     for other in trainings[1:]:
         why = _difference(first.cases, other.cases)
         if why is not None:
