@@ -32,7 +32,7 @@ from lmd.models.encoder import build_encoder, num_features
 from lmd.models.network import Network
 from lmd.reporting.card import write_card
 from lmd.reporting.comparison import comparison_table
-from lmd.reporting.page import write_report
+from lmd.reporting.report import write_report
 from lmd.run import RunFolder, write_identity, write_metrics, write_model
 from tests import toy
 

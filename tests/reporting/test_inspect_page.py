@@ -17,7 +17,8 @@ from PIL import Image
 from lmd import cli
 from lmd.data.audit.fingerprint import fingerprint
 from lmd.data.dataset.manifest import Dataset, write_dataset
-from lmd.reporting.inspect_page import thumbnail, write_inspection
+from lmd.reporting.inspect_page import write_inspection
+from lmd.reporting.thumbnails import thumbnail
 from tests import toy
 
 Inspect = Callable[..., tuple[int, str, str]]

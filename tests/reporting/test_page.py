@@ -14,7 +14,7 @@ from lmd.evaluation.evaluate import evaluate
 from lmd.evaluation.results import Evaluation, write_evaluation
 from lmd.model_card import ModelCard
 from lmd.reporting.comparison import comparison_lines, comparison_table, write_comparison
-from lmd.reporting.page import write_report
+from lmd.reporting.report import write_report
 from lmd.text import FEW_NOTE, image_count
 
 EARLIER = Path(__file__).parents[1] / "evaluation" / "evaluation-0.1.json"

@@ -36,7 +36,7 @@ def evaluate(
     from lmd.api import read_dataset
     from lmd.terminal import bar
 
-    _check_run(run)
+    check_run(run)
     dataset = None if data is None else read_dataset(data)
     with bar(f"predicting {split}") as progress:
         result = run_evaluation(run, split, data=dataset, allow_overlap=allow_overlap, progress=progress)
@@ -53,7 +53,7 @@ def evaluate(
     say(f"report: {run / 'report.html'}")
 
 
-def _check_run(run: Path, average: bool | None = None) -> None:
+def check_run(run: Path, average: bool | None = None) -> None:
     """Refuses a run without a trained model before torch is loaded."""
     from lmd.folds.folder import FoldsRun, cards, check_average, opened
     from lmd.run import read_model_card
@@ -95,7 +95,7 @@ def predict(
     ] = False,
 ) -> None:
     """Predicts image files: the class and a probability for each class."""
-    _check_run(run, average)
+    check_run(run, average)
     files = _files_to_predict(images, out, skip_bad)
     from lmd.api import load
     from lmd.evaluation.predict import predict_files, write_predictions

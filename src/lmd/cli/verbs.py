@@ -73,7 +73,7 @@ class Verbs(TyperGroup):
     """The command `lmd` itself, whose first word is a verb."""
 
     # As a newcomer meets them; the help lists them so.
-    ORDER = ("demo", "prepare", "inspect", "train", "evaluate", "predict",
+    ORDER = ("demo", "prepare", "inspect", "train", "evaluate", "report", "predict",
              "reproduce", "paper", "methods", "sources")  # fmt: skip
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]

@@ -85,7 +85,7 @@ def _channels_first(maps: Tensor, channels: int) -> Tensor:
 
 
 def grad_cam(network: Network, images: Tensor, classes: Tensor, maps: Maps) -> np.ndarray:
-    """Returns where the logit of a class comes from [B, S, S], from 0 to 1; images [B, 3, S, S] are normalised.
+    """Returns where the logit of a class comes from [B, S, S], 0 to 1; images [B, 3, S, S] are normalised.
 
     A map without any positive place is zero everywhere: nothing in the image speaks for the class.
     """

@@ -33,7 +33,7 @@ def evaluate_run(
             images that the run was trained on (without `allow_overlap`).
     """
     model = load_model(folder)
-    dataset = data or _recorded(folder)
+    dataset = data or recorded(folder)
     pixels = pixels_for(model, dataset, split)
     own = is_own(folder, model.card, dataset)
     overlap = overlap_with_training(folder, model.card, dataset, split, pixels, own=own, allow=allow_overlap)
@@ -46,8 +46,8 @@ def evaluate_run(
     return result
 
 
-def _recorded(run: RunFolder) -> Dataset:
-    """The data set that the run was trained on.
+def recorded(run: RunFolder) -> Dataset:
+    """Returns the data set that the run was trained on.
 
     Raises:
         DataError: it is no longer there.

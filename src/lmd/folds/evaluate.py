@@ -23,7 +23,7 @@ from lmd.folds.pooled_card import pooled_card
 from lmd.folds.report import write_folds_report
 from lmd.parallel import Steps, quiet
 from lmd.reporting.card import write_card
-from lmd.reporting.page import write_report
+from lmd.reporting.report import write_report
 
 TEST = "test"
 

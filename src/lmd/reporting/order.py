@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from lmd.evaluation.results import Evaluation
@@ -28,10 +28,10 @@ def in_order(items: Sequence[Item], counts: Sequence[int]) -> list[Item]:
     return [items[k] for k in class_order(counts)]
 
 
-def bands_in_order(names: Iterable[str], bands: Mapping[str, Sequence[str]]) -> list[str]:
+def bands_in_order(names: Iterable[str], bands: Iterable[str]) -> list[str]:
     """Returns names in the order of the bands, head first; what is no band follows.
 
-    >>> bands_in_order(["tail", "all", "head"], {"head": [], "medium": [], "tail": []})
+    >>> bands_in_order(["tail", "all", "head"], ["head", "medium", "tail"])
     ['head', 'tail', 'all']
     """
     places = {band: place for place, band in enumerate(bands)}
