@@ -308,7 +308,7 @@ def test_a_run_has_the_same_interval_everywhere(dataset: Dataset, runs: list[Run
         assert bacc.low is not None
         assert bacc.low < bacc.value
         assert compared["balanced accuracy"][place] == str(bacc)
-        assert f"<td>{bacc}</td>" in write_report(folder.path).read_text()
+        assert f">{bacc}</td>" in write_report(folder.path).read_text()
         assert f"| {bacc} |" in write_card(folder.path).read_text()
 
 
