@@ -56,7 +56,10 @@ SCALE = {"size": 16, "crop": "none", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 
         ({"selected_by": "luck"}, "selected_by: must be one of"),
         ({"encoder": ""}, "encoder"),
         ({"training_seconds": -1}, "training_seconds: must be at least 0"),
-        ({"format": 3}, "format: must be at most 2"),
+        ({"format": 4}, "format: must be at most 3"),
+        ({"outputs": {"tau": -0.1}}, "outputs.tau: must be at least 0"),
+        ({"outputs": {"temperature": 0}}, "outputs.temperature: must be more than 0"),
+        ({"outputs": {"prior": "flat"}}, "outputs.prior: must be one of 'training', 'uniform' or 'unknown'"),
         (
             {"preprocessing": {**SCALE, "crop": "zzz"}},
             "preprocessing.crop: must be one of 'none' or 'center'",
@@ -81,6 +84,16 @@ def test_a_card_of_an_earlier_version_is_checked_as_well(run: Path, lmd: Command
     refused(lmd("evaluate", run), "model.json is damaged", "preprocessing.crop: must be one of")
 
 
+def test_a_card_of_an_earlier_version_shifts_nothing(run: Path) -> None:
+    toy.as_earlier(run)
+    card = read_model_card(RunFolder(run))
+    assert card.format == 1
+    assert card.outputs.model_dump() == {
+        "tau": 0.0, "tau_by": "settings", "temperature": 1.0, "temperature_by": "none", "prior": "unknown"
+    }  # fmt: skip
+    assert not card.outputs.differ
+
+
 def test_an_encoder_that_timm_does_not_know_is_one_line(run: Path, lmd: Command) -> None:
     changed(run, {"encoder": "resnet18x"})
     refused(lmd("evaluate", run), "resnet18x")
@@ -92,7 +105,7 @@ def test_reversed_classes_are_noticed_by_the_checksum(run: Path, lmd: Command) -
     text = path.read_text().replace('"common"', '"x"').replace('"rare"', '"common"').replace('"x"', '"rare"')
     path.write_text(text)
     assert json.loads(text)["classes"] == tree["classes"][::-1]
-    refused(lmd("evaluate", run), "model.json is damaged", "its checksum does not fit")
+    refused(lmd("evaluate", run), "model.json is damaged: its checksum does not fit")
 
 
 @pytest.mark.parametrize(

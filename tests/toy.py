@@ -56,9 +56,8 @@ def as_earlier(run: Path, **changes: Any) -> None:
     """Rewrites model.json as version 0.1 wrote it, without any checksum, and with other values."""
     path = run / "model" / "model.json"
     card = {**json.loads(path.read_text()), "format": 1, **changes}
-    path.write_text(
-        json.dumps({name: value for name, value in card.items() if name not in ("sha256", "files")})
-    )
+    newer = ("sha256", "files", "outputs", "validation_margin")
+    path.write_text(json.dumps({name: value for name, value in card.items() if name not in newer}))
 
 
 def draw(label: int, number: int, size: int = 20) -> np.ndarray:

@@ -11,10 +11,14 @@ from lmd.settings import NonNegative, Positive, Settings
 Name = Annotated[str, StringConstraints(min_length=1)]
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
+# The frequency of classes that probabilities imply: that of the training images, all alike, or neither.
+Prior = Literal["training", "uniform", "unknown"]
+
 # The files beside model.json.
 FileName = Literal["model.safetensors", "stage1.safetensors", "gaussians.safetensors", "images.json"]
-# From this one on a card has its own checksum and those of the files beside it.
-FORMAT = 2
+# From the second on a card has its own checksum and those of the files beside it.
+# From the third on it says what the outputs are.
+FORMAT = 3
 
 
 class Preprocessing(Settings):
@@ -37,6 +41,30 @@ class TrainedOn(Settings):
     manifest_sha256: str
 
 
+class Outputs(Settings):
+    """What a model's answers are; a card of an earlier version says nothing of it, and nothing is shifted.
+
+    With s the logits and pi the classes' shares of the training images, softmax(s / T) ranks, and
+    softmax((s - tau log pi) / T) decides (`evaluation.decisions`).
+    """
+
+    tau: NonNegative = 0.0
+    """how far the decision is shifted to rare classes; the weights are not"""
+    tau_by: Literal["settings", "validation"] = "settings"
+    """who chose it"""
+    temperature: Positive = 1.0
+    """T, by which the logits are divided"""
+    temperature_by: Literal["none", "validation"] = "none"
+    """what it was fitted on"""
+    prior: Prior = "unknown"
+    """the frequency of classes that the probabilities softmax(s / T) imply"""
+
+    @property
+    def differ(self) -> bool:
+        """Whether the probabilities for ranking and those for decisions are not the same."""
+        return self.tau != 0
+
+
 class ModelCard(Settings):
     """A trained model's architecture, classes, preprocessing and origin."""
 
@@ -55,11 +83,14 @@ class ModelCard(Settings):
     precision: Literal["fp32", "bf16"]
     training_counts: list[Annotated[int, Field(ge=0)]]
     dataset: TrainedOn
-    selected_by: Literal["val_bacc", "last"]
+    selected_by: Literal["val_margin", "val_bacc", "last"]
     validation_bacc: float | None
+    validation_margin: float | None = None
+    """smoothed balanced accuracy, by which `val_margin` chooses; None of a run of an earlier version"""
     training_seconds: NonNegative
     warnings: list[str] = Field(default_factory=list)
     """what is known against the training from its beginning"""
+    outputs: Outputs = Outputs()
     files: dict[FileName, Sha256] = Field(default_factory=dict)
     """SHA-256 of the files beside this one"""
 

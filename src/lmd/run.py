@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 _HEAD = ("method", "method_sha256", "data", "manifest_sha256", "weights_sha256", "from_sha256")
 # Settings that runs of earlier versions lack, and what these did.
-_LATER = {"freeze": "none", "last_batch": "drop"}
+_LATER = {"freeze": "none", "last_batch": "drop", "tau": 0.0, "calibration": "none"}
 # What these tell apart; all else in an identity is a setting.
 _KINDS = {"manifest_sha256": "data", "method_sha256": "code: the method's file has changed"}
 
@@ -62,11 +62,21 @@ def check_identity(saved: Tree, wanted: Tree) -> None:
     Raises:
         CheckpointError: they differ; the first difference is named.
     """
-    saved = {**saved, "settings": {**_LATER, **saved["settings"]}}
+    saved = {**saved, "settings": upgraded(saved["settings"])}
     for name, old, new in _differences(saved, wanted, ""):
         if name != "data":  # A data set may have moved; its manifest's hash says whether it is the same.
             kind = _KINDS.get(name, "settings")
             raise CheckpointError(f"the checkpoint is from other {kind}: {name} was {old!r}, now {new!r}")
+
+
+def upgraded(settings: Tree) -> Tree:
+    """Returns the settings of a run as this version has them; a run of an earlier version does what it did.
+
+    Its logit adjustment called `adjustment` tau.
+    """
+    if "tau" in settings and "calibration" not in settings:
+        settings = {**settings, "adjustment": settings["tau"], "tau": 0.0}
+    return {**_LATER, **settings}
 
 
 def _differences(old: Tree, new: Tree, prefix: str) -> list[tuple[str, Any, Any]]:
@@ -101,7 +111,7 @@ def read_identity(run: RunFolder) -> Tree:
     except UnreadableError as error:
         raise CheckpointError(f"{run.path} has no readable settings.yaml: it {error}") from error
     _check_head(run, head)
-    return {**head, "settings": flat}
+    return {**head, "settings": upgraded(flat)}
 
 
 def _check_head(run: RunFolder, head: Tree) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lmd.errors import SettingsError, suggest
 from lmd.fields import leaf_values, must_be, old_names_of, setting_names
@@ -84,10 +84,22 @@ class CommonSettings(Settings):
     """arithmetic of the networks (ours); auto: bf16 where the device multiplies it natively"""
     bn_recalibrate: bool = False
     """re-estimate BatchNorm on clean training images after stage 1 (ours: off)"""
-    select: Literal["val_bacc", "last"] = "val_bacc"
+    select: Literal["val_margin", "val_bacc", "last"] = "val_bacc"
     """epoch of the last stage that is kept: best on validation (ours), or the last (authors' code of LMD)"""
+    tau: float | Literal["validation"] = 0.0
+    """shift of decisions to rare classes, s - tau log pi; validation: chosen there (ours: 0; 0.75 for lmd)"""
+    calibration: Literal["temperature", "none"] = "none"
+    """divide the logits by a temperature that is fitted on validation after training (ours)"""
     seed: Annotated[int, Field(ge=0)] = 42
     """seed of every random draw (authors' code of LMD)"""
+
+    @field_validator("tau", mode="before")
+    @classmethod
+    def _check_tau(cls, value: Any) -> Any:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value != "validation" and not (number and 0 <= value < float("inf")):
+            raise ValueError("must be a number from 0 on, or 'validation'")
+        return value
 
     @model_validator(mode="after")
     def _refuse_bf16_on_tiny_images(self) -> CommonSettings:
@@ -181,8 +193,9 @@ def budgets(
     What "auto" has for every method is made from the data (`lmd.planning`); a length there may be a `Share`.
     """
     cosine: Tree = {"schedule": "cosine"}
-    common_smoke: Tree = {"size": 32, "precision": "auto", "stage1": {"epochs": 2, "optimisation": cosine}}
-    common_short: Tree = {"size": 64, "precision": "auto", "stage1": {"epochs": 12, "optimisation": cosine}}
+    common: Tree = {"precision": "auto", "select": "val_margin", "calibration": "temperature"}
+    common_smoke: Tree = {**common, "size": 32, "stage1": {"epochs": 2, "optimisation": cosine}}
+    common_short: Tree = {**common, "size": 64, "stage1": {"epochs": 12, "optimisation": cosine}}
     return {
         "auto": auto or {},
         "smoke": merge(common_smoke, smoke or {}),

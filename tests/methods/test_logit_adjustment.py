@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from lmd.errors import SettingsError
 from lmd.losses.prior import prior_cross_entropy
-from lmd.methods import balanced_softmax, logit_adjustment
+from lmd.methods import balanced_softmax, logit_adjustment, rrl_logit_adjustment
 from lmd.models.classifier import build_classifier
 from lmd.settings import resolve
 from tests.methods.tiny import COUNTS, images, network, stage_of, weights
@@ -19,7 +21,7 @@ LABELS = torch.tensor([0, 2, 1, 1, 0, 2])
 
 @pytest.mark.parametrize("tau", [0.0, 1.0, 1.5])
 def test_post_hoc_takes_the_prior_out_of_the_logits(tau: float) -> None:
-    stage = stage_of(logit_adjustment, 1, tau=tau)
+    stage = stage_of(logit_adjustment, 1, adjustment=tau)
     features = torch.randn(4, stage.network.classifier.weight.shape[1])
     before = stage.network.classifier(features).detach()
     assert stage.run_epoch(0) == {"tau": tau}
@@ -27,9 +29,9 @@ def test_post_hoc_takes_the_prior_out_of_the_logits(tau: float) -> None:
     torch.testing.assert_close(stage.network.classifier(features), before - tau * shares.log())
 
 
-def test_tau_is_chosen_on_validation() -> None:
+def test_the_factor_is_chosen_on_validation() -> None:
     """A head that always says the largest class, and validation images of the smallest: tau must grow."""
-    stage = stage_of(logit_adjustment, 1, val=images((0, 0, 6)), tau=None)
+    stage = stage_of(logit_adjustment, 1, val=images((0, 0, 6)), adjustment=None)
     head = stage.network.classifier
     with torch.no_grad():
         head.weight.zero_()
@@ -41,7 +43,7 @@ def test_tau_is_chosen_on_validation() -> None:
 
 
 def test_the_loss_variant_is_one_stage_with_the_prior_in_it() -> None:
-    stage = stage_of(logit_adjustment, variant="loss", tau=0.5)
+    stage = stage_of(logit_adjustment, variant="loss", adjustment=0.5)
     loss = stage.criterion(LOGITS, LABELS, 0.0)["adjusted_cross_entropy"]
     assert torch.equal(loss, prior_cross_entropy(LOGITS, LABELS, torch.tensor(COUNTS), 0.5))
     settings = resolve(logit_adjustment.Settings, {"variant": "loss"})
@@ -66,9 +68,9 @@ def test_balanced_softmax_is_the_loss_variant_at_tau_1_to_the_bit() -> None:
     assert torch.equal(weights(first.network), weights(second.network))
 
 
-def test_a_loss_without_tau_is_refused() -> None:
-    with pytest.raises(SettingsError, match=r"setting tau = None: .* only post_hoc can choose tau"):
-        resolve(logit_adjustment.Settings, {"variant": "loss", "tau": None})
+def test_a_loss_without_a_factor_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"setting adjustment = None: .* only post_hoc can choose it"):
+        resolve(logit_adjustment.Settings, {"variant": "loss", "adjustment": None})
 
 
 def test_a_classifier_without_a_bias_is_refused() -> None:
@@ -82,3 +84,25 @@ def test_the_other_parts_of_the_network_are_left_alone() -> None:
     stage = stage_of(logit_adjustment, 1)
     stage.run_epoch(0)
     assert torch.equal(weights(stage.network.encoder), weights(network().encoder))
+
+
+@pytest.mark.parametrize("method", [logit_adjustment, rrl_logit_adjustment], ids=["la", "rrl-la"])
+def test_tau_alone_may_mean_two_things(method: Any) -> None:
+    """Its own factor was called tau; an old recipe must not shift the decisions, too."""
+    for tau in (0.0, 1.0, None):
+        with pytest.raises(SettingsError, match=r"tau alone may mean two things here: 'adjustment' is"):
+            resolve(method.Settings, {"tau": tau})
+    both = resolve(method.Settings, {"tau": 0.5, "adjustment": 0.0})
+    assert (both.tau, both.adjustment) == (0.5, 0.0)
+    assert resolve(method.Settings, {"tau": "validation"}).adjustment == 1.0
+
+
+@pytest.mark.parametrize(
+    ("adjustment", "sampling", "prior"),
+    [(1.0, "instance", "uniform"), (0.0, "instance", "training"), (0.5, "instance", "unknown"),
+     (None, "instance", "unknown"), (1.0, "balanced", "unknown")],
+)  # fmt: skip
+def test_the_prior_that_is_left(adjustment: float | None, sampling: str, prior: str) -> None:
+    for method in (logit_adjustment, rrl_logit_adjustment):
+        settings = resolve(method.Settings, {"adjustment": adjustment, "stage1": {"sampling": sampling}})
+        assert method.prior(settings) == prior

@@ -71,7 +71,7 @@ def test_the_description_says_what_each_setting_is(lmd: Command) -> None:
 def test_a_preset_shows_its_own_values(lmd: Command) -> None:
     lines = lmd("methods", "lmd-code")[1].splitlines()
     assert "  e_step.batch_norm = train  (frozen, train)" in lines
-    assert "  select = last  (val_bacc, last)" in lines
+    assert "  select = last  (val_margin, val_bacc, last)" in lines
     assert "  stage1.consistency_start = 21.0" in lines
 
 

@@ -56,7 +56,7 @@ def test_images_take_no_more_than_a_fourth_of_the_memory() -> None:
     assert (rules.image_size(roomy), rules.image_size(full)) == (64, 32)
 
 
-@pytest.mark.parametrize(("rarest", "select"), [(0, "last"), (9, "last"), (10, "val_bacc")])
+@pytest.mark.parametrize(("rarest", "select"), [(0, "last"), (9, "last"), (10, "val_margin")])
 def test_validation_chooses_the_epoch_where_it_has_images_of_every_class(rarest: int, select: str) -> None:
     assert rules.first_rules(Facts(1000, rarest, 150))["select"] == select
 

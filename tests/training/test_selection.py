@@ -31,7 +31,7 @@ def kept(scores: list[float | None], keep: bool = True) -> int | None:
     """The number of the network that is kept of those with these scores."""
     stage, best = Marked(), Best()
     given = iter(scores)
-    selection = Selection(stage, best, keep, lambda _: {"bacc": next(given)})
+    selection = Selection(stage, best, "bacc" if keep else None, lambda _: {"bacc": next(given)})
     for number in range(len(scores)):
         stage.mark(number)
         selection.offer()
@@ -58,7 +58,7 @@ def test_where_validation_does_not_choose_it_is_measured_but_nothing_is_kept() -
 def test_what_is_kept_is_a_copy() -> None:
     stage, best = Marked(), Best()
     stage.mark(1)
-    best.keep(stage, 0.5)
+    best.keep(stage, 0.5, {})
     stage.mark(2)
     assert best.weights is not None
     assert torch.equal(best.weights["classifier.weight"], torch.ones(2, 1))

@@ -24,6 +24,7 @@ def measure(
     *,
     classes: Sequence[str] | None = None,
     bands: Mapping[str, Sequence[str]] | None = None,
+    predicted: Any = None,
     split: str = "test",
 ) -> Evaluation:
     """Returns every metric of some predictions with its 95% interval; no files are needed.
@@ -35,6 +36,7 @@ def measure(
         probabilities: of each case and class: [N, K]; arrays, lists, or tensors on the CPU.
         groups: which cases belong together (one patient, one lesion): [N]; they count together.
         classes: the names of the classes, in the order of the columns (default: "0", "1", ...).
+        predicted: the class that was decided for, 0 to K-1: [N] (default: the largest probability).
         bands: names of classes by frequency band, such as {"head": [...], "tail": [...]}.
         split: what the cases are called in the result.
 
@@ -49,6 +51,9 @@ def measure(
     _check_probabilities(shares)
     names = [str(k) for k in (range(shares.shape[1]) if classes is None else classes)]
     _check_labels(truth, shares, names)
+    decided = None if predicted is None else _array(predicted)
+    if decided is not None:
+        _check_labels(decided, shares, names, "predicted classes")
     members = np.arange(len(truth)) if groups is None else np.asarray(groups)
     if members.shape != truth.shape:
         raise DataError(f"there are {len(truth)} labels, but groups of shape {members.shape}")
@@ -58,6 +63,8 @@ def measure(
     table = table.assign(
         id=[f"{row:012d}" for row in range(len(truth))], label=np.array(names)[truth], group=members
     )
+    if decided is not None:
+        table = table.assign(predicted=np.array(names)[decided])
     by_band = {band: list(some) for band, some in (bands or {}).items()}
     if unknown := [name for some in by_band.values() for name in some if name not in names]:
         raise DataError(f"a band has the class '{unknown[0]}', which is none of {names}")
@@ -81,11 +88,13 @@ def _check_probabilities(probabilities: np.ndarray) -> None:
         )
 
 
-def _check_labels(labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str]) -> None:
+def _check_labels(
+    labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str], what: str = "labels"
+) -> None:
     cases, num_classes = probabilities.shape
     if labels.shape != (cases,):
-        raise DataError(f"there are probabilities of {cases} cases, but labels of shape {labels.shape}")
+        raise DataError(f"there are probabilities of {cases} cases, but {what} of shape {labels.shape}")
     if len(set(names)) != num_classes or len(names) != num_classes:
         raise DataError(f"there are probabilities of {num_classes} classes, but the names are {names}")
     if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= num_classes:
-        raise DataError(f"labels must be whole numbers from 0 to {num_classes - 1}")
+        raise DataError(f"{what} must be whole numbers from 0 to {num_classes - 1}")

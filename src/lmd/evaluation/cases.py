@@ -19,12 +19,22 @@ from lmd.spreadsheet import unguarded_table
 
 @dataclass(frozen=True)
 class Cases:
-    """Predictions in the order of their ids: classes as numbers, probabilities [N, K], each image's group."""
+    """Predictions in the order of their ids: classes as numbers, probabilities [N, K], each image's group.
+
+    The probabilities rank. `decided` are the classes that the model decided for, as numbers; the largest
+    probability where they are not given. `predicted` is what to read.
+    """
 
     ids: np.ndarray
     labels: np.ndarray
     clusters: np.ndarray
     probabilities: np.ndarray
+    decided: np.ndarray | None = None
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """The class that each case is taken for [N]."""
+        return self.probabilities.argmax(1) if self.decided is None else self.decided
 
     def identity(self) -> list[tuple[str, int, int]]:
         """Returns what makes them the same cases: of each its id, its class and the number of its group."""
@@ -33,20 +43,28 @@ class Cases:
 
 
 def cases_of(predictions: pd.DataFrame, classes: list[str]) -> Cases:
-    """Returns the cases of a table `id,label,group,p_<class>...`.
+    """Returns the cases of a table `id,label,group,predicted,p_<class>...`.
+
+    Where `predicted` is missing, the largest probability decides.
 
     Raises:
-        DataError: an image has no label, or one that is not a class.
+        DataError: an image has no label or no decision, or one that is not a class.
     """
-    unknown = predictions["label"][~predictions["label"].isin(classes)]
-    if len(unknown):
-        raise DataError(
-            f"image '{predictions['id'][unknown.index[0]]}' has no known label: '{unknown.iloc[0]}'"
-        )
     table = predictions.assign(id=predictions["id"].astype(str)).sort_values("id", kind="stable")
-    labels = table["label"].map({name: k for k, name in enumerate(classes)}).to_numpy(dtype=np.int64)
+    labels = _numbers(table, "label", classes)
+    decided = _numbers(table, "predicted", classes) if "predicted" in table else None
     probabilities = table[[f"p_{name}" for name in classes]].to_numpy(dtype=np.float64)
-    return Cases(table["id"].to_numpy(), labels, table["group"].to_numpy(), probabilities)
+    return Cases(table["id"].to_numpy(), labels, table["group"].to_numpy(), probabilities, decided)
+
+
+def _numbers(table: pd.DataFrame, column: str, classes: list[str]) -> np.ndarray:
+    """A column of class names as numbers."""
+    numbers = table[column].map({name: k for k, name in enumerate(classes)})
+    if numbers.isna().any():
+        first = table.loc[numbers.isna()].iloc[0]
+        told = {"label": "label", "predicted": "predicted class"}[column]
+        raise DataError(f"image '{first['id']}' has no known {told}: '{first[column]}'")
+    return numbers.to_numpy(dtype=np.int64)
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
@@ -79,7 +97,7 @@ def read_cases(path: Path, dataset: Dataset, split: str = "test") -> Cases:
 
 def measure_all(cases: Cases) -> AllMetrics:
     """Returns every metric of some cases."""
-    return AllMetrics(Sample.of(cases.labels, cases.clusters), cases.probabilities)
+    return AllMetrics(Sample.of(cases.labels, cases.clusters), cases.probabilities, cases.decided)
 
 
 def measure(cases: Cases, classes: list[str], bands: Mapping[str, list[str]]) -> dict[str, Measured]:

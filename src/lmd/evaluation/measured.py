@@ -40,15 +40,20 @@ def value_of(metric: str, matrix: np.ndarray, weights: np.ndarray) -> np.ndarray
 
 @dataclass(frozen=True)
 class AllMetrics:
-    """Every metric of some cases, of which N have classes `labels` [N] and probabilities [N, K]."""
+    """Every metric of some cases, of which N have classes `labels` [N] and probabilities [N, K].
+
+    Probabilities rank: areas under curves are made of them. All else counts decisions: `decided` [N], or the
+    largest probability where they are not given.
+    """
 
     sample: Sample
     probabilities: np.ndarray
+    decided: np.ndarray | None = None
 
     @cached_property
     def predicted(self) -> np.ndarray:
-        """The class with the largest probability [N]."""
-        return self.probabilities.argmax(1)
+        """The class that each case is taken for [N]."""
+        return self.probabilities.argmax(1) if self.decided is None else self.decided
 
     @cached_property
     def confusion(self) -> np.ndarray:

@@ -21,6 +21,7 @@ from lmd.data.decode.images import decode_small
 from lmd.data.feed.loader import image_set
 from lmd.data.feed.scale import clean
 from lmd.errors import CheckpointError, DataError
+from lmd.evaluation.answers import answer_table
 from lmd.evaluation.classes import refuse_other_classes
 from lmd.files import atomic_write
 from lmd.model_card import ModelCard, Preprocessing
@@ -52,6 +53,9 @@ class Model:
         self, images: Sequence[Path | str] | Path | str, *, skip_bad: bool = False, frame: int | None = None
     ) -> pd.DataFrame:
         """Returns a table with a row for each image: `id`, `predicted`, and `p_<class>` for each class.
+
+        The probabilities p rank cases. Where the model's tau shifts decisions, `d_<class>` follow, and
+        `predicted` is the class with the largest d.
 
         Args:
             images: image files, or folders of them.
@@ -117,24 +121,36 @@ def pixels_for(model: Model, dataset: Dataset, split: str) -> np.ndarray:
 def predict_split(
     model: Model, dataset: Dataset, split: str, progress: Steps = quiet, pixels: np.ndarray | None = None
 ) -> pd.DataFrame:
-    """Returns the predictions on a split: `id,label,group,predicted` and one `p_<class>` per class.
+    """Returns the predictions on a split: `id,label,group,predicted`, `p_<class>` and perhaps `d_<class>`.
 
     `pixels` are what `pixels_for` gave, where it was called before; its errors are those of this function.
     """
     images = image_set(dataset, split, pixels_for(model, dataset, split) if pixels is None else pixels)
-    table = dataset.split(split)
-    names = table[["id", "label", "group"]].reset_index(drop=True)
-    # A group may be a patient. Run folders hold a number in its place, which is all that the intervals need.
-    names["group"] = [f"g{number}" for number in pd.factorize(names["group"])[0]]
+    return answer_table(logits_of(model, images.pixels, progress), names_of(dataset, split), model.card)
+
+
+def names_of(dataset: Dataset, split: str) -> pd.DataFrame:
+    """Returns id, label and group of each image of a split.
+
+    A group may be a patient. Run folders hold a number in its place, which is all that the intervals need.
+    """
+    names = dataset.split(split)[["id", "label", "group"]].reset_index(drop=True)
+    return names.assign(group=[f"g{number}" for number in pd.factorize(names["group"])[0]])
+
+
+def logits_of(model: Model, pixels: torch.Tensor, progress: Steps = quiet) -> np.ndarray:
+    """Returns the logits [N, K] of images, uint8 [N, 3, S, S]."""
     logits: list[torch.Tensor] = []
-    rows = _batches(range(len(names)), model)
-    with closing(
-        _answered(model, lambda part: _Images(images.pixels[part[0] : part[-1] + 1]), rows)
-    ) as parts:
+    rows = _batches(range(len(pixels)), model)
+    with closing(_answered(model, lambda part: _Images(pixels[part[0] : part[-1] + 1]), rows)) as parts:
         for _, answer in parts:
             logits.append(answer)
-            progress(sum(map(len, logits)), len(names))
-    return _answers(model, logits, names)
+            progress(sum(map(len, logits)), len(pixels))
+    return _joined(logits)
+
+
+def _joined(logits: list[torch.Tensor]) -> np.ndarray:
+    return torch.cat(logits).double().cpu().numpy()
 
 
 def predict_files(
@@ -163,7 +179,8 @@ def predict_files(
             progress(len(used) + len(skipped), len(paths))
     if not used:
         raise DataError(f"none of the {len(paths)} images can be read")
-    return _answers(model, logits, pd.DataFrame({"id": used, "label": "", "group": ""})), skipped
+    names = pd.DataFrame({"id": used, "label": "", "group": ""})
+    return answer_table(_joined(logits), names, model.card), skipped
 
 
 class _Images(NamedTuple):
@@ -226,13 +243,6 @@ def _logits(network: Network, images: _Images, model: Model) -> torch.Tensor:
     pixels = clean(images.pixels.to(model.runtime.device), scale.mean, scale.std)
     with model.runtime.autocast():
         return network(pixels).logits.float()
-
-
-def _answers(model: Model, logits: list[torch.Tensor], names: pd.DataFrame) -> pd.DataFrame:
-    probabilities = torch.cat(logits).double().softmax(1).cpu().numpy()
-    columns = pd.DataFrame(probabilities, columns=[f"p_{name}" for name in model.classes])
-    predicted = pd.Series(np.array(model.classes)[probabilities.argmax(1)], name="predicted")
-    return pd.concat([names, predicted, columns], axis=1)
 
 
 def write_predictions(path: Path, predictions: pd.DataFrame) -> None:

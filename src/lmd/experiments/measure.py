@@ -48,7 +48,8 @@ def pooled(parts: Mapping[str, Cases]) -> Cases:
     labels = np.concatenate([cases.labels for cases in parts.values()])
     probabilities = np.concatenate([cases.probabilities for cases in parts.values()])
     order = np.argsort(ids.astype(str), kind="stable")
-    return Cases(ids[order], labels[order], clusters[order], probabilities[order])
+    decided = np.concatenate([cases.predicted for cases in parts.values()])
+    return Cases(ids[order], labels[order], clusters[order], probabilities[order], decided[order])
 
 
 def summary(samples: Samples, metric: str) -> Tree:

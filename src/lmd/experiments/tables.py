@@ -38,7 +38,7 @@ _BEYOND = (
     Row("logit-adjustment", "CE + logit adjustment", "logit-adjustment", kind="beyond"),
     Row("balanced-softmax", "Balanced Softmax", "balanced-softmax", kind="beyond"),
     Row("lort", "LORT", "lort", kind="beyond"),
-    Row("rrl", "RRL alone", "rrl-logit-adjustment", {"tau": 0.0}, kind="beyond"),
+    Row("rrl", "RRL alone", "rrl-logit-adjustment", {"adjustment": 0.0}, kind="beyond"),
     Row("rrl-logit-adjustment", "RRL + logit adjustment", "rrl-logit-adjustment", kind="beyond"),
 )
 ROWS = in_every_budget(*_PAPER, *_BEYOND)

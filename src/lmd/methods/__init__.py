@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from lmd.errors import LmdError, SettingsError, suggest
 from lmd.fields import setting_lines
+from lmd.model_card import Prior
 from lmd.recipe import file_not_allowed
 from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings, resolve
@@ -28,6 +29,13 @@ FIXED_BUDGETS = ("smoke", "short", "paper")  # The same for all data.
 BUDGETS = ("auto", *FIXED_BUDGETS)
 
 
+_PRIORS = {
+    "training": "training; its probabilities imply classes as frequent as in the training images",
+    "uniform": "uniform; its probabilities imply that all classes are equally frequent",
+    "unknown": "unknown; the frequency of classes that its probabilities imply does not follow from its loss",
+}
+
+
 class Method(Protocol):
     """What a method's module offers."""
 
@@ -36,6 +44,7 @@ class Method(Protocol):
     BUDGETS: Mapping[str, Mapping[str, Any]]
     PAPER: str  # Authors, venue, link.
     STATUS: str  # "baseline of the paper", "reconstruction", "beyond the paper" ...
+    PRIOR: Prior  # The frequency of classes that the outputs imply, where the defaults are in force.
 
     def stages(self, settings: CommonSettings, counts: np.ndarray) -> list[Stage]:
         """Returns the stages to run, in order; `counts` are the training images per class."""
@@ -142,6 +151,16 @@ def preset(method: Method) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", getattr(method, "PRESET", {}))
 
 
+def implied_prior(method: Method, settings: CommonSettings) -> Prior:
+    """Returns the frequency of classes that a method's outputs imply under these settings.
+
+    A method whose settings change it has a function `prior(settings)`. Of a user's file that says nothing it
+    is unknown.
+    """
+    own = getattr(method, "prior", None)
+    return cast("Prior", own(settings) if own is not None else getattr(method, "PRIOR", "unknown"))
+
+
 def title(method: Method) -> str:
     """Returns the first line of the method's description."""
     return (method.__doc__ or "").strip().partition("\n")[0]
@@ -195,12 +214,17 @@ def settings_of(
 def describe(name: str, allow_code: bool = False) -> list[str]:
     """Returns all about a method: its description, its origin, and each setting with its default."""
     method = load(name, allow_code)
-    facts = [f"paper: {method.PAPER}", f"status: {method.STATUS}"]
+    settings = settings_of(name, allow_code=allow_code)
+    facts = [
+        f"paper: {method.PAPER}",
+        f"status: {method.STATUS}",
+        f"prior: {_PRIORS[implied_prior(method, settings)]}",
+    ]
     return [
         *(method.__doc__ or "").strip().splitlines(),
         "",
         *facts,
         "",
         "settings (--set NAME=VALUE):",
-        *setting_lines(settings_of(name, allow_code=allow_code)),
+        *setting_lines(settings),
     ]

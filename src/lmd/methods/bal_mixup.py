@@ -21,6 +21,7 @@ from lmd.data.feed.cuts import cut
 from lmd.data.feed.loader import Batch, batches_of
 from lmd.data.feed.sampling import sampling_order
 from lmd.losses.mixup import mixed_labels, soft_cross_entropy
+from lmd.model_card import Prior
 from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings, Positive, budgets
 from lmd.stages.base import Stage
@@ -28,6 +29,7 @@ from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Galdran, Carneiro and Gonzalez Ballester, MICCAI 2021, arXiv 2109.09850"
 STATUS = "baseline of the paper"
+PRIOR: Prior = "unknown"  # Its targets mix the training frequency with a uniform one.
 BUDGETS = budgets()
 
 

@@ -16,12 +16,14 @@ import torch
 from torch import Tensor
 
 from lmd.losses.prior import prior_cross_entropy
+from lmd.model_card import Prior
 from lmd.settings import CommonSettings, budgets
 from lmd.stages.base import Stage
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Ren et al., NeurIPS 2020, arXiv 2007.10740"
 STATUS = "beyond the paper"
+PRIOR: Prior = "uniform"  # The loss adds log n_k, which the outputs therefore lack.
 BUDGETS = budgets()
 
 
@@ -43,6 +45,11 @@ class BalancedSoftmax(CrossEntropy):
     def criterion(self, logits: Tensor, labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the cross entropy of s + log n."""
         return {"balanced_softmax": prior_cross_entropy(logits, labels, self.counts)}
+
+
+def prior(settings: Settings) -> Prior:
+    """Returns "uniform" where each image is seen once; the loss takes out the frequency of such images."""
+    return "uniform" if settings.stage1.sampling == "instance" else "unknown"
 
 
 def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:

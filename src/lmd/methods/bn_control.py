@@ -12,7 +12,8 @@ import torch
 from pydantic import model_validator
 from torch import Tensor
 
-from lmd.data.feed.sampling import instance_order
+from lmd.data.feed.sampling import instance_order, sampled_prior
+from lmd.model_card import Prior
 from lmd.models.inference import recalibrate
 from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings, budgets
@@ -23,6 +24,7 @@ from lmd.stages.optimisation import Losses
 
 PAPER = "ours: a control for the E-step of the authors' code"
 STATUS = "control"
+PRIOR: Prior = "training"
 BUDGETS = budgets()
 
 
@@ -57,6 +59,11 @@ class BatchNormEstimation(Adjustment):
         buffers = self.network.encoder.named_buffers()
         means = [buffer.flatten() for name, buffer in buffers if name.endswith("running_mean")]
         return torch.cat(means) if means else torch.empty(0)
+
+
+def prior(settings: Settings) -> Prior:
+    """Returns what the sampling of the images makes of the frequency of classes."""
+    return sampled_prior(settings.stage1.sampling)
 
 
 def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:

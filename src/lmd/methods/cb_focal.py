@@ -18,12 +18,14 @@ import torch
 from pydantic import Field
 
 from lmd.data.feed.sampling import effective_weights
+from lmd.model_card import Prior
 from lmd.settings import CommonSettings, NonNegative, budgets
 from lmd.stages.base import Stage
 from lmd.stages.focal import FocalSettings, FocalTraining
 
 PAPER = "Cui et al., CVPR 2019, arXiv 1901.05555"
 STATUS = "baseline of the paper"
+PRIOR: Prior = "unknown"  # Weights of classes and of images, and a focal loss does not give probabilities.
 BUDGETS = budgets()
 
 

@@ -34,6 +34,7 @@ from lmd.losses.perturbation import (
     feature_noise,
     shifted_logits,
 )
+from lmd.model_card import Prior
 from lmd.models.network import Output
 from lmd.runtime import gather
 from lmd.settings import CommonSettings, Count, Fraction, NonNegative, Optimisation, Positive, budgets
@@ -44,6 +45,7 @@ from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Zhou, Li, Zhao, Heng and Gong, CVPR 2023"
 STATUS = "baseline of the paper"
+PRIOR: Prior = "unknown"  # Stage 2 balances the classes and weighs rare ones more besides.
 BUDGETS = budgets()
 
 

@@ -20,9 +20,10 @@ from pydantic import model_validator
 from torch import Tensor, nn
 
 from lmd.data.feed.loader import Batch
-from lmd.data.feed.sampling import Sampling
+from lmd.data.feed.sampling import Sampling, sampled_prior
 from lmd.data.feed.views import view
 from lmd.losses.contrastive import supervised_contrastive
+from lmd.model_card import Prior
 from lmd.models.classifier import LinearClassifier
 from lmd.models.encoder import num_features
 from lmd.runtime import derive_seed, gather
@@ -33,6 +34,7 @@ from lmd.stages.optimisation import steps_per_epoch
 
 PAPER = "Marrakchi, Makansi and Brox, MICCAI 2021"
 STATUS = "baseline of the paper"
+PRIOR: Prior = "uniform"  # Of stage 2, whose images are class-balanced.
 BUDGETS = budgets()
 
 
@@ -160,6 +162,11 @@ def balanced_batches(labels: np.ndarray, batch: int, seed: int, last: str = "dro
         cycled = [generator.permutation(images) for _ in range(cycles)]
         rows[places] = np.concatenate([images[:0], *cycled])[: len(places)]
     return rows
+
+
+def prior(settings: Settings) -> Prior:
+    """Returns what the sampling of the images makes of the frequency of classes."""
+    return sampled_prior(settings.stage2.sampling)
 
 
 def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:

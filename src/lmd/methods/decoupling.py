@@ -20,7 +20,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from lmd.data.feed.sampling import sampled_prior
 from lmd.losses.classification import cross_entropy
+from lmd.model_card import Prior
 from lmd.models.classifier import LinearClassifier, PrototypeClassifier
 from lmd.models.inference import encode
 from lmd.settings import CommonSettings, budgets
@@ -32,6 +34,7 @@ from lmd.stages.optimisation import Losses
 
 PAPER = "Kang et al., ICLR 2020, arXiv 1910.09217"
 STATUS = "baseline of the paper"
+PRIOR: Prior = "uniform"  # Of cRT and LWS, whose images are class-balanced; `prior` has the others.
 BUDGETS = budgets()
 
 
@@ -159,6 +162,12 @@ class NearestMean(Adjustment):
         means = [treated[labels == k].mean(0) for k in range(train.num_classes)]
         classifier.prototypes.copy_(torch.stack(means))
         return {}
+
+
+def prior(settings: Settings) -> Prior:
+    """Returns what the sampling of stage 2 makes of it; tau-norm and NCM give no probabilities."""
+    stage = settings.stage2
+    return sampled_prior(stage.sampling) if stage.variant in ("crt", "lws") else "unknown"
 
 
 def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:

@@ -24,6 +24,7 @@ from lmd.amounts import Share
 from lmd.data.feed.sampling import Sampling
 from lmd.losses.classification import cross_entropy
 from lmd.losses.distillation import feature_distillation, logit_distillation
+from lmd.model_card import Prior
 from lmd.models.network import Network, Output
 from lmd.settings import CommonSettings, Count, NonNegative, Optimisation, Positive, budgets
 from lmd.stages.base import Stage, StageContext
@@ -31,6 +32,7 @@ from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Li et al., MICCAI 2022, DOI 10.1007/978-3-031-16437-8_21"
 STATUS = "reconstruction"
+PRIOR: Prior = "unknown"  # Stage 2 pulls balanced training back to the outputs of stage 1.
 BUDGETS = budgets(
     smoke={"stage2": {"epochs": 1}},
     short={"stage2": {"epochs": 4}},

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from lmd.model_card import Prior
 from lmd.settings import CommonSettings, budgets
 from lmd.stages.base import Stage
 from lmd.stages.focal import FocalSettings, FocalTraining
 
 PAPER = "Lin et al., ICCV 2017, arXiv 1708.02002"
 STATUS = "baseline of the paper"
+PRIOR: Prior = "unknown"  # A focal loss does not give probabilities.
 BUDGETS = budgets()
 
 

@@ -27,6 +27,7 @@ from lmd.amounts import Share
 from lmd.data.feed.sampling import instance_order
 from lmd.errors import SettingsError
 from lmd.losses.disagreement import disagreement
+from lmd.model_card import Prior
 from lmd.models.inference import encode
 from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings, Count, Fraction, Optimisation, budgets
@@ -36,6 +37,7 @@ from lmd.stages.optimisation import Losses, build_optimiser
 
 PAPER = "Ju et al., MICCAI 2022, arXiv 2204.03161; code PyJulie/FlexSampling 17745eb"
 STATUS = "baseline of the paper"
+PRIOR: Prior = "unknown"  # The active set has frequencies of its own, which change.
 BUDGETS = budgets(
     smoke={"stage1": {"warmup": 0, "patience": 0}},
     short={"stage1": {"warmup": 4, "patience": 1}},

@@ -25,6 +25,7 @@ from lmd.errors import SettingsError, advising
 from lmd.losses.classification import cross_entropy
 from lmd.losses.cloud import angular_clouded_logits, clipped_noise, cloud_sizes, clouded_logits
 from lmd.losses.focal import focal_loss
+from lmd.model_card import Prior
 from lmd.models.classifier import CosineClassifier
 from lmd.settings import CommonSettings, Count, NonNegative, Optimisation, Positive, budgets
 from lmd.stages.base import Stage, StageContext
@@ -33,6 +34,7 @@ from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Li et al., IEEE TAI 2024, arXiv 2305.10648; Li, Cheung, Lu, CVPR 2022, arXiv 2305.11733"
 STATUS = "baseline of the paper"
+PRIOR: Prior = "unknown"  # Noise by rarity, and a focal loss.
 BUDGETS = budgets()
 
 Form = Literal["angular", "cosine"]

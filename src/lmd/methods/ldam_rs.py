@@ -20,6 +20,7 @@ from torch import Tensor
 
 from lmd.data.feed.sampling import Sampling, effective_weights
 from lmd.losses.margin import ldam_loss, ldam_margins
+from lmd.model_card import Prior
 from lmd.runtime import gather
 from lmd.settings import CommonSettings, Fraction, NonNegative, Positive, budgets
 from lmd.stages.base import Stage
@@ -27,6 +28,7 @@ from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Cao et al., NeurIPS 2019, arXiv 1906.07413"
 STATUS = "baseline of the paper"
+PRIOR: Prior = "unknown"  # Margins by rarity, and class-balanced images besides.
 BUDGETS = budgets()
 
 

@@ -21,7 +21,7 @@ from lmd.losses.distance import ClassMetric
 from lmd.losses.distribution import attraction, repulsion
 from lmd.methods import lmd
 from lmd.methods.lmd import BUDGETS as LMD_BUDGETS
-from lmd.methods.lmd import PAPER
+from lmd.methods.lmd import PAPER, PRIOR
 from lmd.models.network import Output
 from lmd.settings import CommonSettings, NonNegative, merge
 from lmd.stages.base import Stage
@@ -30,13 +30,13 @@ from lmd.stages.calibration.e_step import EStep
 from lmd.stages.optimisation import Losses
 from lmd.stages.relation import RelationLearning, RelationSettings
 
-__all__ = ["BUDGETS", "PAPER", "PRESET", "STATUS", "Settings", "stages"]
+__all__ = ["BUDGETS", "PAPER", "PRESET", "PRIOR", "STATUS", "Settings", "stages"]
 
 STATUS = "preset of lmd"
 
 BUDGETS = {
-    **LMD_BUDGETS,
-    "auto": merge(LMD_BUDGETS["auto"], {"stage1": {"consistency_start": Share(0.21)}}),
+    **{name: merge(tree, {"tau": 0.0}) for name, tree in LMD_BUDGETS.items()},
+    "auto": merge(LMD_BUDGETS["auto"], {"tau": 0.0, "stage1": {"consistency_start": Share(0.21)}}),
 }
 
 PRESET: dict[str, Any] = {

@@ -14,18 +14,21 @@ import numpy as np
 
 from lmd.methods import lmd
 from lmd.methods.lmd import BUDGETS as LMD_BUDGETS
-from lmd.methods.lmd import PAPER, Settings
+from lmd.methods.lmd import PAPER, PRIOR, Settings
 from lmd.settings import merge
 from lmd.stages.base import Stage
 from lmd.stages.calibration.algorithm import Calibration
 from lmd.stages.optimisation import Losses
 
-__all__ = ["BUDGETS", "PAPER", "PRESET", "STATUS", "Settings", "stages"]
+__all__ = ["BUDGETS", "PAPER", "PRESET", "PRIOR", "STATUS", "Settings", "stages"]
 
 STATUS = "preset of lmd"
 
 # lambda_1 is 10 in the paper, which the budget "paper" keeps: there the loss becomes NaN.
-BUDGETS = {name: merge(tree, {"stage1": {"consistency_weight": 1e-5}}) for name, tree in LMD_BUDGETS.items()}
+BUDGETS = {
+    name: merge(tree, {"tau": 0.0, "stage1": {"consistency_weight": 1e-5}})
+    for name, tree in LMD_BUDGETS.items()
+}
 
 PRESET: dict[str, Any] = {
     "bn_recalibrate": False,

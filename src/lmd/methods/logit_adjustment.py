@@ -5,8 +5,9 @@ Menon et al.: "Long-tail learning via logit adjustment", ICLR 2021.
     post_hoc (default)   train with cross entropy, then b_k <- b_k - tau log pi_k
     loss                 train with the cross entropy of s_k + tau log pi_k
 
-pi_k is a class's share of the training images. `tau: null` takes, for `post_hoc`, the tau of 0, 0.1 ... 3
-with the best balanced accuracy on validation.
+pi_k is a class's share of the training images. The tau of the paper is the setting `adjustment`: it goes into
+the weights. `adjustment: null` takes, for `post_hoc`, that of 0, 0.1 ... 3 with the best balanced accuracy on
+validation. The setting `tau`, which every method has, shifts the decisions a second time; it is 0.
 """
 
 from __future__ import annotations
@@ -15,17 +16,19 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import ValidationInfo, field_validator
+from pydantic import ValidationInfo, field_validator, model_validator
 from torch import Tensor
 
 from lmd.losses.prior import prior_cross_entropy
+from lmd.model_card import Prior
 from lmd.settings import CommonSettings, NonNegative, budgets
 from lmd.stages.base import Stage
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
-from lmd.stages.logit_adjustment import LogitAdjustment
+from lmd.stages.logit_adjustment import LogitAdjustment, refuse_tau_alone
 
 PAPER = "Menon et al., ICLR 2021, arXiv 2007.07314"
 STATUS = "beyond the paper"
+PRIOR: Prior = "uniform"  # At adjustment = 1; `prior` has the others.
 BUDGETS = budgets()
 
 
@@ -34,17 +37,19 @@ class Settings(CommonSettings):
 
     variant: Literal["post_hoc", "loss"] = "post_hoc"
     """adjust the trained classifier (ours; the paper has both), or train with the prior in the loss"""
-    tau: NonNegative | None = 1.0
-    """factor on log pi_k (paper: 1); null: the best of 0, 0.1 ... 3 on validation (ours), for `post_hoc`"""
+    adjustment: NonNegative | None = 1.0
+    """factor on log pi_k in the weights (paper: tau = 1); null: best on validation (ours), for `post_hoc`"""
     stage1: CrossEntropySettings = CrossEntropySettings()
     """stage 1: cross entropy, plain or with the prior (paper)"""
 
-    @field_validator("tau")
+    _both_named = model_validator(mode="before")(refuse_tau_alone)
+
+    @field_validator("adjustment")
     @classmethod
-    def _refuse_a_loss_without_tau(cls, tau: float | None, info: ValidationInfo) -> float | None:
-        if tau is None and info.data.get("variant") == "loss":
-            raise ValueError("variant loss needs a number; only post_hoc can choose tau, after training")
-        return tau
+    def _refuse_a_loss_without_it(cls, adjustment: float | None, info: ValidationInfo) -> float | None:
+        if adjustment is None and info.data.get("variant") == "loss":
+            raise ValueError("variant loss needs a number; only post_hoc can choose it, after training")
+        return adjustment
 
 
 class AdjustedTraining(CrossEntropy):
@@ -61,8 +66,17 @@ class AdjustedTraining(CrossEntropy):
         return {"adjusted_cross_entropy": prior_cross_entropy(logits, labels, self.counts, self.tau)}
 
 
+def prior(settings: Settings) -> Prior:
+    """Returns what is left of the frequency of classes: nothing at adjustment = 1, all of it at 0."""
+    if settings.stage1.sampling != "instance":
+        return "unknown"
+    if settings.adjustment in (0.0, 1.0):
+        return "uniform" if settings.adjustment else "training"
+    return "unknown"
+
+
 def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:
     """Returns cross entropy and the adjustment, or the one stage with the adjusted loss."""
-    if settings.variant == "loss" and settings.tau is not None:
-        return [AdjustedTraining(settings, settings.tau, counts)]
-    return [CrossEntropy(settings, settings.stage1), LogitAdjustment(settings, settings.tau)]
+    if settings.variant == "loss" and settings.adjustment is not None:
+        return [AdjustedTraining(settings, settings.adjustment, counts)]
+    return [CrossEntropy(settings, settings.stage1), LogitAdjustment(settings, settings.adjustment)]

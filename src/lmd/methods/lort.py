@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lmd.data.feed.sampling import Sampling
 from lmd.losses.smoothing import smoothed_cross_entropy
+from lmd.model_card import Prior
 from lmd.settings import CommonSettings, Count, Decay, Optimisation, budgets
 from lmd.stages.base import Stage
 from lmd.stages.classifier_training import ClassifierSettings, ClassifierTraining
@@ -25,6 +26,7 @@ from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Sun et al., ICLR 2025, arXiv 2403.00250"
 STATUS = "beyond the paper"
+PRIOR: Prior = "unknown"  # Targets that are all but equal do not give probabilities.
 BUDGETS = budgets()
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from lmd.data.feed.sampling import sampled_prior
+from lmd.model_card import Prior
 from lmd.settings import CommonSettings, budgets
 from lmd.stages.base import Stage
 from lmd.stages.classifier_training import ClassifierSettings, ClassifierTraining
@@ -16,6 +18,7 @@ from lmd.stages.relation import AUTO_STAGE1, SHORT_STAGE1, SMOKE_STAGE1, Relatio
 
 PAPER = "RRL of arXiv 2502.03238 (its ablation w/o ICC) with cRT of Kang et al., ICLR 2020"
 STATUS = "ablation of the paper"
+PRIOR: Prior = "uniform"  # Of stage 2, whose images are class-balanced.
 BUDGETS = budgets(
     smoke={"stage1": SMOKE_STAGE1}, short={"stage1": SHORT_STAGE1}, auto={"stage1": AUTO_STAGE1}
 )
@@ -28,6 +31,11 @@ class Settings(CommonSettings):
     """stage 1: RRL, as in `lmd` (LMD paper, section 3.3)"""
     stage2: ClassifierSettings = ClassifierSettings()
     """stage 2: a new classifier on class-balanced features, as in `decoupling` (paper of Kang et al.)"""
+
+
+def prior(settings: Settings) -> Prior:
+    """Returns what the sampling of the images makes of the frequency of classes."""
+    return sampled_prior(settings.stage2.sampling)
 
 
 def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:

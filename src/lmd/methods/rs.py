@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmd.data.feed.sampling import Sampling
+from lmd.data.feed.sampling import Sampling, sampled_prior
+from lmd.model_card import Prior
 from lmd.settings import CommonSettings, budgets
 from lmd.stages.base import Stage
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Zhang et al., AAAI 2021; Kang et al., ICLR 2020, arXiv 1910.09217"
 STATUS = "baseline of the paper"
+PRIOR: Prior = "uniform"  # Class-balanced images.
 BUDGETS = budgets()
 
 
@@ -34,6 +36,11 @@ class Settings(CommonSettings):
 
     stage1: ResamplingSettings = ResamplingSettings()
     """the one stage: cross entropy on resampled images (paper)"""
+
+
+def prior(settings: Settings) -> Prior:
+    """Returns what the sampling of the images makes of the frequency of classes."""
+    return sampled_prior(settings.stage1.sampling)
 
 
 def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:

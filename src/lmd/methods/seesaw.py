@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from lmd.losses.seesaw import seesaw_loss
+from lmd.model_card import Prior
 from lmd.runtime import gather
 from lmd.settings import CommonSettings, NonNegative, Positive, budgets
 from lmd.stages.base import Stage, StageContext
@@ -26,6 +27,7 @@ from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Wang et al., CVPR 2021, arXiv 2008.10032"
 STATUS = "baseline of the paper"
+PRIOR: Prior = "unknown"  # What the loss takes out depends on mistakes, not on frequency alone.
 BUDGETS = budgets()
 
 _log = logging.getLogger(__name__)

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from lmd.data.feed.sampling import Sampling, effective_weights
 from lmd.losses.class_balanced import weighted_binary_cross_entropy, weighted_cross_entropy
+from lmd.model_card import Prior
 from lmd.settings import CommonSettings, Count, Fraction, Optimisation, budgets
 from lmd.stages.adjustment import linear_classifier
 from lmd.stages.base import Stage, StageContext
@@ -29,6 +30,7 @@ from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Alshammari, Wang, Ramanan and Kong, CVPR 2022, arXiv 2203.14197"
 STATUS = "baseline of the paper"
+PRIOR: Prior = "unknown"  # Weighted classes, and bounded norms.
 BUDGETS = budgets()
 
 LOSSES = {"weighted_ce": weighted_cross_entropy, "bce": weighted_binary_cross_entropy}

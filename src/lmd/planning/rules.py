@@ -31,7 +31,8 @@ def first_rules(facts: Facts) -> Tree:
         "batch": batch_size(facts),
         "last_batch": "even",
         "precision": "auto",
-        "select": "last" if facts.rarest_validated < FEWEST_VALIDATED else "val_bacc",
+        "select": "last" if facts.rarest_validated < FEWEST_VALIDATED else "val_margin",
+        "calibration": "temperature",
     }
 
 

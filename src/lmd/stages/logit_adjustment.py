@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from torch import nn
 
@@ -10,6 +12,21 @@ from lmd.settings import CommonSettings
 from lmd.stages.adjustment import Adjustment, choose_tau, linear_classifier
 from lmd.stages.base import StageContext
 from lmd.stages.optimisation import Losses
+
+
+def refuse_tau_alone(tree: Any) -> Any:
+    """Refuses `tau` without `adjustment` among the settings of a method that has both.
+
+    Up to version 0.2 `tau` was what `adjustment` is now. An old recipe must not shift the decisions besides.
+    """
+    alone = isinstance(tree, dict) and "tau" in tree and "adjustment" not in tree
+    if alone and cast("dict[str, Any]", tree)["tau"] != "validation":
+        raise ValueError(
+            "tau alone may mean two things here: 'adjustment' is this method's own factor, in the weights "
+            "(the tau of its paper, once called tau), and 'tau' shifts the decisions besides; name both, as "
+            "adjustment=1 and tau=0"
+        )
+    return cast("Any", tree)
 
 
 class LogitAdjustment(Adjustment):

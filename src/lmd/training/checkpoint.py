@@ -67,7 +67,10 @@ def load(folder: RunFolder, identity: Tree) -> Tree | None:
 def state_of(saved: Tree) -> State:
     """Returns where a saved run stood."""
     state = saved["state"]
-    return State(state["stage"], state["epoch"], Best(**state["best"]), state["history"])
+    best = Best(**state["best"])
+    if best.score is not None and not best.validation:  # Of an earlier version, which chose by this alone.
+        best.validation = {"bacc": best.score}
+    return State(state["stage"], state["epoch"], best, state["history"])
 
 
 def restore_stage(folder: RunFolder, stage: Stage, state: dict[str, Any]) -> None:

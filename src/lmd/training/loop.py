@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,9 +14,11 @@ from lmd.data.decode.cache import open_cache
 from lmd.data.feed.loader import ImageSet, image_set, resident
 from lmd.data.feed.sampling import instance_order
 from lmd.errors import SettingsError
+from lmd.evaluation.decisions import log_prior
 from lmd.evaluation.earlier import seen_before
+from lmd.evaluation.predict import Model
 from lmd.evaluation.seen import begun_with, joined, seen_in_training, still_seen, write_seen
-from lmd.model_card import ModelCard, Preprocessing, TrainedOn
+from lmd.model_card import ModelCard
 from lmd.models.classifier import build_classifier, classifier_kind
 from lmd.models.encoder import build_encoder, num_features
 from lmd.models.freezing import freeze
@@ -30,9 +31,9 @@ from lmd.settings import CommonSettings, Tree
 from lmd.stages.base import Stage, StageContext
 from lmd.training import checkpoint, surroundings
 from lmd.training.checkpoint import FirstStage, State
-from lmd.training.known import known_weaknesses
+from lmd.training.finish import card_of, with_outputs
 from lmd.training.progress import Progress
-from lmd.training.selection import Selection, validate
+from lmd.training.selection import CHOSEN_BY, Selection, validate
 
 
 class Trainer:
@@ -123,10 +124,8 @@ class Trainer:
         self.network.load_state_dict(weights)
 
     def _prepare(self, stage: Stage) -> None:
-        keep = stage is self.stages[-1] and self.settings.select != "last"
-        self.selection = Selection(
-            stage, self.state.best, keep, lambda network: validate(network, self.val, self.runtime)
-        )
+        by = CHOSEN_BY[self.settings.select] if stage is self.stages[-1] else None
+        self.selection = Selection(stage, self.state.best, by, self._validate)
         stage.prepare(
             StageContext(
                 self.network,
@@ -137,6 +136,10 @@ class Trainer:
                 self.selection.offer,
             )
         )
+
+    def _validate(self, network: Network) -> Tree:
+        shares = log_prior(self.train.counts)
+        return validate(network, self.val, self.runtime, self.settings.tau, shares)
 
     def _stepped(self, done: int, total: int) -> None:
         stopping.check()
@@ -208,27 +211,13 @@ class Trainer:
         return self.folder
 
     def _card(self) -> ModelCard:
-        info, settings, (mean, std) = self.dataset.info, self.settings, self.network.scale
+        """The model card; the answers on the validation images are written before it."""
         seconds = sum(record["seconds"] for record in self.state.history)
-        taken_over = self.identity["from_sha256"] is not None
-        return ModelCard(
-            method=self.identity["method"],
-            encoder=settings.encoder,
-            classifier=cast("Any", classifier_kind(self.network.classifier)),
-            classes=self.dataset.classes,
-            bands=info.bands,
-            bands_rule=info.bands_rule,
-            preprocessing=Preprocessing(
-                size=settings.size, crop=settings.crop, mean=mean, std=std, bits=info.recipe.get("bits")
-            ),
-            precision=cast("Any", self.runtime.precision),
-            training_counts=self.train.counts.tolist(),
-            dataset=TrainedOn(**info.model_dump(include=set(TrainedOn.model_fields))),
-            selected_by=settings.select,
-            validation_bacc=self.state.best.score,
-            training_seconds=round(seconds, 3),
-            warnings=known_weaknesses(self.dataset, self.identity["method"], settings, taken_over),
-        )
+        best, precision = self.state.best, self.runtime.precision
+        card = card_of(self.dataset, self.identity, self.settings, self.network, best, precision, seconds)
+        prior = methods.implied_prior(methods.load(self.identity["method"]), self.settings)
+        model = Model(self.network, card, self.runtime)
+        return with_outputs(model, self.dataset, self.val, self.settings, prior, self.folder)
 
 
 def _new_network(settings: CommonSettings, num_classes: int, *, fresh: bool) -> Network:

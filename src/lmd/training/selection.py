@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from lmd.data.feed.loader import ImageSet
+from lmd.evaluation.decisions import WIDTH, choose_tau, margin_score
 from lmd.evaluation.metrics import balanced_accuracy, macro_auc
 from lmd.models.inference import encode
 from lmd.models.network import Network
 from lmd.runtime import Runtime
 from lmd.settings import Tree
 from lmd.stages.base import Stage
+
+# The number of a judgement by which each way of choosing chooses.
+CHOSEN_BY = {"val_margin": "margin", "val_bacc": "bacc", "last": None}
 
 
 @dataclass
@@ -24,43 +29,58 @@ class Best:
     score: float | None = None
     weights: dict[str, Tensor] | None = None
     artefacts: dict[str, Tensor] | None = None
+    validation: Tree = field(default_factory=dict[str, Any])
 
-    def keep(self, stage: Stage, score: float) -> None:
+    def keep(self, stage: Stage, score: float, validation: Tree) -> None:
         """Keeps what the stage delivers now, where it is better; the first of equals wins."""
         if self.score is not None and score <= self.score:
             return
-        self.score = score
+        self.score, self.validation = score, validation
         weights = stage.deliver().state_dict()
         self.weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
         self.artefacts = stage.artefacts()
 
 
-def validate(network: Network, val: ImageSet | None, runtime: Runtime) -> Tree:
-    """Returns balanced accuracy and macro AUC on the validation images; nothing where there are none."""
+def validate(
+    network: Network, val: ImageSet | None, runtime: Runtime, tau: float | str, log_prior: np.ndarray
+) -> Tree:
+    """Returns what validation says of a network; nothing where there are no images.
+
+    AUC is of the ranking, balanced accuracy and its smoothed form (`margin`) of the decisions, which tau
+    shifts. Where validation chooses tau, it does so here too, and the record has it.
+    """
     if val is None:
         return {}
-    probabilities = encode(network, val, runtime).logits.softmax(1).cpu().numpy()
+    found = encode(network, val, runtime).logits
+    ranking, logits = found.softmax(1).cpu().numpy(), found.double().cpu().numpy()
     labels = val.labels.numpy()
-    auc = macro_auc(labels, probabilities)
-    return {"bacc": balanced_accuracy(labels, probabilities), "auc": auc if np.isfinite(auc) else None}
+    shift = choose_tau(logits, labels, log_prior) if isinstance(tau, str) else tau
+    shifted = logits - shift * log_prior
+    auc = macro_auc(labels, ranking)
+    return {
+        "bacc": balanced_accuracy(labels, shifted if shift else ranking),
+        "auc": auc if np.isfinite(auc) else None,
+        "margin": margin_score(shifted, labels, WIDTH * float(np.std(logits))),
+        **({"tau": shift} if isinstance(tau, str) else {}),
+    }
 
 
 class Selection:
     """Judges the networks that one stage offers.
 
     A stage before the last hands over its last epoch: how well a classifier does that the next stage throws
-    away says little about the encoder under it (docs/paper.md). `keep` is true for the last stage where
-    validation chooses.
+    away says little about the encoder under it (docs/paper.md). `by` is the number of a judgement that
+    chooses in the last stage; None where nothing is kept.
     """
 
-    def __init__(self, stage: Stage, best: Best, keep: bool, judge: Callable[[Network], Tree]) -> None:
+    def __init__(self, stage: Stage, best: Best, by: str | None, judge: Callable[[Network], Tree]) -> None:
         """Starts without a judgement."""
-        self.stage, self.best, self.keep, self.judge = stage, best, keep, judge
+        self.stage, self.best, self.by, self.judge = stage, best, by, judge
         self.validation: Tree = {}
 
     def offer(self) -> None:
         """Validates what the stage delivers now, and keeps it if it is the best."""
         self.validation = self.judge(self.stage.deliver())
-        score = self.validation.get("bacc")
-        if self.keep and score is not None:
-            self.best.keep(self.stage, score)
+        score = None if self.by is None else self.validation.get(self.by)
+        if score is not None:
+            self.best.keep(self.stage, score, self.validation)

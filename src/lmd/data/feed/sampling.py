@@ -15,6 +15,17 @@ Sampling = Literal[
 ]
 
 
+def sampled_prior(kind: Sampling) -> Literal["training", "uniform", "unknown"]:
+    """Returns the frequency of classes that plain cross entropy learns under a rule of sampling.
+
+    >>> [sampled_prior(kind) for kind in ("instance", "class_aware", "square_root")]
+    ['training', 'uniform', 'unknown']
+    """
+    if kind == "instance":
+        return "training"
+    return "uniform" if kind in ("balanced", "class_aware") else "unknown"
+
+
 def instance_order(num_images: int, seed: int, epoch: int, rank: int = 0, world: int = 1) -> np.ndarray:
     """Returns a permutation of the images (instance-balanced sampling), this process's share of it.
 

@@ -1,0 +1,34 @@
+"""A model's logits as a table of answers: what to rank by, and what was decided."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lmd.evaluation.decisions import decide, log_prior
+from lmd.model_card import ModelCard
+
+
+def answer_table(logits: np.ndarray, names: pd.DataFrame, card: ModelCard) -> pd.DataFrame:
+    """Returns `names` with `predicted`, `p_<class>` to rank by and, where tau shifts, `d_<class>`.
+
+    `predicted` is the class with the largest d; without a shift d is p, and is not written twice.
+    """
+    ranking = torch.from_numpy(logits / card.outputs.temperature).double().softmax(1).numpy()
+    decision = decisions_of(ranking, card)
+    predicted = pd.Series(np.array(card.classes)[decision.argmax(1)], name="predicted")
+    shifted = [_columns("d", decision, card)] if card.outputs.differ else []
+    return pd.concat([names, predicted, _columns("p", ranking, card), *shifted], axis=1)
+
+
+def decisions_of(ranking: np.ndarray, card: ModelCard) -> np.ndarray:
+    """Returns the decision probabilities [N, K] that belong to a model's ranking probabilities."""
+    made = card.outputs
+    if not made.differ:
+        return ranking
+    return decide(ranking, log_prior(np.array(card.training_counts)), made.tau, made.temperature)
+
+
+def _columns(kind: str, values: np.ndarray, card: ModelCard) -> pd.DataFrame:
+    return pd.DataFrame(values, columns=[f"{kind}_{name}" for name in card.classes])

@@ -1,0 +1,102 @@
+"""Ranking and decision: what a shift by the class prior changes, and how its strength tau is chosen.
+
+With s the logits, pi the classes' shares of the training images and T the temperature of a model:
+
+    p = softmax(s / T)                      for ranking: AUC, calibration
+    d = softmax((s - tau log pi) / T)       for the decision, which is the class with the largest d
+
+tau = 0 makes them equal. docs/tau.md says when to use which.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+# What tau is chosen from, where validation chooses: 0, 0.05 ... 2.
+GRID = tuple(round(0.05 * step, 2) for step in range(41))
+# The width of the criterion's step, as a part of the standard deviation of all logits.
+WIDTH = 0.15
+
+
+def log_prior(counts: np.ndarray) -> np.ndarray:
+    """Returns log pi [K]; a class without images counts as one of a single image.
+
+    >>> np.exp(log_prior(np.array([3, 1]))).tolist()
+    [0.75, 0.25]
+    """
+    present = np.maximum(np.asarray(counts, dtype=np.float64), 1.0)
+    return np.log(present / present.sum())
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Returns the softmax of logits [..., K] over the last axis, in double precision."""
+    shifted = np.asarray(logits, dtype=np.float64)
+    exponents = np.exp(shifted - shifted.max(-1, keepdims=True))
+    return exponents / exponents.sum(-1, keepdims=True)
+
+
+def decide(
+    probabilities: np.ndarray, log_prior: np.ndarray, tau: float, temperature: float = 1.0
+) -> np.ndarray:
+    """Returns the decision probabilities d [N, K] of ranking probabilities p [N, K].
+
+        d_k proportional to p_k pi_k^(-tau / T)
+
+    which is softmax((s - tau log pi) / T) of the logits behind p.
+
+    >>> decide(np.array([[0.75, 0.25]]), np.log([0.75, 0.25]), tau=1.0).round(6).tolist()
+    [[0.5, 0.5]]
+    """
+    if tau == 0:
+        return np.asarray(probabilities, dtype=np.float64)
+    with np.errstate(divide="ignore"):  # A probability of 0 stays 0.
+        logits = np.log(np.asarray(probabilities, dtype=np.float64))
+    return softmax(logits - tau / temperature * log_prior)
+
+
+def margins(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns s_y - max_{k != y} s_k of each case [N]: positive where the decision is right.
+
+    >>> margins(np.array([[2.0, 0.5, 1.0], [2.0, 0.5, 1.0]]), np.array([0, 2])).tolist()
+    [1.0, -1.0]
+    """
+    rows = np.arange(len(labels))
+    others = np.array(logits, dtype=np.float64)
+    own = others[rows, labels].copy()
+    others[rows, labels] = -np.inf
+    return own - others.max(1)
+
+
+def margin_score(logits: np.ndarray, labels: np.ndarray, scale: float | None = None) -> float:
+    """Returns the smoothed balanced accuracy: the mean over classes of the mean of sigmoid(margin / scale).
+
+    Balanced accuracy counts a case as 0 or 1. With a dozen images of a class one of them moves it by points;
+    here a case near the border counts for about a half. `scale` is 0.15 of the standard deviation of all
+    logits, unless it is given. The mean runs over the classes that `labels` has.
+
+    >>> round(margin_score(np.array([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0]]), np.array([0, 0, 1])), 4)
+    0.875
+    """
+    width = WIDTH * float(np.std(logits)) if scale is None else scale
+    found = margins(logits, labels) / max(width, np.finfo(np.float64).tiny)
+    hits = 0.5 * (1.0 + np.tanh(0.5 * np.clip(found, -1e3, 1e3)))  # A sigmoid that cannot overflow.
+    counts = np.bincount(labels)
+    sums = np.bincount(labels, hits)
+    return float((sums[counts > 0] / counts[counts > 0]).mean())
+
+
+def tau_scores(logits: np.ndarray, labels: np.ndarray, log_prior: np.ndarray) -> list[float]:
+    """Returns the smoothed criterion of each tau of `GRID`, all with the scale of the unshifted logits."""
+    scale = WIDTH * float(np.std(logits))
+    return [margin_score(logits - tau * log_prior, labels, scale) for tau in GRID]
+
+
+def choose_tau(logits: np.ndarray, labels: np.ndarray, log_prior: np.ndarray) -> float:
+    """Returns the tau of `GRID` with the best smoothed criterion; the smallest of equals wins.
+
+    >>> logits, prior = np.array([[3.0, 0.0], [1.0, 0.5]]), np.log([0.9, 0.1])
+    >>> choose_tau(logits, np.array([0, 1]), prior)  # The border between them: 2.2 tau from 0.5 to 3.
+    0.8
+    """
+    scores = tau_scores(logits, labels, log_prior)
+    return GRID[int(np.argmax(scores))]

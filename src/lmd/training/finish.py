@@ -1,0 +1,95 @@
+"""What ends a training: the model card, what its outputs are, and its answers on the validation images."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+
+from lmd.data.dataset.manifest import Dataset
+from lmd.data.feed.loader import ImageSet
+from lmd.evaluation.answers import answer_table
+from lmd.evaluation.decisions import choose_tau, log_prior
+from lmd.evaluation.predict import Model, logits_of, names_of, write_predictions
+from lmd.evaluation.temperature import fit_temperature
+from lmd.model_card import ModelCard, Outputs, Preprocessing, Prior, TrainedOn
+from lmd.models.classifier import classifier_kind
+from lmd.models.network import Network
+from lmd.run import RunFolder
+from lmd.settings import CommonSettings, Tree
+from lmd.training.known import known_weaknesses
+from lmd.training.selection import Best
+
+
+def card_of(
+    dataset: Dataset,
+    identity: Tree,
+    settings: CommonSettings,
+    network: Network,
+    best: Best,
+    precision: str,
+    seconds: float,
+) -> ModelCard:
+    """Returns the card of a trained network, which does not yet say what its outputs are."""
+    info, (mean, std) = dataset.info, network.scale
+    taken_over = identity["from_sha256"] is not None
+    return ModelCard(
+        method=identity["method"],
+        encoder=settings.encoder,
+        classifier=cast("Any", classifier_kind(network.classifier)),
+        classes=dataset.classes,
+        bands=info.bands,
+        bands_rule=info.bands_rule,
+        preprocessing=Preprocessing(
+            size=settings.size, crop=settings.crop, mean=mean, std=std, bits=info.recipe.get("bits")
+        ),
+        precision=cast("Any", precision),
+        training_counts=dataset.counts("train").tolist(),
+        dataset=TrainedOn(**info.model_dump(include=set(TrainedOn.model_fields))),
+        selected_by=settings.select,
+        validation_bacc=best.validation.get("bacc"),
+        validation_margin=best.validation.get("margin"),
+        training_seconds=round(seconds, 3),
+        warnings=known_weaknesses(dataset, identity["method"], settings, taken_over),
+    )
+
+
+def with_outputs(
+    model: Model,
+    dataset: Dataset,
+    val: ImageSet | None,
+    settings: CommonSettings,
+    prior: Prior,
+    run: RunFolder,
+) -> ModelCard:
+    """Returns a model's card with what its outputs are; writes its answers on the validation images.
+
+    tau and the temperature are chosen there, where there are such images.
+    """
+    tau = 0.0 if settings.tau == "validation" else settings.tau
+    if val is None:
+        return model.card.model_copy(update={"outputs": Outputs(tau=tau, prior=prior)})
+    logits = logits_of(model, val.pixels)
+    found = _fitted(logits, val.labels.numpy(), np.array(model.card.training_counts), settings, prior)
+    card = model.card.model_copy(update={"outputs": found})
+    write_predictions(run.predictions("val"), answer_table(logits, names_of(dataset, "val"), card))
+    return card
+
+
+def _fitted(
+    logits: np.ndarray, labels: np.ndarray, counts: np.ndarray, settings: CommonSettings, prior: Prior
+) -> Outputs:
+    """What validation says of logits."""
+    chosen = settings.tau == "validation"
+    shares = log_prior(counts)
+    temperature = None
+    if settings.calibration == "temperature":
+        present = log_prior(np.bincount(labels, minlength=len(counts)))
+        temperature = fit_temperature(logits, labels, present if prior == "uniform" else 0.0)
+    return Outputs(
+        tau=choose_tau(logits, labels, shares) if settings.tau == "validation" else settings.tau,
+        tau_by="validation" if chosen else "settings",
+        temperature=1.0 if temperature is None else temperature,
+        temperature_by="none" if temperature is None else "validation",
+        prior=prior,
+    )
