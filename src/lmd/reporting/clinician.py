@@ -63,7 +63,7 @@ def _head(by_level: dict[str, list[str]], number: int) -> str:
     if len(good) == number:
         return f"It finds each of its {number} classes dependably on these images."
     if bad:
-        return f"Do not rely on it for {listed(bad, _NAMED)}: it misses more than half of their images."
+        return f"Do not rely on it for {listed(bad, _NAMED)}: it misses more than half of such images."
     if unknown:
         return f"Too few images to judge it for {listed(unknown, _NAMED)}; the others are found in part."
     return "It finds part of the images of each class. A class that it does not name is not ruled out."

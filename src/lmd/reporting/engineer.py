@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lmd.model_card import ModelCard
+from lmd.model_card import ModelCard, Outputs
 from lmd.reporting.tables import Cell, Table
 from lmd.settings import Tree
 from lmd.text import duration
 
+_CHOSEN = {
+    "last": "last epoch",
+    "val_bacc": "epoch with the best balanced accuracy on validation",
+    "val_margin": "epoch with the best smoothed balanced accuracy on validation",
+}
 _HASHES = {
     "manifest_sha256": "manifest of the data",
     "weights_sha256": "weights that it began with",
@@ -21,7 +26,6 @@ _HASHES = {
 def facts(card: ModelCard) -> Table:
     """Returns what the model is."""
     image = card.preprocessing
-    chosen = "last epoch" if card.selected_by == "last" else "best epoch on validation"
     score = "none" if card.validation_bacc is None else f"{card.validation_bacc:.3f}"
     rows = {
         "method": card.method,
@@ -29,12 +33,32 @@ def facts(card: ModelCard) -> Table:
         "classifier": card.classifier,
         "images": f"{image.size} x {image.size} pixels, crop {image.crop}",
         "precision": card.precision,
-        "kept": f"{chosen}; validation balanced accuracy {score}",
+        "kept": f"{_CHOSEN[card.selected_by]}; validation balanced accuracy {score}",
+        "probabilities": _probabilities(card.outputs),
+        "decisions": _decisions(card.outputs),
         "training": f"{sum(card.training_counts)} images, {duration(card.training_seconds)}",
         "data": f"{card.dataset.title} (source {card.dataset.source}, licence {card.dataset.licence})",
         "format of model.json": str(card.format),
     }
     return _table(rows, "The model")
+
+
+def _probabilities(outputs: Outputs) -> str:
+    fitted = " (fitted on validation)" if outputs.temperature_by == "validation" else ""
+    return (
+        f"softmax(s / T), s the logits, T = {outputs.temperature:.4g}{fitted}; they imply the class shares: "
+        f"{outputs.prior}"
+    )
+
+
+def _decisions(outputs: Outputs) -> str:
+    if not outputs.differ:
+        return "the largest probability"
+    by = "chosen on validation" if outputs.tau_by == "validation" else "as set"
+    return (
+        f"the largest softmax((s - tau log pi) / T), pi the shares of the training images, tau = "
+        f"{outputs.tau:.4g} ({by})"
+    )
 
 
 def hashes(card: ModelCard, identity: Mapping[str, Any]) -> Table:

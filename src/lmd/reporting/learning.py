@@ -34,7 +34,7 @@ SEEN: Mapping[str, str] = MappingProxyType(
         _VIEWS: "How differently two views of an image are answered. It should fall or stay small.",
     }
 )
-_SCORES = {"bacc": "balanced accuracy", "auc": "macro AUC"}
+_SCORES = {"bacc": "balanced accuracy", "auc": "macro AUC", "margin": "smoothed balanced accuracy"}
 _Points = list[tuple[int, float]]
 
 

@@ -66,6 +66,8 @@ class Pictures(NamedTuple):
     top: list[Case]
     maps: str
     """what the maps are, or why there are none"""
+    shift: str
+    """which probabilities stand beside the pictures, where there are two kinds"""
     wrong: list[WrongOf]
     views: list[Views]
     plane: Figure | None
@@ -83,7 +85,12 @@ def pictures_of(folder: RunFolder, dataset: Dataset, split: str, other_data: boo
     """
     scene = scene_of(folder, dataset, split, other_data)
     maps = find_maps(scene.model.network, scene.model.card.preprocessing.size)
-    return Pictures(_worst(scene, maps), _map_words(maps), _wrong(scene), _views(scene), _plane(scene))
+    tau = scene.model.card.outputs.tau
+    shift = (
+        f"Probabilities are those of the decision, shifted to rare classes by tau = {tau:.4g}." if tau else ""
+    )
+    worst, views = _worst(scene, maps), _views(scene)
+    return Pictures(worst, _map_words(maps), shift, _wrong(scene), views, _plane(scene))
 
 
 def _map_words(maps: Maps | str) -> str:
@@ -114,7 +121,7 @@ def _worst(scene: Scene, maps: Maps | str) -> list[Case]:
 
 def _case_words(scene: Scene, row: int) -> str:
     true, said = int(scene.images.labels[row]), int(scene.predicted[row])
-    own, other = scene.probabilities[row, true], scene.probabilities[row, said]
+    own, other = scene.decisions[row, true], scene.decisions[row, said]
     return f"{scene.names[true]} (probability {own:.3f}) was taken for {scene.names[said]} ({other:.3f})."
 
 
@@ -146,7 +153,7 @@ def _nearest(scene: Scene, train: Images, rows: np.ndarray) -> list[list[Shown]]
 
 def _wrong(scene: Scene) -> list[WrongOf]:
     """The wrong answers of each class that has images, those that were given most surely first."""
-    labels, surely = scene.images.labels, scene.probabilities.max(1)
+    labels, surely = scene.images.labels, scene.decisions.max(1)
     order = class_order(scene.model.card.training_counts)
     present = [k for k in order if (labels == k).any()][-_WRONG_CLASSES:]
     most = max(1, min(_WRONG, _ALL_WRONG // len(present)))
@@ -166,7 +173,7 @@ def _wrong(scene: Scene) -> list[WrongOf]:
 
 def _wrong_one(scene: Scene, row: int, uri: str) -> Shown:
     said, name = scene.names[scene.predicted[row]], scene.images.ids[row]
-    return Shown(uri, f"image {name}", f"{said} {scene.probabilities[row].max():.2f}; {name}")
+    return Shown(uri, f"image {name}", f"{said} {scene.decisions[row].max():.2f}; {name}")
 
 
 def _views(scene: Scene) -> list[Views]:

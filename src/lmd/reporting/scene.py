@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 import torch
 
 from lmd.data.dataset.manifest import Dataset
@@ -68,11 +69,15 @@ class Images:
 
 @dataclass(frozen=True)
 class Scene:
-    """A model, the images that it answered, its answers, and its training images where they are there."""
+    """A model, the images that it answered, its answers, and its training images where they are there.
+
+    `decisions` [N, K] are the probabilities that it decided by: `probabilities`, or these shifted by tau.
+    """
 
     model: Model
     images: Images
     probabilities: np.ndarray
+    decisions: np.ndarray
     predicted: np.ndarray
     train: Images | None
     seed: int
@@ -100,15 +105,20 @@ def scene_of(folder: RunFolder, dataset: Dataset, split: str, other_data: bool) 
     """
     model = load_model(folder)
     images = Images(model, dataset, split)
-    probabilities, predicted = _answers(folder, images)
+    table = _answers(folder, images)
+    ranking = _columns(table, "p", images)
+    shifted = model.card.outputs.differ and f"d_{model.classes[0]}" in table
+    decisions = _columns(table, "d", images) if shifted else ranking
+    number = {name: k for k, name in enumerate(model.classes)}
+    predicted = table["predicted"].map(number).to_numpy(dtype=np.int64)
     own = training_set(folder, model.card) if other_data else dataset
     train = None if own is None else Images(model, own, "train")
     seed = int(read_identity(folder)["settings"].get("seed", 0))
-    return Scene(model, images, probabilities, predicted, train, seed)
+    return Scene(model, images, ranking, decisions, predicted, train, seed)
 
 
-def _answers(folder: RunFolder, images: Images) -> tuple[np.ndarray, np.ndarray]:
-    """The probabilities of a split [N, K], and the class that each image was taken for."""
+def _answers(folder: RunFolder, images: Images) -> pd.DataFrame:
+    """The predictions of a split, in the order of its table."""
     file, split = folder.predictions(images.split), images.split
     again = f"run 'lmd evaluate {folder.path} --split {split}' first"
     if not file.is_file():
@@ -117,7 +127,8 @@ def _answers(folder: RunFolder, images: Images) -> tuple[np.ndarray, np.ndarray]
     if sorted(table.index) != sorted(images.ids):
         named = f"{again}, or name the data set that was measured with --data DIR"
         raise DataError(f"{file} is not of the {split} images of {images.dataset.folder}: {named}")
-    table, classes = table.loc[images.ids], images.model.classes
-    number = {name: k for k, name in enumerate(classes)}
-    probabilities = table[[f"p_{name}" for name in classes]].to_numpy(dtype=np.float64)
-    return probabilities, table["predicted"].map(number).to_numpy(dtype=np.int64)
+    return table.loc[images.ids]
+
+
+def _columns(table: pd.DataFrame, kind: str, images: Images) -> np.ndarray:
+    return table[[f"{kind}_{name}" for name in images.model.classes]].to_numpy(dtype=np.float64)

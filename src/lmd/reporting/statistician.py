@@ -36,31 +36,28 @@ _NO_CURVES = (
 )
 
 
-def cases_behind(file: Path, result: Evaluation) -> tuple[Cases, np.ndarray] | None:
-    """Returns the cases that an evaluation is of, and the class that each was taken for.
+def cases_behind(file: Path, result: Evaluation) -> Cases | None:
+    """Returns the cases that an evaluation is of.
 
     None where the file is gone, was changed since, or has images more than once, as that of several repeats.
     """
     names = [entry.name for entry in result.classes]
     try:
-        table = read_predictions(file)
-        cases = cases_of(table, names)
-        said = dict(zip(table["id"], table["predicted"], strict=True))
-        predicted = np.array([names.index(said[row]) for row in cases.ids])
+        cases = cases_of(read_predictions(file), names)
     except (LmdError, KeyError, ValueError):
         return None
     counts = np.zeros((len(names), len(names)), dtype=int)
-    np.add.at(counts, (cases.labels, predicted), 1)
+    np.add.at(counts, (cases.labels, cases.predicted), 1)
     same = counts.tolist() == result.confusion and len(set(cases.ids)) == len(cases.ids)
-    return (cases, predicted) if same else None
+    return cases if same else None
 
 
-def all_against_rest(behind: tuple[Cases, np.ndarray] | None, result: Evaluation) -> list[Against] | None:
+def all_against_rest(cases: Cases | None, result: Evaluation) -> list[Against] | None:
     """Returns each class against the rest, in the model's order; None without the cases."""
-    if behind is None:
+    if cases is None:
         return None
-    cases, predicted = behind
-    return [against_rest(cases.labels, predicted, cases.clusters, k) for k in range(len(result.classes))]
+    places = range(len(result.classes))
+    return [against_rest(cases.labels, cases.predicted, cases.clusters, k) for k in places]
 
 
 def metrics_table(result: Evaluation) -> Table:
@@ -112,7 +109,7 @@ def split_content(split: str, result: Evaluation, counts: Sequence[int], file: P
         "few": FEW_NOTE if has_few(result) else "",
         "interval": interval_words(result),
         "notes": result_notes(result),
-        "curves": [] if behind is None else _curves(behind[0], result, counts),
+        "curves": [] if behind is None else _curves(behind, result, counts),
         "no_curves": ""
         if behind
         else "Curves and intervals of specificity, PPV and NPV need the predictions "
