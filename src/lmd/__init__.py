@@ -19,7 +19,8 @@ from lmd.version import __version__
 
 if TYPE_CHECKING:
     from lmd import data, evaluation, losses, methods, models, stages
-    from lmd.api import evaluate, inspect, load, plan, prepare, read_dataset, report, reproduce, train
+    from lmd.api import evaluate, inspect, load, plan, prepare, read_dataset, reproduce, train
+    from lmd.api_reports import report
     from lmd.data.dataset.folds_folder import Folds
     from lmd.errors import CheckpointError, DataError, LmdError, SettingsError
     from lmd.folds.folder import FoldsRun
@@ -53,17 +54,8 @@ __all__ = [
 
 _ROOMS = ("data", "evaluation", "losses", "methods", "models", "stages")
 _HOMES = {
-    "lmd.api": (
-        "evaluate",
-        "inspect",
-        "load",
-        "plan",
-        "prepare",
-        "read_dataset",
-        "report",
-        "reproduce",
-        "train",
-    ),
+    "lmd.api": ("evaluate", "inspect", "load", "plan", "prepare", "read_dataset", "reproduce", "train"),
+    "lmd.api_reports": ("report",),
     "lmd.errors": ("CheckpointError", "DataError", "LmdError", "SettingsError"),
     "lmd.run": ("RunFolder",),
     "lmd.data.dataset.folds_folder": ("Folds",),

@@ -198,35 +198,6 @@ def evaluate(
     return evaluate_either(_run(run), split, dataset, progress, allow_overlap)
 
 
-def report(
-    run: RunFolder | Path | str,
-    split: str = "test",
-    *,
-    data: Dataset | Folds | Path | str | None = None,
-    pictures: bool = True,
-    say: Callable[[str], None] = lambda line: None,
-) -> Path:
-    """Writes the report of a run anew, with pictures of its mistakes, and returns the path of report.html.
-
-    Args:
-        run: a finished run, measured by `evaluate`.
-        split: the split whose mistakes are shown.
-        data: the data set that was measured, where it is not where the run knows it.
-        pictures: without them no image is opened, and no network.
-        say: called with why there are no pictures, where they were wanted and there are none.
-
-    Raises:
-        CheckpointError: the run has no finished model.
-        DataError: the data set that is named is not the one that was measured.
-    """
-    from lmd.folds.either import report_either
-
-    path, why = report_either(_run(run), split, None if data is None else _dataset(data), pictures)
-    if pictures and why is not None:
-        say(f"no pictures: {why}")
-    return path
-
-
 def load(run: RunFolder | Path | str, *, average: bool = False) -> Model:
     """Returns the trained model of a run; its `predict` answers image files with a table of probabilities.
 

@@ -33,7 +33,7 @@ def report(
     """Writes report.html anew: numbers for three readers, and pictures of the worst mistakes."""
     check_run(run)
     from lmd.api import read_dataset
-    from lmd.api import report as write
+    from lmd.api_reports import report as write
 
     dataset = None if data is None else read_dataset(data)
     path = write(run, split, data=dataset, pictures=not no_pictures, say=say)
