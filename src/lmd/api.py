@@ -176,6 +176,8 @@ def evaluate(
     *,
     data: Dataset | Folds | Path | str | None = None,
     allow_overlap: bool = False,
+    by: Sequence[str] = (),
+    coverage: float = 0.9,
     progress: Steps = quiet,
 ) -> Evaluation:
     """Predicts a split and measures it with intervals; writes both, and the report, into the run folder.
@@ -185,17 +187,23 @@ def evaluate(
         split: "train", "val" or "test".
         data: another data set than the run's own; it may lack classes of the run's, and have no new ones.
         allow_overlap: measure images of another data set, too, that the run was trained on.
+        by: metadata columns whose values are measured one by one, such as ["sex", "age:10"]; 10 is the width
+            of the bins of a column of numbers.
+        coverage: the share of images whose prediction sets shall hold the true class.
         progress: called with the images predicted so far and all of them.
 
     Raises:
         CheckpointError: the run has no finished model.
         DataError: the data set is gone, has a class that the model does not know, has no such split, or has
-            images or groups (patients) that the run was trained on.
+            images or groups (patients) that the run was trained on; or a column has no cells to measure.
+        SettingsError: the data set has no such column, or no set can have such a coverage.
     """
+    from lmd.evaluation.further import Further
     from lmd.folds.either import evaluate_either
 
     dataset = None if data is None else _dataset(data)
-    return evaluate_either(_run(run), split, dataset, progress, allow_overlap)
+    asked = Further([by] if isinstance(by, str) else by, coverage)
+    return evaluate_either(_run(run), split, dataset, progress, allow_overlap, asked)
 
 
 def load(run: RunFolder | Path | str, *, average: bool = False) -> Model:

@@ -10,7 +10,7 @@ import typer
 from lmd.cli.app import Run, app, say
 from lmd.cli.names import SPLITS, among, within
 from lmd.cli.verbs import Verb
-from lmd.cli.words import NUMBER
+from lmd.cli.words import NUMBER, SHARE
 from lmd.errors import DataError
 
 
@@ -30,6 +30,16 @@ def evaluate(
     allow_overlap: Annotated[
         bool, typer.Option("--allow-overlap", help="measure images that the run was trained on, too")
     ] = False,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="measure each value of a column by itself: sex, or age:10 for bins of 10",
+        ),
+    ] = None,
+    coverage: Annotated[
+        float, typer.Option(metavar=SHARE, help="share of images whose prediction sets hold the true class")
+    ] = 0.9,
 ) -> None:
     """Predicts a split, measures with intervals, writes evaluation-<split>.json and report.html."""
     from lmd.api import evaluate as run_evaluation
@@ -39,15 +49,25 @@ def evaluate(
     check_run(run)
     dataset = None if data is None else read_dataset(data)
     with bar(f"predicting {split}") as progress:
-        result = run_evaluation(run, split, data=dataset, allow_overlap=allow_overlap, progress=progress)
+        result = run_evaluation(
+            run,
+            split,
+            data=dataset,
+            allow_overlap=allow_overlap,
+            by=by or (),
+            coverage=coverage,
+            progress=progress,
+        )
     from lmd.folds.folder import FoldsRun, opened
     from lmd.folds.report import fold_lines
+    from lmd.reporting.beyond import beyond_lines
     from lmd.reporting.comparison import comparison_lines
 
     folder = opened(run)
     for line in [
         *(fold_lines(folder) if isinstance(folder, FoldsRun) else []),
         *comparison_lines({run.name: result}),
+        *beyond_lines(result),
     ]:
         say(line)
     say(f"report: {run / 'report.html'}")
@@ -94,11 +114,12 @@ def predict(
         bool, typer.Option("--average", help="of a run on folds: the mean of its folds' probabilities")
     ] = False,
 ) -> None:
-    """Predicts image files: the class and a probability for each class."""
+    """Predicts image files: the class, a probability for each class, and how unlike the training images."""
     check_run(run, average)
     files = _files_to_predict(images, out, skip_bad)
     from lmd.api import load
     from lmd.evaluation.predict import predict_files, write_predictions
+    from lmd.reporting.beyond import unlike_lines
     from lmd.spreadsheet import guarded_table
     from lmd.terminal import bar
 
@@ -107,6 +128,8 @@ def predict(
     for reason in skipped.values():
         say(f"skipped: {reason}", err=True)
     answers = answers.drop(columns=["label", "group"])
+    for line in unlike_lines(answers):
+        say(line, err=True)
     if out is None:
         typer.echo(guarded_table(answers).to_csv(index=False, float_format="%.4f"), nl=False)
         return

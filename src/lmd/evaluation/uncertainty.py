@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from lmd.evaluation.influence import Influence
-from lmd.evaluation.results import Estimate
+from lmd.evaluation.parts import Estimate
 from lmd.evaluation.score import Scale, degrees_of_freedom, design_effect, quantile
 
 _PRIOR = 2.0  # Images more in each class of a difference, on which two runs err independently.

@@ -28,8 +28,9 @@ from lmd.run import RunFolder, read_identity
 from lmd.settings import CommonSettings, Tree, parse_override
 
 RUNS = "runs"
-# What a first stage's outcome does not depend on: the choice of an epoch is made in the last stage.
-_LATER = ("select",)
+# What a first stage's outcome does not depend on: the choice of an epoch is made in the last stage, and what
+# the outputs mean after it.
+_LATER = ("select", "tau", "calibration")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from lmd.data.dataset.folds_folder import Folds
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import CheckpointError, DataError, LmdError, SettingsError
+from lmd.evaluation.further import NOTHING, Further
 from lmd.evaluation.judge import evaluate_run, recorded
 from lmd.evaluation.own import is_own
 from lmd.evaluation.predict import Model, load_model
@@ -104,7 +105,12 @@ def train_either(
 
 
 def evaluate_either(
-    run: RunFolder, split: str, data: Dataset | Folds | None, progress: Steps, allow_overlap: bool
+    run: RunFolder,
+    split: str,
+    data: Dataset | Folds | None,
+    progress: Steps,
+    allow_overlap: bool,
+    asked: Further = NOTHING,
 ) -> Evaluation:
     """Measures a run, or the folds of one together, and writes its report anew.
 
@@ -112,12 +118,12 @@ def evaluate_either(
         CheckpointError, DataError: one line on what is wrong.
     """
     if isinstance(run, FoldsRun):
-        return evaluate_folds(run, split, data, progress, allow_overlap)
+        return evaluate_folds(run, split, data, progress, allow_overlap, asked)
     if isinstance(data, Folds):
         raise DataError(
             f"{data.folder} has folds, and {run.path} is one run: name one, such as {data.first.folder}"
         )
-    result = evaluate_run(run, split, data, progress, allow_overlap)
+    result = evaluate_run(run, split, data, progress, allow_overlap, asked)
     write_card(run.path)
     write_report(run.path)
     return result

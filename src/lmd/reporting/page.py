@@ -40,7 +40,7 @@ def reason_lines(result: Evaluation) -> list[str]:
     told = {"recall", "kappa"}  # Not in the tables.
     names: dict[str, list[str]] = {}
     for name, reason in result.reasons.items():
-        if name not in told or name not in result.metrics:
+        if name not in Evaluation.model_fields and (name not in told or name not in result.metrics):
             names.setdefault(reason, []).append(METRICS.get(name, name))
     return [f"{listed(of, _SHOWN)}: {reason}" for reason, of in names.items()]
 
