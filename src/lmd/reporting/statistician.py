@@ -11,6 +11,7 @@ from lmd.errors import LmdError
 from lmd.evaluation.cases import Cases, cases_of, read_predictions
 from lmd.evaluation.one_against_rest import Against, against_rest
 from lmd.evaluation.results import Evaluation
+from lmd.reporting.beyond_parts import beyond_parts
 from lmd.reporting.class_figures import roc_and_precision_recall
 from lmd.reporting.figures import MOST_CELLS, Figure, confusion_matrix, most_confused
 from lmd.reporting.order import bands_in_order, class_order, in_order
@@ -109,6 +110,7 @@ def split_content(split: str, result: Evaluation, counts: Sequence[int], file: P
         "few": FEW_NOTE if has_few(result) else "",
         "interval": interval_words(result),
         "notes": result_notes(result),
+        "more": beyond_parts(result, counts),
         "curves": [] if behind is None else _curves(behind, result, counts),
         "no_curves": ""
         if behind
