@@ -20,6 +20,7 @@ from lmd.version import __version__
 if TYPE_CHECKING:
     from lmd import data, evaluation, losses, methods, models, stages
     from lmd.api import compare, evaluate, inspect, load, plan, prepare, read_dataset, reproduce, train, tune
+    from lmd.api_reports import report
     from lmd.data.dataset.folds_folder import Folds
     from lmd.embedding.embed import embed
     from lmd.embedding.fit import fit
@@ -55,6 +56,7 @@ __all__ = [
     "prepare",
     "read_dataset",
     "read_features",
+    "report",
     "reproduce",
     "stages",
     "train",
@@ -75,6 +77,7 @@ _HOMES = {
         "train",
         "tune",
     ),
+    "lmd.api_reports": ("report",),
     "lmd.errors": ("CheckpointError", "DataError", "LmdError", "SettingsError"),
     "lmd.run": ("RunFolder",),
     "lmd.embedding.embed": ("embed",),

@@ -49,7 +49,7 @@ def evaluate(
     from lmd.api import read_dataset
     from lmd.terminal import bar
 
-    card = _check_run(run)
+    card = check_run(run)
     dataset = None if data is None else read_dataset(data)
     with bar(f"predicting {split}") as progress:
         result = run_evaluation(
@@ -86,7 +86,7 @@ def _tell_outputs(card: ModelCard, more: str = "", err: bool = False) -> None:
         say(f"note: {line}{'; ' if more else ''}{more}", err=err)
 
 
-def _check_run(run: Path, average: bool | None = None) -> ModelCard:
+def check_run(run: Path, average: bool | None = None) -> ModelCard:
     """Returns the card of a run or of all its folds, before torch is loaded; a run without one is refused."""
     from lmd.folds.folder import FoldsRun, cards, check_average, opened
     from lmd.folds.pooled_card import pooled_card
@@ -128,7 +128,7 @@ def predict(
     ] = False,
 ) -> None:
     """Predicts image files: the class, a probability for each class, and how unlike the training images."""
-    card = _check_run(run, average)
+    card = check_run(run, average)
     files = _files_to_predict(images, out, skip_bad)
     from lmd.api import load
     from lmd.evaluation.predict import predict_files, write_predictions

@@ -40,7 +40,7 @@ def evaluate_run(
         SettingsError: the data set has no such column, or no set can have such a coverage.
     """
     model = load_model(folder)
-    dataset = data or _recorded(folder)
+    dataset = data or recorded(folder)
     asked.columns(list(dataset.table.columns))  # What is wrong with it is told before the long work.
     pixels = pixels_for(model, dataset, split)
     own = is_own(folder, model.card, dataset)
@@ -67,8 +67,8 @@ def write_judged(folder: RunFolder, result: Evaluation, groups: pd.DataFrame | N
     return result
 
 
-def _recorded(run: RunFolder) -> Dataset:
-    """The data set that the run was trained on.
+def recorded(run: RunFolder) -> Dataset:
+    """Returns the data set that the run was trained on.
 
     Raises:
         DataError: it is no longer there.

@@ -127,7 +127,7 @@ def probabilities_of(
     notes: list[str] = []
     places = {band: [source.classes.index(name) for name in some] for band, some in bands.items() if some}
     found = list(_Split(cases, source, split, temperature).variants(notes))
-    scores = [_scores(*variant, cases, source.classes, places) for variant in found]
+    scores = [_scores(*variant, cases, list(source.classes), places) for variant in found]
     return ProbabilityResult(implied=source.declared, variants=scores, notes=notes)
 
 

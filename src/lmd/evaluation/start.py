@@ -9,8 +9,8 @@ import numpy as np
 
 from lmd.errors import DataError
 from lmd.evaluation.cases import Cases
-from lmd.evaluation.priors import FEW, Declared, shares_of, shifted, with_known_prior
 from lmd.evaluation.label_shift import Shares, estimate_shares
+from lmd.evaluation.priors import FEW, Declared, shares_of, shifted, with_known_prior
 from lmd.text import listed
 
 

@@ -25,7 +25,7 @@ from lmd.folds.pooled_card import pooled_card
 from lmd.folds.report import write_folds_report
 from lmd.parallel import Steps, quiet
 from lmd.reporting.card import write_card
-from lmd.reporting.page import write_report
+from lmd.reporting.report import write_report
 
 TEST = "test"
 _OWN_SETS = "each fold has validation images of its own, and its folder has its own sets"
