@@ -129,6 +129,12 @@ def test_methods_and_sources_are_listed(lmd: Command) -> None:
     assert "--allow-missing" in out
 
 
+def test_a_run_in_the_place_of_its_data_is_called_one(lmd: Command, tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").touch()
+    for words in (("inspect", tmp_path), ("train", tmp_path, "--out", tmp_path / "new")):
+        refused(lmd(*words), "is the run folder of a training")
+
+
 def test_a_missing_folder(lmd: Command, tmp_path: Path) -> None:
     refused(lmd("train", tmp_path / "none", "--out", tmp_path / "run"), "no dataset folder", "none")
     refused(lmd("inspect", tmp_path), "not a dataset folder")

@@ -105,7 +105,7 @@ def test_reversed_classes_are_noticed_by_the_checksum(run: Path, lmd: Command) -
     text = path.read_text().replace('"common"', '"x"').replace('"rare"', '"common"').replace('"x"', '"rare"')
     path.write_text(text)
     assert json.loads(text)["classes"] == tree["classes"][::-1]
-    refused(lmd("evaluate", run), "model.json is damaged", "its checksum does not fit")
+    refused(lmd("evaluate", run), "model.json is damaged: its checksum does not fit")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,9 @@ Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 Prior = Literal["training", "uniform", "unknown"]
 
 # The files beside model.json.
-FileName = Literal["model.safetensors", "stage1.safetensors", "gaussians.safetensors", "images.json"]
+FileName = Literal[
+    "model.safetensors", "stage1.safetensors", "gaussians.safetensors", "novelty.safetensors", "images.json"
+]
 # From the second on a card has its own checksum and those of the files beside it.
 # From the third on it says what the outputs are.
 FORMAT = 3

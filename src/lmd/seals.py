@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 from lmd.reading import UnreadableError, json_of, text_of
 
 BLANK = "0" * 64
-DAMAGED = "it is damaged, or was changed after it was written: its checksum does not fit"
+DAMAGED = "its checksum does not fit, so it was changed after it was written, or the disk is at fault"
 
 
 class Mark(NamedTuple):

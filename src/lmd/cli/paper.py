@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lmd.cli.app import AllowCode, Budget, PartialWeights, Set, Weights, app, say
-from lmd.cli.names import RULES, among, within
+from lmd.cli.names import TAUS, among, within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER
 
@@ -46,7 +46,7 @@ def reproduce(
     tau: Annotated[
         str,
         typer.Option(
-            metavar=RULES, callback=among(RULES), help="how far the decisions of all rows go to rare classes"
+            metavar=TAUS, callback=among(TAUS), help="how far the decisions of all rows go to rare classes"
         ),
     ] = "0",
     only: Annotated[str | None, typer.Option(metavar="RUN", hidden=True)] = None,

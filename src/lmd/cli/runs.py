@@ -10,7 +10,7 @@ import typer
 from lmd.cli.app import Run, app, say
 from lmd.cli.names import SPLITS, among, within
 from lmd.cli.verbs import Verb
-from lmd.cli.words import NUMBER
+from lmd.cli.words import NUMBER, SHARE
 from lmd.errors import DataError
 
 if TYPE_CHECKING:
@@ -33,24 +33,44 @@ def evaluate(
     allow_overlap: Annotated[
         bool, typer.Option("--allow-overlap", help="measure images that the run was trained on, too")
     ] = False,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="measure each value of a column by itself: sex, or age:10 for bins of 10",
+        ),
+    ] = None,
+    coverage: Annotated[
+        float, typer.Option(metavar=SHARE, help="share of images whose prediction sets hold the true class")
+    ] = 0.9,
 ) -> None:
     """Predicts a split, measures with intervals, writes evaluation-<split>.json and report.html."""
     from lmd.api import evaluate as run_evaluation
     from lmd.api import read_dataset
     from lmd.terminal import bar
 
-    card = _check_run(run)
+    card = check_run(run)
     dataset = None if data is None else read_dataset(data)
     with bar(f"predicting {split}") as progress:
-        result = run_evaluation(run, split, data=dataset, allow_overlap=allow_overlap, progress=progress)
+        result = run_evaluation(
+            run,
+            split,
+            data=dataset,
+            allow_overlap=allow_overlap,
+            by=by or (),
+            coverage=coverage,
+            progress=progress,
+        )
     from lmd.folds.folder import FoldsRun, opened
     from lmd.folds.report import fold_lines
+    from lmd.reporting.beyond import beyond_lines
     from lmd.reporting.comparison import comparison_lines
 
     folder = opened(run)
     for line in [
         *(fold_lines(folder) if isinstance(folder, FoldsRun) else []),
         *comparison_lines({run.name: result}),
+        *beyond_lines(result),
     ]:
         say(line)
     _tell_outputs(card, "AUC ranks by p; all else counts decisions")
@@ -66,7 +86,7 @@ def _tell_outputs(card: ModelCard, more: str = "", err: bool = False) -> None:
         say(f"note: {line}{'; ' if more else ''}{more}", err=err)
 
 
-def _check_run(run: Path, average: bool | None = None) -> ModelCard:
+def check_run(run: Path, average: bool | None = None) -> ModelCard:
     """Returns the card of a run or of all its folds, before torch is loaded; a run without one is refused."""
     from lmd.folds.folder import FoldsRun, cards, check_average, opened
     from lmd.folds.pooled_card import pooled_card
@@ -107,11 +127,12 @@ def predict(
         bool, typer.Option("--average", help="of a run on folds: the mean of its folds' probabilities")
     ] = False,
 ) -> None:
-    """Predicts image files: the class and a probability for each class."""
-    card = _check_run(run, average)
+    """Predicts image files: the class, a probability for each class, and how unlike the training images."""
+    card = check_run(run, average)
     files = _files_to_predict(images, out, skip_bad)
     from lmd.api import load
     from lmd.evaluation.predict import predict_files, write_predictions
+    from lmd.reporting.beyond import unlike_lines
     from lmd.spreadsheet import guarded_table
     from lmd.terminal import bar
 
@@ -121,6 +142,8 @@ def predict(
         say(f"skipped: {reason}", err=True)
     answers = answers.drop(columns=["label", "group"])
     _tell_outputs(card, err=True)
+    for line in unlike_lines(answers):
+        say(line, err=True)
     if out is None:
         typer.echo(guarded_table(answers).to_csv(index=False, float_format="%.4f"), nl=False)
         return

@@ -12,7 +12,7 @@ import pandas as pd
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import DataError
 from lmd.evaluation.measured import AllMetrics
-from lmd.evaluation.results import Estimate
+from lmd.evaluation.parts import Estimate
 from lmd.evaluation.uncertainty import Measured, Sample, paired_difference
 from lmd.spreadsheet import unguarded_table
 

@@ -174,8 +174,9 @@ def _copy_lines(found: Fingerprint) -> list[str]:
 def near_line(near: NearDuplicates) -> str:
     """Returns how many pairs are near duplicates, and what that means."""
     least = "" if near.complete else "at least "
+    noun = "pair" if near.count == 1 else "pairs"
     return (
-        f"near duplicates: {least}{near.count} pairs ({near.across} across splits, "
+        f"near duplicates: {least}{near.count} {noun} ({near.across} across splits, "
         f"{near.other_group} of different groups, {near.other_label} of different classes); "
         f"at most {near.bits} of {near.of} bits differ, pixels correlate {near.agreement:g} or more"
     )

@@ -14,6 +14,7 @@ from lmd.settings import Settings
 from lmd.text import shortened
 
 MANIFEST, INFO, FOLDS = "manifest.csv", "dataset.json", "folds.json"
+_OF_RUNS = "settings.yaml"  # A run folder is easily named in the place of its data set.
 
 
 class DatasetInfo(Settings):
@@ -76,6 +77,8 @@ def read_info(folder: Path) -> DatasetInfo:
     """
     if not folder.is_dir():
         raise DataError(f"no dataset folder {folder}; make one with 'lmd prepare'")
+    if (folder / _OF_RUNS).is_file() and not (folder / INFO).is_file():
+        raise DataError(f"{folder} is the run folder of a training, and a dataset folder is asked for here")
     try:
         return read_json(DatasetInfo, folder / INFO, DataError)
     except OSError as error:

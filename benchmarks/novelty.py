@@ -1,0 +1,130 @@
+"""Is an image of a class that nobody has seen more unlike? Leaving one class out, on saved features.
+
+    python -m benchmarks.novelty DATA FEATURES.npz... --out benchmarks/results/novelty
+
+DATA is the dataset folder of the features, FEATURES as in `shared/features`: `0_clean` and `0_clean_scale`
+(features of all images in the order of the manifest), `W` and `b` (a classifier). The class Gaussians are
+made of the training images of all other classes. The area under the ROC curve is that of the class's own
+validation and test images against test images of each other class; the mean over these classes counts.
+
+The encoders of these features were trained with the class that is left out. On an encoder that never saw it
+the areas may be smaller: this tells the scores apart, and is no promise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from lmd.data.dataset.manifest import Dataset, read_dataset
+from lmd.evaluation.metrics import class_auc
+from lmd.evaluation.novelty import nearest, relative, seen_classes, shared_covariance
+from lmd.losses.gaussian import class_statistics
+
+RIDGES = (0.05, 0.5, 5.0, 50.0)
+EACH, MIXED = "each class against it alike", "test images as they are mixed"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures, prints the table and writes it."""
+    parser = argparse.ArgumentParser(description="leaves one class out of saved features")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("features", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/novelty"))
+    options = parser.parse_args(arguments)
+    dataset = read_dataset(options.data, check_files=False)
+    parts = [one_encoder(dataset, path) for path in options.features]
+    found = pd.concat(parts, ignore_index=True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "novelty.json").write_text(json.dumps(found.to_dict("records"), indent=1) + "\n")
+    text = report(found, dataset)
+    (options.out / "novelty.md").write_text(text)
+    print(text)
+    return 0
+
+
+def read_features(path: Path) -> tuple[Tensor, Tensor]:
+    """Returns features [N, C] and logits [N, K] of all images."""
+    with np.load(path) as file:
+        features = torch.from_numpy(file["0_clean"].astype(np.float32) * file["0_clean_scale"])
+        return features, features @ torch.from_numpy(file["W"]).T + torch.from_numpy(file["b"])
+
+
+def one_encoder(dataset: Dataset, path: Path) -> pd.DataFrame:
+    """Returns the areas of every score and every class that is left out, of one encoder."""
+    features, logits = read_features(path)
+    labels = dataset.table["label"].map({name: k for k, name in enumerate(dataset.classes)}).to_numpy()
+    splits = dataset.table["split"].to_numpy()
+    rows: list[dict[str, str | float]] = []
+    for left, name in enumerate(dataset.classes):
+        train = (splits == "train") & (labels != left)
+        asked = np.where(labels == left, splits != "train", splits == "test")
+        scores = all_scores(features, logits, labels, train, asked, left)
+        for score, values in scores.items():
+            areas = {EACH: each_class(values, labels[asked], left), MIXED: mixed(values, labels[asked], left)}
+            rows += [
+                {"encoder": path.stem, "left out": name, "score": score, "against": against, "auc": area}
+                for against, area in areas.items()
+            ]
+    print(f"{path.stem} is done", file=sys.stderr, flush=True)
+    return pd.DataFrame(rows)
+
+
+def all_scores(
+    features: Tensor, logits: Tensor, labels: np.ndarray, train: np.ndarray, asked: np.ndarray, left: int
+) -> dict[str, np.ndarray]:
+    """Returns how unlike each image that is asked for is, by every score."""
+    known = class_statistics(features[train], torch.from_numpy(labels[train]), logits.shape[1])
+    new, means = features[asked], seen_classes(known)
+    found: dict[str, Tensor] = {}
+    for ridge in RIDGES:
+        found[f"Mahalanobis, ridge {ridge:g}"] = nearest(new, means, shared_covariance(known, ridge))
+        found[f"relative Mahalanobis, ridge {ridge:g}"] = relative(new, known, ridge)
+    found["Euclidean"] = nearest(new, means, torch.eye(features.shape[1]))
+    others = torch.cat([logits[asked, :left], logits[asked, left + 1 :]], 1)
+    found["largest probability"] = -others.softmax(1).max(1).values
+    found["energy"] = -others.logsumexp(1)
+    return {name: values.double().numpy() for name, values in found.items()}
+
+
+def mixed(scores: np.ndarray, labels: np.ndarray, left: int) -> float:
+    """Returns the area of a class against all others together."""
+    truth = (labels == left).astype(np.int64)
+    columns = np.stack([-scores, scores], axis=1)
+    return float(class_auc(truth, columns, np.ones((1, len(truth))))[0, 1])
+
+
+def each_class(scores: np.ndarray, labels: np.ndarray, left: int) -> float:
+    """Returns the mean of the areas of a class against each other class."""
+    areas = []
+    for other in np.setdiff1d(labels, left):
+        here = (labels == other) | (labels == left)
+        areas.append(mixed(scores[here], labels[here], left))
+    return float(np.mean(areas))
+
+
+def report(found: pd.DataFrame, dataset: Dataset) -> str:
+    """Returns the tables: a row for each score, a column for each class, means over the encoders."""
+    order = list(dict.fromkeys(found["score"]))
+    lines = [f"Area under the ROC curve, mean of {found['encoder'].nunique()} encoders.", ""]
+    for against in (EACH, MIXED):
+        some = found[found["against"] == against]
+        means = some.pivot_table(index="score", columns="left out", values="auc").loc[order, dataset.classes]
+        lines += [f"| {against} | {' | '.join(dataset.classes)} | mean |"]
+        lines += ["|" + "---|" * (len(dataset.classes) + 2)]
+        for score, row in means.iterrows():
+            lines.append(f"| {score} | {' | '.join(f'{area:.2f}' for area in row)} | {row.mean():.3f} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
