@@ -14,7 +14,7 @@ from lmd.evaluation.evaluate import evaluate
 from lmd.evaluation.further import NOTHING, Around, Further, further, validation_cases
 from lmd.evaluation.overlap import overlap_with_training
 from lmd.evaluation.own import is_own
-from lmd.evaluation.predict import load_model, pixels_for, predict_split, write_predictions
+from lmd.evaluation.predict import Model, load_model, pixels_for, predict_split, write_predictions
 from lmd.evaluation.results import Evaluation, OtherData, write_evaluation
 from lmd.files import is_file
 from lmd.parallel import Steps, quiet
@@ -51,9 +51,18 @@ def evaluate_run(
     table = read_predictions(file)
     result = evaluate(table, model.classes, model.card.bands, split)
     result = result.model_copy(update={"data": None if own else _named(dataset), "overlap": overlap})
+    if own:
+        _add_validation(folder, model, dataset)
     validation = validation_cases(folder.predictions("val"), model.classes)
     around = Around(split, model.classes, model.card.bands, validation, dataset.split(split), own)
     return write_judged(folder, *further(result, table, around, asked))
+
+
+def _add_validation(folder: RunFolder, model: Model, dataset: Dataset) -> None:
+    """Writes the answers on the validation images where an earlier version trained the run."""
+    file = folder.predictions("val")
+    if not file.is_file() and not dataset.split("val").empty:
+        write_predictions(file, predict_split(model, dataset, "val"))
 
 
 def write_judged(folder: RunFolder, result: Evaluation, groups: pd.DataFrame | None) -> Evaluation:
