@@ -24,7 +24,10 @@ SURE = {
     "p": "the largest probability",
     "d": "the largest of the probabilities for decisions, which tau shifts",
 }
-_NO_VALIDATION = "the run has no predictions of validation images: 'lmd evaluate RUN --split val' makes them"
+_NO_VALIDATION = (
+    "the run has no predictions of validation images; where it has such images, 'lmd evaluate RUN' on its "
+    "own data set makes them"
+)
 _CALIBRATED = "the sets were calibrated on these images: on other splits they say what they are worth"
 _LEARNT = "the model has learnt these images: sets that hold for new images say nothing of them"
 _OTHER = "these images are of another data set: the promise holds where images are like those of validation"

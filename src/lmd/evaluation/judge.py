@@ -51,6 +51,8 @@ def evaluate_run(
     table = read_predictions(file)
     result = evaluate(table, model.classes, model.card.bands, split)
     result = result.model_copy(update={"data": None if own else _named(dataset), "overlap": overlap})
+    if own and not is_file(folder.predictions("val")) and dataset.counts("val").sum():
+        write_predictions(folder.predictions("val"), predict_split(model, dataset, "val", quiet, pixels))
     validation = validation_cases(folder.predictions("val"), model.classes)
     around = Around(split, model.classes, model.card.bands, validation, dataset.split(split), own)
     return write_judged(folder, *further(result, table, around, asked))
