@@ -117,7 +117,10 @@ def test_every_setting_is_described_in_one_line(name: str) -> None:
         ("pretrained=perhaps", "setting pretrained = 'perhaps': must be true or false"),
         ("encoder=18", "setting encoder = 18: must be text"),
         ("stage1=3", "setting stage1 = 3: must be a group of settings; set one of its members"),
-        ("select=lst", "setting select = 'lst': must be one of 'val_margin', 'val_bacc' or 'last'; did you mean 'last'?"),
+        (
+            "select=lst",
+            "setting select = 'lst': must be one of 'val_margin', 'val_bacc' or 'last'; did you mean 'last'?",
+        ),
         ("{size: 16, precision: bf16}", "--set needs name=value, found '{size: 16, precision: bf16}'"),
     ],
 )

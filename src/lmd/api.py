@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lmd.data.dataset.manifest import Dataset
     from lmd.evaluation.predict import Model
     from lmd.evaluation.results import Evaluation
+    from lmd.evaluation.wanted import Prior
     from lmd.experiments.engine import Outcome
     from lmd.planning import Plan
     from lmd.training.progress import Progress, Watcher
@@ -176,6 +177,9 @@ def evaluate(
     *,
     data: Dataset | Folds | Path | str | None = None,
     allow_overlap: bool = False,
+    prior: Prior | None = None,
+    sensitivity: Sequence[str] | Mapping[str, float] = (),
+    cost: Path | str | None = None,
     progress: Steps = quiet,
 ) -> Evaluation:
     """Predicts a split and measures it with intervals; writes both, and the report, into the run folder.
@@ -185,17 +189,24 @@ def evaluate(
         split: "train", "val" or "test".
         data: another data set than the run's own; it may lack classes of the run's, and have no new ones.
         allow_overlap: measure images of another data set, too, that the run was trained on.
+        prior: how frequent the classes are where the model is used: "train", "uniform", "estimate" (from the
+            images of the split, without their labels), a file of shares or {"melanoma": 0.02, ...}.
+        sensitivity: what is wanted of a class, {"melanoma": 0.95}: a threshold is chosen on validation.
+        cost: a CSV file of what it costs to take one class for another: decisions by the least cost.
         progress: called with the images predicted so far and all of them.
 
     Raises:
         CheckpointError: the run has no finished model.
+        SettingsError: there is no such prior, or no such class.
         DataError: the data set is gone, has a class that the model does not know, has no such split, or has
-            images or groups (patients) that the run was trained on.
+            images or groups (patients) that the run was trained on; or a prior, a sensitivity or costs cannot
+            be had (docs/probabilities.md).
     """
+    from lmd.evaluation.wanted import Wanted
     from lmd.folds.either import evaluate_either
 
-    dataset = None if data is None else _dataset(data)
-    return evaluate_either(_run(run), split, dataset, progress, allow_overlap)
+    dataset, wanted = None if data is None else _dataset(data), Wanted(prior, sensitivity, cost)
+    return evaluate_either(_run(run), split, dataset, progress, allow_overlap, wanted)
 
 
 def load(run: RunFolder | Path | str, *, average: bool = False) -> Model:

@@ -13,6 +13,15 @@ from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER
 from lmd.errors import DataError
 
+Prior = Annotated[
+    str | None,
+    typer.Option(
+        metavar="train|uniform|estimate|FILE",
+        help="how frequent the classes are where the model is used: as in training, all alike, estimated "
+        "from the images, or as a file states (docs/probabilities.md)",
+    ),
+]
+
 
 @app.command(
     cls=Verb,
@@ -30,6 +39,18 @@ def evaluate(
     allow_overlap: Annotated[
         bool, typer.Option("--allow-overlap", help="measure images that the run was trained on, too")
     ] = False,
+    prior: Prior = None,
+    sensitivity: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CLASS=NUMBER",
+            help="a threshold for a class, chosen on validation for this sensitivity; may be given again",
+        ),
+    ] = None,
+    cost: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="a CSV file of what each mistake costs: decide by the least cost"),
+    ] = None,
 ) -> None:
     """Predicts a split, measures with intervals, writes evaluation-<split>.json and report.html."""
     from lmd.api import evaluate as run_evaluation
@@ -39,15 +60,20 @@ def evaluate(
     _check_run(run)
     dataset = None if data is None else read_dataset(data)
     with bar(f"predicting {split}") as progress:
-        result = run_evaluation(run, split, data=dataset, allow_overlap=allow_overlap, progress=progress)
+        result = run_evaluation(
+            run, split, data=dataset, allow_overlap=allow_overlap, prior=prior,
+            sensitivity=sensitivity or (), cost=cost, progress=progress,
+        )  # fmt: skip
     from lmd.folds.folder import FoldsRun, opened
     from lmd.folds.report import fold_lines
     from lmd.reporting.comparison import comparison_lines
+    from lmd.reporting.probability_lines import probability_lines
 
     folder = opened(run)
     for line in [
         *(fold_lines(folder) if isinstance(folder, FoldsRun) else []),
         *comparison_lines({run.name: result}),
+        *probability_lines(result),
     ]:
         say(line)
     say(f"report: {run / 'report.html'}")
@@ -93,20 +119,31 @@ def predict(
     average: Annotated[
         bool, typer.Option("--average", help="of a run on folds: the mean of its folds' probabilities")
     ] = False,
+    prior: Prior = None,
 ) -> None:
     """Predicts image files: the class and a probability for each class."""
     _check_run(run, average)
     files = _files_to_predict(images, out, skip_bad)
     from lmd.api import load
     from lmd.evaluation.predict import predict_files, write_predictions
+    from lmd.evaluation.prior_answers import answers_at_prior, prior_lines
+    from lmd.evaluation.wanted import stated_prior
     from lmd.spreadsheet import guarded_table
     from lmd.terminal import bar
 
+    model = load(run, average=average)
+    stated = None if prior is None else stated_prior(prior, model.classes)
+    if stated is not None:
+        stated.check(model.source)
     with bar("predicting") as progress:
-        answers, skipped = predict_files(load(run, average=average), files, skip_bad, frame, progress)
+        answers, skipped = predict_files(model, files, skip_bad, frame, progress)
     for reason in skipped.values():
         say(f"skipped: {reason}", err=True)
     answers = answers.drop(columns=["label", "group"])
+    if stated is not None:
+        answers, found = answers_at_prior(answers, model.source, stated)
+        for line in prior_lines(model.classes, found):
+            say(line, err=True)
     if out is None:
         typer.echo(guarded_table(answers).to_csv(index=False, float_format="%.4f"), nl=False)
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,9 @@ from lmd.data.feed.scale import clean
 from lmd.errors import CheckpointError, DataError
 from lmd.evaluation.answers import answer_table
 from lmd.evaluation.classes import refuse_other_classes
+from lmd.evaluation.prior_answers import answers_at_prior
+from lmd.evaluation.source import Source, source_of
+from lmd.evaluation.wanted import Prior, stated_prior
 from lmd.files import atomic_write
 from lmd.model_card import ModelCard, Preprocessing
 from lmd.models.classifier import build_classifier
@@ -43,6 +46,8 @@ class Model:
     network: Network
     card: ModelCard
     runtime: Runtime
+    folder: RunFolder | None = field(default=None, kw_only=True)
+    """where its run lies; None of the mean of several"""
 
     @property
     def classes(self) -> list[str]:
@@ -50,7 +55,12 @@ class Model:
         return self.card.classes
 
     def predict(
-        self, images: Sequence[Path | str] | Path | str, *, skip_bad: bool = False, frame: int | None = None
+        self,
+        images: Sequence[Path | str] | Path | str,
+        *,
+        skip_bad: bool = False,
+        frame: int | None = None,
+        prior: Prior | None = None,
     ) -> pd.DataFrame:
         """Returns a table with a row for each image: `id`, `predicted`, and `p_<class>` for each class.
 
@@ -61,12 +71,23 @@ class Model:
             images: image files, or folders of them.
             skip_bad: leave out images that cannot be read.
             frame: which frame of files that hold several, from 1.
+            prior: how frequent the classes are where the images are from: "train", "uniform", "estimate" (by
+                these images), a file of shares or {"melanoma": 0.02, ...}. p are the probabilities there.
 
         Raises:
-            DataError: an image cannot be read (without `skip_bad`), or none can, or a folder has none.
+            DataError: an image cannot be read (without `skip_bad`), or none can, or a folder has none; or the
+                prior needs validation images that the run has not.
+            SettingsError: there is no such prior.
         """
+        stated = None if prior is None else stated_prior(prior, self.classes)
         answers, _ = predict_files(self, image_files(images), skip_bad, frame)
-        return answers.drop(columns=["label", "group"])
+        answers = answers.drop(columns=["label", "group"])
+        return answers if stated is None else answers_at_prior(answers, self.source, stated)[0]
+
+    @property
+    def source(self) -> Source:
+        """What is known of its probabilities."""
+        return source_of(self.folder, self.card)
 
     @cached_property
     def at_rest(self) -> Network:
@@ -88,7 +109,7 @@ def load_model(folder: RunFolder) -> Model:
     network = Network(encoder, classifier, (made.mean, made.std))
     network.load_state_dict(_read_weights(folder, network))
     runtime = Runtime(card.precision)
-    return Model(network.to(runtime.device), card, runtime)
+    return Model(network.to(runtime.device), card, runtime, folder=folder)
 
 
 def _read_weights(folder: RunFolder, network: Network) -> dict[str, torch.Tensor]:

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 
 from lmd.errors import CheckpointError
 from lmd.evaluation.parts import BandResult, ClassResult, Estimate
+from lmd.evaluation.probability_results import PriorResult, ProbabilityResult, ThresholdsResult
 from lmd.fields import read_json
 from lmd.files import atomic_write
 from lmd.settings import Settings
@@ -90,12 +91,19 @@ class Evaluation(Settings):
     """None where it is no question: of training and validation images, or where no run was measured"""
     folds: FoldsResult | None = None
     """None for one model"""
+    probabilities: ProbabilityResult | None = None
+    """how good the probabilities are, before and after calibrations on validation"""
+    prior: PriorResult | None = None
+    """what decisions are worth at stated shares of the classes; None where none were stated"""
+    thresholds: ThresholdsResult | None = None
+    """thresholds for wanted sensitivities, and decisions by cost; None where none were wanted"""
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
     """Writes an evaluation as JSON."""
     tree = evaluation.model_dump(mode="json", by_alias=True)
-    for part, names in ((tree, ("data", "overlap", "folds")), (tree["interval"], ("draws", "seed"))):
+    optional = [name for name, field in Evaluation.model_fields.items() if not field.is_required()]
+    for part, names in ((tree, optional), (tree["interval"], ("draws", "seed"))):
         for name in names:
             if part[name] is None:
                 del part[name]

@@ -10,6 +10,7 @@ from lmd.errors import CheckpointError, DataError, SettingsError
 from lmd.evaluation.judge import evaluate_run
 from lmd.evaluation.predict import Model, load_model
 from lmd.evaluation.results import Evaluation
+from lmd.evaluation.wanted import NOTHING, Wanted
 from lmd.folds.average import load_average
 from lmd.folds.evaluate import evaluate_folds
 from lmd.folds.folder import FoldsRun, check_average, is_folds_run, opened, refuse_folds, saved_choice
@@ -101,20 +102,25 @@ def train_either(
 
 
 def evaluate_either(
-    run: RunFolder, split: str, data: Dataset | Folds | None, progress: Steps, allow_overlap: bool
+    run: RunFolder,
+    split: str,
+    data: Dataset | Folds | None,
+    progress: Steps,
+    allow_overlap: bool,
+    wanted: Wanted = NOTHING,
 ) -> Evaluation:
     """Measures a run, or the folds of one together, and writes its report anew.
 
     Raises:
-        CheckpointError, DataError: one line on what is wrong.
+        CheckpointError, DataError, SettingsError: one line on what is wrong.
     """
     if isinstance(run, FoldsRun):
-        return evaluate_folds(run, split, data, progress, allow_overlap)
+        return evaluate_folds(run, split, data, progress, allow_overlap, wanted)
     if isinstance(data, Folds):
         raise DataError(
             f"{data.folder} has folds, and {run.path} is one run: name one, such as {data.first.folder}"
         )
-    result = evaluate_run(run, split, data, progress, allow_overlap)
+    result = evaluate_run(run, split, data, progress, allow_overlap, wanted)
     write_card(run.path)
     write_report(run.path)
     return result

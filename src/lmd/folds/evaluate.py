@@ -10,16 +10,20 @@ import pandas as pd
 from lmd.data.dataset.folds_folder import Folds, by_repeat, read_folds
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import DataError, SettingsError
-from lmd.evaluation.cases import read_predictions
+from lmd.evaluation.cases import cases_of, read_predictions
 from lmd.evaluation.evaluate import evaluate
 from lmd.evaluation.judge import evaluate_run
 from lmd.evaluation.overlap import overlap_with_training
 from lmd.evaluation.predict import pixels_for, predict_split, write_predictions
+from lmd.evaluation.probabilities import fields_of
 from lmd.evaluation.results import Evaluation, FoldsResult, OtherData, write_evaluation
+from lmd.evaluation.source import Source
+from lmd.evaluation.wanted import NOTHING, Wanted
 from lmd.folds.average import load_average
 from lmd.folds.combine import mean_of, overlap_of
 from lmd.folds.folder import FoldsRun, cards
 from lmd.folds.pooled_card import pooled_card
+from lmd.folds.probabilities import pooled_fields
 from lmd.folds.report import write_folds_report
 from lmd.parallel import Steps, quiet
 from lmd.reporting.card import write_card
@@ -34,6 +38,7 @@ def evaluate_folds(
     data: Dataset | Folds | None = None,
     progress: Steps = quiet,
     allow_overlap: bool = False,
+    wanted: Wanted = NOTHING,
 ) -> Evaluation:
     """Measures a folds run and returns the evaluation of its folds together, which it also writes.
 
@@ -45,9 +50,9 @@ def evaluate_folds(
         DataError: the data set is gone or does not fit, or has images that a fold was trained on.
     """
     if isinstance(data, Dataset):
-        result = _external(run, split, data, progress, allow_overlap)
+        result = _external(run, split, data, progress, allow_overlap, wanted)
     else:
-        result = _pooled(run, split, _own(run, data), progress)
+        result = _pooled(run, split, _own(run, data), progress, wanted)
     write_evaluation(run.evaluation(split), result)
     write_folds_report(run)
     return result
@@ -67,7 +72,7 @@ def _own(run: FoldsRun, data: Folds | None) -> Folds:
     return folds
 
 
-def _pooled(run: FoldsRun, split: str, folds: Folds, progress: Steps) -> Evaluation:
+def _pooled(run: FoldsRun, split: str, folds: Folds, progress: Steps, wanted: Wanted) -> Evaluation:
     """Each fold on its own test images, and these predictions together."""
     if split != TEST:
         raise SettingsError(
@@ -75,6 +80,7 @@ def _pooled(run: FoldsRun, split: str, folds: Folds, progress: Steps) -> Evaluat
             f"pooled: take --split test, or evaluate one fold, such as {run.path / run.names[0]}"
         )
     card = pooled_card(cards(run))
+    understood = wanted.understood(card.classes)
     results = _each(run, folds, progress)
     file = run.predictions(TEST)
     write_predictions(file, _pooled_table(run, folds, list(results)))
@@ -83,6 +89,7 @@ def _pooled(run: FoldsRun, split: str, folds: Folds, progress: Steps) -> Evaluat
     measured = [
         evaluate(_rows(table, names), card.classes, card.bands, TEST).model_copy(
             update={"overlap": overlap_of([results[name].overlap for name in names])}
+            | pooled_fields(run, folds, names, cases_of(_rows(table, names), card.classes), card, understood)
         )
         for names in repeats
     ]
@@ -146,10 +153,13 @@ def _how(folds: Folds, repeats: list[list[str]]) -> str:
 
 
 def _external(
-    run: FoldsRun, split: str, dataset: Dataset, progress: Steps, allow_overlap: bool
+    run: FoldsRun, split: str, dataset: Dataset, progress: Steps, allow_overlap: bool, wanted: Wanted
 ) -> Evaluation:
     """Another data set, answered by the mean of the models' probabilities."""
     model = load_average(run)
+    source = Source(model.classes, model.card.outputs.prior, model.card.training_counts, None)
+    understood = wanted.understood(model.classes, split)
+    understood.check(source)
     pixels = pixels_for(model, dataset, split)
     first, *others = run.folds.values()
     overlap = overlap_with_training(
@@ -157,8 +167,10 @@ def _external(
     )
     file = run.predictions(split)
     write_predictions(file, predict_split(model, dataset, split, progress, pixels))
-    result = evaluate(read_predictions(file), model.classes, model.card.bands, split)
+    table = read_predictions(file)
+    result = evaluate(table, model.classes, model.card.bands, split)
+    more = fields_of(cases_of(table, model.classes), source, model.card, split, understood)
     data = OtherData(title=dataset.info.title, manifest_sha256=dataset.info.manifest_sha256)
     how = f"the mean of the probabilities of the {len(model.members)} folds' models"
     together = FoldsResult(how=how, bacc={})
-    return result.model_copy(update={"data": data, "overlap": overlap, "folds": together})
+    return result.model_copy(update={"data": data, "overlap": overlap, "folds": together} | more)
