@@ -17,6 +17,7 @@ from lmd.stages.base import Stage, Supervised, SupervisedSettings
 
 PAPER = "none: an example"
 STATUS = "example"
+PRIOR = "unknown"  # Of the weighted classes: neither that of the images nor a uniform one.
 BUDGETS = budgets()
 
 

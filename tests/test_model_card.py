@@ -89,7 +89,7 @@ def test_a_card_of_an_earlier_version_shifts_nothing(run: Path) -> None:
     card = read_model_card(RunFolder(run))
     assert card.format == 1
     assert card.outputs.model_dump() == {
-        "tau": 0.0, "tau_by": "settings", "temperature": 1.0, "temperature_by": "none", "prior": "unknown"
+        "tau": 0.0, "tau_by": "settings", "tau_validation": None, "temperature": 1.0, "temperature_by": "none", "prior": "unknown"
     }  # fmt: skip
     assert not card.outputs.differ
 

@@ -15,7 +15,9 @@ Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 Prior = Literal["training", "uniform", "unknown"]
 
 # The files beside model.json.
-FileName = Literal["model.safetensors", "stage1.safetensors", "gaussians.safetensors", "images.json"]
+FileName = Literal[
+    "model.safetensors", "stage1.safetensors", "gaussians.safetensors", "novelty.safetensors", "images.json"
+]
 # From the second on a card has its own checksum and those of the files beside it.
 # From the third on it says what the outputs are.
 FORMAT = 3
@@ -52,6 +54,8 @@ class Outputs(Settings):
     """how far the decision is shifted to rare classes; the weights are not"""
     tau_by: Literal["settings", "validation"] = "settings"
     """who chose it"""
+    tau_validation: NonNegative | None = None
+    """what validation chooses, or would have chosen; None where it has no images"""
     temperature: Positive = 1.0
     """T, by which the logits are divided"""
     temperature_by: Literal["none", "validation"] = "none"

@@ -52,6 +52,11 @@ class RunFolder:
         return self.path / "model" / "gaussians.safetensors"
 
     @property
+    def novelty(self) -> Path:
+        """What tells how unlike anything seen an image is: means, covariance, distances of validation."""
+        return self.path / "model" / "novelty.safetensors"
+
+    @property
     def environment(self) -> Path:
         """The versions and the hardware that it was trained with."""
         return self.path / "environment.json"
@@ -64,6 +69,10 @@ class RunFolder:
     def predictions(self, split: str) -> Path:
         """The predictions on a split."""
         return self.path / f"predictions-{split}.csv"
+
+    def predictions_by_group(self, split: str) -> Path:
+        """The predictions on a split with one answer for each group (patient, lesion)."""
+        return self.path / f"predictions-{split}-groups.csv"
 
     def evaluation(self, split: str) -> Path:
         """The metrics on a split."""

@@ -18,7 +18,7 @@ from lmd.data.decode.images import decode, resize
 from lmd.data.feed.loader import image_set
 from lmd.data.feed.scale import MEAN, STD, clean
 from lmd.errors import DataError
-from lmd.evaluation import predict
+from lmd.evaluation import outputs
 from lmd.evaluation.predict import Model, predict_files, predict_split
 from lmd.model_card import ModelCard, Preprocessing
 from lmd.models.classifier import build_classifier
@@ -51,8 +51,8 @@ def model_of(precision: str = "fp32", crop: str = "none") -> Model:
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Eleven pictures, two batches and a rest, for two cores."""
-    monkeypatch.setattr(predict, "batch_for", lambda device, size: BATCH)
-    for module in (parallel, predict):
+    monkeypatch.setattr(outputs, "batch_for", lambda device, size: BATCH)
+    for module in (parallel, outputs):
         monkeypatch.setattr(module, "num_cores", lambda: 2)
     paths = [tmp_path / f"{number:02d}.jpg" for number in range(11)]
     for number, path in enumerate(paths):
@@ -123,7 +123,7 @@ def test_the_first_bad_file_is_named_though_a_later_one_fails_sooner(
             raise DataError(f"cannot read {path.name}")
         return np.zeros((3, 16, 16), np.uint8)
 
-    monkeypatch.setattr(predict, "decode_small", fails)
+    monkeypatch.setattr(outputs, "decode_small", fails)
     before = threading.active_count()
     with pytest.raises(DataError, match=r"cannot read 01\.jpg"):
         predict_files(model_of(), files)
@@ -157,7 +157,7 @@ def test_the_next_files_are_decoded_while_the_network_works_and_not_all_of_them(
         at_first_batch.append(len(decoded))
 
     many, model = files * 10, model_of()
-    monkeypatch.setattr(predict, "decode_small", noted)
+    monkeypatch.setattr(outputs, "decode_small", noted)
     model.at_rest.register_forward_pre_hook(waits)
     predict_files(model, many)
     assert len(decoded) == len(many)

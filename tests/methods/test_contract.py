@@ -158,6 +158,8 @@ def test_it_is_documented_and_sourced(built_in: str) -> None:
     assert methods.title(method).endswith(".")
     assert method.PAPER.strip()
     assert method.STATUS in STATUSES
+    assert methods.implied_prior(method, methods.settings_of(built_in)) == method.PRIOR
+    assert any(line.startswith(f"prior: {method.PRIOR}; ") for line in methods.describe(built_in))
     page = (ROOT / "docs" / "methods" / f"{built_in.replace('-', '_')}.md").read_text()
     assert page.startswith("# ")
     told = explained(page)

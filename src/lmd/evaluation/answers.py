@@ -10,16 +10,30 @@ from lmd.evaluation.decisions import decide, log_prior
 from lmd.model_card import ModelCard
 
 
-def answer_table(logits: np.ndarray, names: pd.DataFrame, card: ModelCard) -> pd.DataFrame:
+def answer_table(
+    logits: np.ndarray, names: pd.DataFrame, card: ModelCard, unlike: np.ndarray | None = None
+) -> pd.DataFrame:
     """Returns `names` with `predicted`, `p_<class>` to rank by and, where tau shifts, `d_<class>`.
 
-    `predicted` is the class with the largest d; without a shift d is p, and is not written twice.
+    `predicted` is the class with the largest d; without a shift d is p, and is not written twice. `unlike`,
+    where it is known, says which share of the validation images is less unlike what was seen.
     """
     ranking = torch.from_numpy(logits / card.outputs.temperature).double().softmax(1).numpy()
     decision = decisions_of(ranking, card)
     predicted = pd.Series(np.array(card.classes)[decision.argmax(1)], name="predicted")
     shifted = [_columns("d", decision, card)] if card.outputs.differ else []
-    return pd.concat([names, predicted, _columns("p", ranking, card), *shifted], axis=1)
+    last = [] if unlike is None else [pd.Series(unlike, name="unlike")]
+    return pd.concat([names, predicted, _columns("p", ranking, card), *shifted, *last], axis=1)
+
+
+def told(card: ModelCard) -> str | None:
+    """Returns in one line which probabilities are for what; None where they do not differ."""
+    if not card.outputs.differ:
+        return None
+    return (
+        f"p_<class> are for ranking; decisions ('predicted' and d_<class>) are shifted to rare classes, "
+        f"tau {card.outputs.tau:g}"
+    )
 
 
 def decisions_of(ranking: np.ndarray, card: ModelCard) -> np.ndarray:

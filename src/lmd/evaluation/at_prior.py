@@ -96,7 +96,7 @@ def _threshold(
     cases: Cases, source: Source, name: str, wanted: float, prior: AtPrior | None
 ) -> ThresholdResult:
     val, k = source.validation, source.classes.index(name)
-    assert val is not None  # `Understood.check` has looked.
+    assert not isinstance(val, str)  # `Understood.check` has looked.
     rows = val.labels == k
     found = threshold_for(val.probabilities[rows, k], val.clusters[rows], wanted)
     limit = np.inf if found.value is None else found.value

@@ -8,6 +8,7 @@ Lakshminarayanan 2021). `benchmarks/novelty.py` compares them; docs/sets.md has 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -32,11 +33,15 @@ class Familiar:
 
     def distance(self, features: Float[Tensor, "images channels"]) -> Float[Tensor, " images"]:
         """Returns the squared Mahalanobis distance to the nearest class."""
-        return nearest(features, self.mean, self.covariance)
+        return _nearest(features, self.mean, self._factor)
+
+    @cached_property
+    def _factor(self) -> Tensor:
+        return torch.linalg.cholesky(self.covariance.double())
 
     def unlike(self, features: Float[Tensor, "images channels"]) -> np.ndarray:
         """Returns the share of the validation images that are less unlike, from 0 to 1 [N]."""
-        distance = self.distance(features).cpu()
+        distance = self.distance(features)
         less = torch.searchsorted(self.reference, distance.to(self.reference))
         return (less.double() / len(self.reference)).numpy()
 
@@ -85,10 +90,14 @@ def nearest(features: Tensor, means: Tensor, covariance: Tensor) -> Float[Tensor
     >>> nearest(torch.tensor([[3.0], [9.0]]), torch.tensor([[1.0], [8.0]]), torch.tensor([[4.0]]))
     tensor([1.0000, 0.2500], dtype=torch.float64)
     """
-    factor = torch.linalg.cholesky(covariance.double().to(features.device))
+    return _nearest(features, means, torch.linalg.cholesky(covariance.double()))
+
+
+def _nearest(features: Tensor, means: Tensor, factor: Tensor) -> Tensor:
+    """The same with the Cholesky factor of the covariance; in double precision on the CPU."""
 
     def whitened(rows: Tensor) -> Tensor:
-        return torch.linalg.solve_triangular(factor, rows.double().to(factor).T, upper=False).T
+        return torch.linalg.solve_triangular(factor, rows.to(factor).T, upper=False).T
 
     points = whitened(features)
     best = torch.full_like(points[:, 0], torch.inf)

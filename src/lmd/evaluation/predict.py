@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,23 +16,23 @@ import torch
 from lmd.data.asked import image_files
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.cache import open_cache, read_as
-from lmd.data.decode.images import decode_small
 from lmd.data.feed.loader import image_set
-from lmd.data.feed.scale import clean
 from lmd.errors import CheckpointError, DataError
 from lmd.evaluation.answers import answer_table
 from lmd.evaluation.classes import refuse_other_classes
+from lmd.evaluation.familiar import read_familiar
+from lmd.evaluation.novelty import Familiar
+from lmd.evaluation.outputs import answered, in_batches, joined, outputs_of, read_images
 from lmd.evaluation.prior_answers import answers_at_prior
 from lmd.evaluation.source import Source, source_of
-from lmd.evaluation.wanted import Prior, stated_prior
+from lmd.evaluation.wanted import Prior, checked_prior
 from lmd.files import atomic_write
-from lmd.model_card import ModelCard, Preprocessing
+from lmd.model_card import ModelCard
 from lmd.models.classifier import build_classifier
 from lmd.models.encoder import build_encoder, num_features
 from lmd.models.folding import at_rest
-from lmd.models.inference import batch_for
-from lmd.models.network import Network
-from lmd.parallel import Steps, num_cores, one_core_each, quiet, streamed
+from lmd.models.network import Network, Output
+from lmd.parallel import Steps, quiet
 from lmd.run import RunFolder, check_files, read_model_card
 from lmd.runtime import Runtime
 from lmd.spreadsheet import guarded_table
@@ -46,6 +45,8 @@ class Model:
     network: Network
     card: ModelCard
     runtime: Runtime
+    familiar: Familiar | None = field(default=None, kw_only=True)
+    """what tells how unlike anything seen an image is; None where the run does not keep it"""
     folder: RunFolder | None = field(default=None, kw_only=True)
     """where its run lies; None of the mean of several"""
 
@@ -62,7 +63,7 @@ class Model:
         frame: int | None = None,
         prior: Prior | None = None,
     ) -> pd.DataFrame:
-        """Returns a table with a row for each image: `id`, `predicted`, and `p_<class>` for each class.
+        """Returns a table with a row for each image: `id`, `predicted`, `p_<class>`, and perhaps `unlike`.
 
         The probabilities p rank cases. Where the model's tau shifts decisions, `d_<class>` follow, and
         `predicted` is the class with the largest d.
@@ -79,7 +80,7 @@ class Model:
                 prior needs validation images that the run has not.
             SettingsError: there is no such prior.
         """
-        stated = None if prior is None else stated_prior(prior, self.classes)
+        stated = None if prior is None else checked_prior(prior, self.source)
         answers, _ = predict_files(self, image_files(images), skip_bad, frame)
         answers = answers.drop(columns=["label", "group"])
         return answers if stated is None else answers_at_prior(answers, self.source, stated)[0]
@@ -109,7 +110,8 @@ def load_model(folder: RunFolder) -> Model:
     network = Network(encoder, classifier, (made.mean, made.std))
     network.load_state_dict(_read_weights(folder, network))
     runtime = Runtime(card.precision)
-    return Model(network.to(runtime.device), card, runtime, folder=folder)
+    familiar = read_familiar(folder)
+    return Model(network.to(runtime.device), card, runtime, familiar=familiar, folder=folder)
 
 
 def _read_weights(folder: RunFolder, network: Network) -> dict[str, torch.Tensor]:
@@ -147,7 +149,7 @@ def predict_split(
     `pixels` are what `pixels_for` gave, where it was called before; its errors are those of this function.
     """
     images = image_set(dataset, split, pixels_for(model, dataset, split) if pixels is None else pixels)
-    return answer_table(logits_of(model, images.pixels, progress), names_of(dataset, split), model.card)
+    return answers_of(model, images.pixels, names_of(dataset, split), progress)
 
 
 def names_of(dataset: Dataset, split: str) -> pd.DataFrame:
@@ -159,19 +161,34 @@ def names_of(dataset: Dataset, split: str) -> pd.DataFrame:
     return names.assign(group=[f"g{number}" for number in pd.factorize(names["group"])[0]])
 
 
-def logits_of(model: Model, pixels: torch.Tensor, progress: Steps = quiet) -> np.ndarray:
-    """Returns the logits [N, K] of images, uint8 [N, 3, S, S]."""
-    logits: list[torch.Tensor] = []
-    rows = _batches(range(len(pixels)), model)
-    with closing(_answered(model, lambda part: _Images(pixels[part[0] : part[-1] + 1]), rows)) as parts:
-        for _, answer in parts:
-            logits.append(answer)
-            progress(sum(map(len, logits)), len(pixels))
-    return _joined(logits)
+def answers_of(
+    model: Model, pixels: torch.Tensor, names: pd.DataFrame, progress: Steps = quiet
+) -> pd.DataFrame:
+    """Returns the answers on images, uint8 [N, 3, S, S], beside their names."""
+    found = _Answers(model)
+    for output in outputs_of(model, pixels):
+        progress(found.add(output), len(pixels))
+    return found.table(names)
 
 
-def _joined(logits: list[torch.Tensor]) -> np.ndarray:
-    return torch.cat(logits).double().cpu().numpy()
+class _Answers:
+    """The answers of a model, batch by batch; features are not kept."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.logits: list[torch.Tensor] = []
+        self.unlike: list[np.ndarray] = []
+
+    def add(self, output: Output) -> int:
+        """Adds a batch and returns how many images there are now."""
+        self.logits.append(output.logits)
+        if self.model.familiar is not None:
+            self.unlike.append(self.model.familiar.unlike(output.features))
+        return sum(map(len, self.logits))
+
+    def table(self, names: pd.DataFrame) -> pd.DataFrame:
+        unlike = np.concatenate(self.unlike) if self.unlike else None
+        return answer_table(joined(self.logits), names, self.model.card, unlike)
 
 
 def predict_files(
@@ -190,80 +207,18 @@ def predict_files(
     """
     used: list[str] = []
     skipped: dict[str, str] = {}
-    logits: list[torch.Tensor] = []
-    read = partial(_read, model.card.preprocessing, frame, skip_bad)
-    with closing(_answered(model, read, _batches(paths, model))) as parts:
+    found = _Answers(model)
+    read = partial(read_images, model.card.preprocessing, frame, skip_bad)
+    with closing(answered(model, read, in_batches(paths, model))) as parts:
         for images, answer in parts:
             used += images.used
             skipped |= images.bad
-            logits.append(answer)
+            found.add(answer)
             progress(len(used) + len(skipped), len(paths))
     if not used:
         raise DataError(f"none of the {len(paths)} images can be read")
     names = pd.DataFrame({"id": used, "label": "", "group": ""})
-    return answer_table(_joined(logits), names, model.card), skipped
-
-
-class _Images(NamedTuple):
-    """Some images, uint8 [B, 3, S, S]; the files that they are from, and the files that could not be read."""
-
-    pixels: torch.Tensor
-    used: Sequence[str] = ()
-    bad: Mapping[str, str] = {}
-
-
-def _read(preprocessing: Preprocessing, frame: int | None, skip_bad: bool, paths: Sequence[Path]) -> _Images:
-    """Reads some files; without `skip_bad` the first that cannot be read ends it."""
-    size, crop = preprocessing.size, preprocessing.crop
-    pixels: list[np.ndarray] = [np.empty((0, 3, size, size), np.uint8)]
-    used: list[str] = []
-    bad: dict[str, str] = {}
-    for path in paths:
-        try:
-            pixels.append(decode_small(path, size, crop, frame, preprocessing.bits)[None])
-            used.append(str(path))
-        except DataError as error:
-            if not skip_bad:
-                raise
-            bad[str(path)] = str(error)
-    return _Images(torch.from_numpy(np.concatenate(pixels)), used, bad)
-
-
-def _batches(items: Sequence[Any], model: Model) -> list[Sequence[Any]]:
-    """The items in batches: as large as is quickest, and no fewer than can be worked on at once."""
-    quickest = batch_for(model.runtime.device, model.card.preprocessing.size)
-    size = max(1, min(quickest, math.ceil(len(items) / num_cores())))
-    return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-def _answered(
-    model: Model, read: Callable[[Any], _Images], batches: list[Sequence[Any]]
-) -> Generator[tuple[_Images, torch.Tensor], None, None]:
-    """Yields the images that `read` makes of each batch, and their logits.
-
-    On a CPU every core reads a batch and then answers it, so that decoding and network overlap. On a GPU
-    threads read while it answers.
-    """
-    network = model.at_rest  # Made here, before several threads ask for it.
-    if model.runtime.device.type != "cpu":
-        for images in streamed(read, batches, window=2):
-            yield images, _logits(network, images, model)
-        return
-
-    def work(batch: Sequence[Any]) -> tuple[_Images, torch.Tensor]:
-        images = read(batch)
-        return images, _logits(network, images, model)
-
-    yield from one_core_each(work, batches)
-
-
-@torch.inference_mode()
-def _logits(network: Network, images: _Images, model: Model) -> torch.Tensor:
-    """The logits of images, in fp32."""
-    scale = model.card.preprocessing
-    pixels = clean(images.pixels.to(model.runtime.device), scale.mean, scale.std)
-    with model.runtime.autocast():
-        return network(pixels).logits.float()
+    return found.table(names), skipped
 
 
 def write_predictions(path: Path, predictions: pd.DataFrame) -> None:

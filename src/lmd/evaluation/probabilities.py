@@ -23,7 +23,7 @@ def with_validation(folder: RunFolder, model: Model, own: Dataset | None) -> Sou
     `own` is the data set that the run was trained on, where it is at hand.
     """
     found = source_of(folder, model.card)
-    if found.validation is None and own is not None and not own.split("val").empty:
+    if isinstance(found.validation, str) and own is not None and not own.split("val").empty:
         table = predict_split(model, own, "val")
         if not folder.predictions("val").is_file():
             write_predictions(folder.predictions("val"), table)

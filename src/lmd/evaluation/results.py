@@ -8,8 +8,12 @@ from pathlib import Path
 from pydantic import ConfigDict, Field
 
 from lmd.errors import CheckpointError
+from lmd.evaluation.levels import ColumnResult, GroupsResult
 from lmd.evaluation.parts import BandResult, ClassResult, Estimate
 from lmd.evaluation.probability_results import PriorResult, ProbabilityResult, ThresholdsResult
+from lmd.evaluation.selective import SelectiveResult
+from lmd.evaluation.sets import SetsResult
+from lmd.evaluation.unlikeness import NoveltyResult
 from lmd.fields import read_json
 from lmd.files import atomic_write
 from lmd.settings import Settings
@@ -97,6 +101,16 @@ class Evaluation(Settings):
     """what decisions are worth at stated shares of the classes; None where none were stated"""
     thresholds: ThresholdsResult | None = None
     """thresholds for wanted sensitivities, and decisions by cost; None where none were wanted"""
+    sets: SetsResult | None = None
+    """prediction sets of a promised coverage"""
+    selective: SelectiveResult | None = None
+    """what the answers are worth where unsure images are left out"""
+    novelty: NoveltyResult | None = None
+    """images unlike anything seen"""
+    by_group: GroupsResult | None = None
+    """with one answer for each group (patient, lesion)"""
+    subgroups: list[ColumnResult] | None = None
+    """by the metadata columns that were asked for"""
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:

@@ -69,8 +69,8 @@ def _few(classes: Sequence[str], val: Cases) -> list[str]:
 
 
 def _validation(source: Source, why: str) -> Cases:
-    if source.validation is None:
-        raise DataError(f"{why}, and the run has no predictions of validation images that could tell")
+    if isinstance(source.validation, str):
+        raise DataError(f"{why}, and {source.validation}")
     return source.validation
 
 

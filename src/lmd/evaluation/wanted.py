@@ -42,7 +42,7 @@ class Wanted:
         return Understood(prior, wanted_sensitivities(self.sensitivity, classes), costs, name)
 
 
-NOTHING = Wanted()
+NOTHING_WANTED = Wanted()
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,8 @@ class Understood:
         Raises:
             DataError: it needs validation images, or others than there are.
         """
-        if self.sensitivities and source.validation is None:
-            raise DataError(
-                "--sensitivity chooses thresholds on validation, and the run has no predictions of it"
-            )
+        if self.sensitivities and isinstance(source.validation, str):
+            raise DataError(f"--sensitivity chooses thresholds on validation, and {source.validation}")
         if self.prior is not None:
             self.prior.check(source)
         elif self.costs is not None:
@@ -140,3 +138,15 @@ def stated_prior(prior: Any, classes: Sequence[str]) -> StatedPrior:
             f"--prior {prior}: must be {', '.join(WORDS)} or a file of shares, and there is no such file"
         )
     return StatedPrior(path.name, read_shares(path, classes))
+
+
+def checked_prior(prior: Any, source: Source) -> StatedPrior:
+    """Returns what `stated_prior` does, if the prior can be had of a run.
+
+    Raises:
+        SettingsError: it is neither a word nor a file.
+        DataError: the file does not state the shares of these classes, or what validation lacks for it.
+    """
+    found = stated_prior(prior, source.classes)
+    found.check(source)
+    return found

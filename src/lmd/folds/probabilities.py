@@ -34,11 +34,11 @@ def pooled_fields(
     return fields_of(cases, source, card.model_copy(update={"outputs": together}), "test", asked)
 
 
-def _validation(run: FoldsRun, folds: Folds, names: Sequence[str], card: ModelCard) -> Cases | None:
+def _validation(run: FoldsRun, folds: Folds, names: Sequence[str], card: ModelCard) -> Cases | str:
     """The validation cases of all folds; an image may be in several, its group is that of the data set."""
     files = {name: run.folds[name].predictions("val") for name in names}
     if not all(file.is_file() for file in files.values()):
-        return None
+        return "not every fold has predictions of validation images"
     tables = [
         (table := read_predictions(file)).assign(group=table["id"].map(_groups(folds, name)))
         for name, file in files.items()

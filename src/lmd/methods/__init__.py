@@ -128,6 +128,8 @@ def _check_parts(module: ModuleType, path: Path) -> None:
         raise SettingsError(f"method file {path}: Settings must be a subclass of lmd.settings.CommonSettings")
     if not callable(module.stages):
         raise SettingsError(f"method file {path}: stages must be a function of (settings, counts)")
+    if getattr(module, "PRIOR", "unknown") not in _PRIORS:
+        raise SettingsError(f"method file {path}: PRIOR must be one of {', '.join(_PRIORS)}")
     if not isinstance(module.BUDGETS, Mapping):
         raise SettingsError(f"method file {path}: BUDGETS must map a budget to settings; {{}} will do")
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from lmd.data.dataset.manifest import Dataset
-from lmd.data.feed.loader import ImageSet
 from lmd.evaluation.answers import answer_table
 from lmd.evaluation.decisions import choose_tau, log_prior
-from lmd.evaluation.predict import Model, logits_of, names_of, write_predictions
+from lmd.evaluation.familiar import features_of
+from lmd.evaluation.novelty import Familiar
+from lmd.evaluation.outputs import joined
+from lmd.evaluation.predict import names_of, write_predictions
 from lmd.evaluation.temperature import fit_temperature
 from lmd.model_card import ModelCard, Outputs, Preprocessing, Prior, TrainedOn
 from lmd.models.classifier import classifier_kind
-from lmd.models.network import Network
+from lmd.models.network import Network, Output
 from lmd.run import RunFolder
 from lmd.settings import CommonSettings, Tree
 from lmd.training.known import known_weaknesses
@@ -54,41 +57,53 @@ def card_of(
     )
 
 
+def without_validation(card: ModelCard, settings: CommonSettings, prior: Prior) -> ModelCard:
+    """Returns a card with what the outputs are where nothing could be fitted."""
+    tau = 0.0 if settings.tau == "validation" else settings.tau
+    return card.model_copy(update={"outputs": Outputs(tau=tau, prior=prior)})
+
+
 def with_outputs(
-    model: Model,
+    card: ModelCard,
     dataset: Dataset,
-    val: ImageSet | None,
+    outputs: Sequence[Output],
+    known: Familiar,
     settings: CommonSettings,
     prior: Prior,
     run: RunFolder,
 ) -> ModelCard:
-    """Returns a model's card with what its outputs are; writes its answers on the validation images.
+    """Returns a card with what the outputs are; writes the answers on the validation images.
 
-    tau and the temperature are chosen there, where there are such images.
+    tau and the temperature are chosen by what the network says of these images, in their order.
     """
-    tau = 0.0 if settings.tau == "validation" else settings.tau
-    if val is None:
-        return model.card.model_copy(update={"outputs": Outputs(tau=tau, prior=prior)})
-    logits = logits_of(model, val.pixels)
-    found = _fitted(logits, val.labels.numpy(), np.array(model.card.training_counts), settings, prior)
-    card = model.card.model_copy(update={"outputs": found})
-    write_predictions(run.predictions("val"), answer_table(logits, names_of(dataset, "val"), card))
+    logits, unlike = joined([one.logits for one in outputs]), known.unlike(features_of(outputs))
+    labels, counts = dataset.labels("val"), np.array(card.training_counts)
+    found = fitted_outputs(logits, labels, counts, settings.tau, settings.calibration, prior)
+    card = card.model_copy(update={"outputs": found})
+    write_predictions(run.predictions("val"), answer_table(logits, names_of(dataset, "val"), card, unlike))
     return card
 
 
-def _fitted(
-    logits: np.ndarray, labels: np.ndarray, counts: np.ndarray, settings: CommonSettings, prior: Prior
+def fitted_outputs(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    counts: np.ndarray,
+    tau: float | Literal["validation"],
+    calibration: str,
+    prior: Prior,
 ) -> Outputs:
-    """What validation says of logits."""
-    chosen = settings.tau == "validation"
-    shares = log_prior(counts)
-    temperature = None
-    if settings.calibration == "temperature":
+    """Returns what validation says of a model, from its logits [N, K] on images with labels [N].
+
+    `counts` are the training images of each class.
+    """
+    chosen, temperature = choose_tau(logits, labels, log_prior(counts)), None
+    if calibration == "temperature":
         present = log_prior(np.bincount(labels, minlength=len(counts)))
         temperature = fit_temperature(logits, labels, present if prior == "uniform" else 0.0)
     return Outputs(
-        tau=choose_tau(logits, labels, shares) if settings.tau == "validation" else settings.tau,
-        tau_by="validation" if chosen else "settings",
+        tau=chosen if tau == "validation" else tau,
+        tau_by="validation" if tau == "validation" else "settings",
+        tau_validation=chosen,
         temperature=1.0 if temperature is None else temperature,
         temperature_by="none" if temperature is None else "validation",
         prior=prior,

@@ -16,6 +16,8 @@ from lmd.data.feed.sampling import instance_order
 from lmd.errors import SettingsError
 from lmd.evaluation.decisions import log_prior
 from lmd.evaluation.earlier import seen_before
+from lmd.evaluation.familiar import familiar_of, write_familiar
+from lmd.evaluation.outputs import outputs_of
 from lmd.evaluation.predict import Model
 from lmd.evaluation.seen import begun_with, joined, seen_in_training, still_seen, write_seen
 from lmd.model_card import ModelCard
@@ -31,7 +33,7 @@ from lmd.settings import CommonSettings, Tree
 from lmd.stages.base import Stage, StageContext
 from lmd.training import checkpoint, surroundings
 from lmd.training.checkpoint import FirstStage, State
-from lmd.training.finish import card_of, with_outputs
+from lmd.training.finish import card_of, with_outputs, without_validation
 from lmd.training.progress import Progress
 from lmd.training.selection import CHOSEN_BY, Selection, validate
 
@@ -207,17 +209,22 @@ class Trainer:
     def _finish(self) -> RunFolder:
         artefacts = self.state.best.artefacts or self.stages[-1].artefacts()
         write_seen(self.folder, self.seen)
-        run.write_model(self.folder, dict(self.network.state_dict()), self._card(), artefacts)
+        run.write_model(self.folder, dict(self.network.state_dict()), self._card(artefacts), artefacts)
         return self.folder
 
-    def _card(self) -> ModelCard:
+    def _card(self, artefacts: dict[str, Tensor]) -> ModelCard:
         """The model card; the answers on the validation images are written before it."""
         seconds = sum(record["seconds"] for record in self.state.history)
         best, precision = self.state.best, self.runtime.precision
         card = card_of(self.dataset, self.identity, self.settings, self.network, best, precision, seconds)
         prior = methods.implied_prior(methods.load(self.identity["method"]), self.settings)
         model = Model(self.network, card, self.runtime)
-        return with_outputs(model, self.dataset, self.val, self.settings, prior, self.folder)
+        if self.val is None:
+            return without_validation(card, self.settings, prior)
+        outputs = list(outputs_of(model, self.val.pixels))
+        known = familiar_of(model, artefacts, self.train, outputs)
+        write_familiar(self.folder, known)
+        return with_outputs(card, self.dataset, outputs, known, self.settings, prior, self.folder)
 
 
 def _new_network(settings: CommonSettings, num_classes: int, *, fresh: bool) -> Network:

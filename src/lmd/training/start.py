@@ -49,6 +49,7 @@ def train(
     """
     refuse_several_processes()
     check_classes(dataset)
+    check_tau(dataset, settings)
     sha256 = dataset.info.manifest_sha256
     progress = progress or Silent()
     first = None if start is None else _stage1(start, dataset, settings, progress)
@@ -126,6 +127,19 @@ def check_classes(dataset: Dataset) -> None:
     for name, count in zip(dataset.classes, dataset.counts("train"), strict=True):
         if not count:
             raise DataError(f"class '{name}' has no training image; a method needs some of each class")
+
+
+def check_tau(dataset: Dataset, settings: CommonSettings) -> None:
+    """Refuses to choose tau on validation images that are not there.
+
+    Raises:
+        SettingsError: the way out is named.
+    """
+    if settings.tau == "validation" and not dataset.counts("val").any():
+        raise SettingsError(
+            f"setting tau = 'validation': {dataset.folder} has no validation image to choose it by: set a "
+            "number, such as tau=0.75, or prepare the data set with a share of validation in --fractions"
+        )
 
 
 def _resumable(out: Path, identity: Tree) -> RunFolder:
