@@ -19,7 +19,8 @@ from lmd.version import __version__
 
 if TYPE_CHECKING:
     from lmd import data, evaluation, losses, methods, models, stages
-    from lmd.api import evaluate, inspect, load, plan, prepare, read_dataset, reproduce, train
+    from lmd.api import compare, evaluate, inspect, load, plan, prepare, read_dataset, reproduce, train, tune
+    from lmd.api_reports import report
     from lmd.data.dataset.folds_folder import Folds
     from lmd.embedding.embed import embed
     from lmd.embedding.fit import fit
@@ -40,6 +41,7 @@ __all__ = [
     "SettingsError",
     "VirtualFeatureClassifier",
     "__version__",
+    "compare",
     "data",
     "embed",
     "evaluate",
@@ -54,14 +56,28 @@ __all__ = [
     "prepare",
     "read_dataset",
     "read_features",
+    "report",
     "reproduce",
     "stages",
     "train",
+    "tune",
 ]
 
 _ROOMS = ("data", "evaluation", "losses", "methods", "models", "stages")
 _HOMES = {
-    "lmd.api": ("evaluate", "inspect", "load", "plan", "prepare", "read_dataset", "reproduce", "train"),
+    "lmd.api": (
+        "compare",
+        "evaluate",
+        "inspect",
+        "load",
+        "plan",
+        "prepare",
+        "read_dataset",
+        "reproduce",
+        "train",
+        "tune",
+    ),
+    "lmd.api_reports": ("report",),
     "lmd.errors": ("CheckpointError", "DataError", "LmdError", "SettingsError"),
     "lmd.run": ("RunFolder",),
     "lmd.embedding.embed": ("embed",),

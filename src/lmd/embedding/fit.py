@@ -28,7 +28,7 @@ from lmd.files import atomic_write
 from lmd.locks import locked, refuse_held
 from lmd.model_card import ModelCard, Outputs
 from lmd.reporting.card import write_card
-from lmd.reporting.page import write_report
+from lmd.reporting.report import write_report
 from lmd.run import RunFolder
 from lmd.run_folder import create
 from lmd.runtime import Runtime
