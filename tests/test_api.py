@@ -227,7 +227,7 @@ def in_table(section: str) -> set[str]:
 @pytest.mark.parametrize(
     ("heading", "function"),
     [(f"lmd.{name}", getattr(api, name)) for name in lmd._HOMES["lmd.api"] if name != "load"]
-    + [("Metrics", measure)],
+    + [("Metrics", measure), ("lmd.embed", lmd.embed), ("lmd.fit", lmd.fit)],
 )
 def test_the_page_has_every_argument(heading: str, function: Callable[..., Any]) -> None:
     section = sections(PAGE.read_text())[heading]
