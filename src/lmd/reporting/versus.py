@@ -10,7 +10,7 @@ import pandas as pd
 
 from lmd.evaluation.comparison import Comparison
 from lmd.evaluation.paired import Pair, Ranked
-from lmd.evaluation.results import Estimate
+from lmd.evaluation.parts import Estimate
 from lmd.files import atomic_write
 from lmd.reporting.figures import BLUE, GREY, drawing
 from lmd.reporting.page import METRICS, render
@@ -103,13 +103,19 @@ def verdict(pair: Pair) -> str:
 def legend(found: Comparison) -> list[str]:
     """Returns how the tables are to be read."""
     number = sum(pair.p is not None for pair in found.ranking.pairs)
-    noun = "1 pair" if number == 1 else f"{number} pairs"
     return [
         "methods that share a letter cannot be told apart; that does not show that they are equally good",
-        f"told apart: p (Holm) below 0.05; it counts that {noun} were looked at",
+        _counted(number),
         "brackets: 95% intervals; that of a difference is paired over the same images and seeds, and is of "
         "this pair alone",
     ]
+
+
+def _counted(pairs: int) -> str:
+    if pairs == 0:
+        return "no pair could be judged"
+    noun = "1 pair was" if pairs == 1 else f"{pairs} pairs were"
+    return f"told apart: p (Holm) below 0.05; it counts that {noun} looked at"
 
 
 def comparison_text(found: Comparison) -> list[str]:
