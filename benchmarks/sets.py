@@ -71,7 +71,7 @@ def one_draw(
     predicted = shares[~here].argmax(1)
     with_answer = members(shares[~here], predicted, _limits(labels, shares, groups, here, bands))
     kinds["LAC, by class, with the predicted class"] = with_answer
-    return {name: _row(inside, labels[~here]) for name, inside in kinds.items()}
+    return {name: _row(inside, labels[~here], groups[~here]) for name, inside in kinds.items()}
 
 
 def _limits(
@@ -95,22 +95,26 @@ def cumulated(shares: np.ndarray, random: np.ndarray) -> np.ndarray:
     return np.minimum(back, 1.0)
 
 
-def _row(inside: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _row(inside: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Shares and sizes; of a class each group counts as one image, as in the promise."""
     hit = inside[np.arange(len(labels)), labels]
-    of_class = np.bincount(labels, hit) / np.bincount(labels)
+    size = np.bincount(groups)[groups]
+    of_class = np.bincount(labels, hit / size) / np.bincount(labels, 1 / size)
     sizes = inside.sum(1)
     balanced = (np.bincount(labels, sizes) / np.bincount(labels)).mean()
-    return np.concatenate([[hit.mean(), sizes.mean(), balanced, (sizes == 0).mean()], of_class])
+    by_group = (hit / size).sum() / (1 / size).sum()
+    return np.concatenate([[hit.mean(), by_group, sizes.mean(), balanced, (sizes == 0).mean()], of_class])
 
 
 def report(found: dict[str, list[np.ndarray]], classes: Sequence[str]) -> str:
     """Returns the table: coverages in percent."""
-    head = ["sets", "covered", "size", "size, classes alike", "empty", *classes]
+    head = ["sets", "images", "groups", "size", "size, classes alike", "empty", *classes]
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for name, rows in found.items():
         mean = np.mean(rows, axis=0)
-        cells = [f"{100 * mean[0]:.1f}", f"{mean[1]:.2f}", f"{mean[2]:.2f}", f"{100 * mean[3]:.1f}"]
-        lines.append(f"| {name} | {' | '.join(cells + [f'{100 * one:.1f}' for one in mean[4:]])} |")
+        shares = [f"{100 * one:.1f}" for one in mean]
+        cells = [*shares[:2], f"{mean[2]:.2f}", f"{mean[3]:.2f}", *shares[4:]]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -70,6 +70,10 @@ class RunFolder:
         """The predictions on a split."""
         return self.path / f"predictions-{split}.csv"
 
+    def predictions_by_group(self, split: str) -> Path:
+        """The predictions on a split with one answer for each group (patient, lesion)."""
+        return self.path / f"predictions-{split}-groups.csv"
+
     def evaluation(self, split: str) -> Path:
         """The metrics on a split."""
         return self.path / f"evaluation-{split}.json"

@@ -173,6 +173,7 @@ def test_coverage_and_size_are_counted() -> None:
     hit = np.array([label in some for label, some in zip(labels.tolist(), sets, strict=True)])
     size = np.array([len(some) for some in sets])
     assert result.overall.coverage.value == pytest.approx(hit.mean())
+    assert result.overall.coverage_of_groups == pytest.approx(hit.mean())
     assert result.overall.size == pytest.approx(size.mean())
     assert result.overall.single == pytest.approx((size == 1).mean())
     assert result.bands["tail"].coverage.value == pytest.approx(hit[30:].mean())
@@ -182,6 +183,18 @@ def test_coverage_and_size_are_counted() -> None:
     assert low is not None
     assert high is not None
     assert low < hit.mean() < high
+
+
+def test_coverage_is_also_that_of_groups() -> None:
+    """Three images of one patient that are not covered weigh as much as one of another that is."""
+    validation = cases(*drawn(np.random.default_rng(5), (40, 40, 40)))
+    shares = np.array([[1.0, 0.0, 0.0]] * 3 + [[0.0, 1.0, 0.0]])
+    test = cases(np.ones(4, dtype=int), shares, np.array(["a", "a", "a", "b"]))
+    result = sets_of(test, validation, ["a", "b", "c"], {}, 0.8)
+    assert result.overall.coverage.value == 0.25
+    assert result.overall.coverage_of_groups == 0.5
+    assert result.classes[0].covered.coverage_of_groups is None
+    assert "count as one" in result.notes[-1]
 
 
 @pytest.mark.parametrize(("n", "level"), [(9, 0.9), (15, 0.9), (200, 0.95), (5000, 0.8)])

@@ -32,7 +32,7 @@ from lmd.models.encoder import build_encoder, num_features
 from lmd.models.network import Network
 from lmd.reporting.card import write_card
 from lmd.reporting.comparison import comparison_table
-from lmd.reporting.page import write_report
+from lmd.reporting.report import write_report
 from lmd.run import RunFolder, write_identity, write_metrics, write_model
 from tests import toy
 
@@ -308,7 +308,7 @@ def test_a_run_has_the_same_interval_everywhere(dataset: Dataset, runs: list[Run
         assert bacc.low is not None
         assert bacc.low < bacc.value
         assert compared["balanced accuracy"][place] == str(bacc)
-        assert f"<td>{bacc}</td>" in write_report(folder.path).read_text()
+        assert f">{bacc}</td>" in write_report(folder.path).read_text()
         assert f"| {bacc} |" in write_card(folder.path).read_text()
 
 

@@ -119,17 +119,17 @@ def _run(folder: Path) -> Path:
 
 
 def _saved_settings(folder: Path, number: int) -> None:
-    from lmd.evaluation.judge import _recorded
+    from lmd.evaluation.judge import recorded
     from lmd.folds.folder import saved_choice
     from lmd.planning.choice import Asked, going_on
-    from lmd.reporting.page import _flatten
+    from lmd.reporting.engineer import flat
     from lmd.run import read_identity
     from lmd.run_folder import RunFolder
 
     tree = read_identity(RunFolder(_run(folder)))
-    _flatten(tree["settings"])
+    flat(tree["settings"])
     with suppress(LmdError):
-        _recorded(RunFolder(_run(folder)))
+        recorded(RunFolder(_run(folder)))
     saved = saved_choice(RunFolder(_run(folder)))
     going_on(Asked(), _sound(_dataset(folder)), _run(folder), *saved)
 
@@ -237,7 +237,7 @@ def _seen(folder: Path, number: int) -> None:
 
 def _metrics(folder: Path, number: int) -> None:
     from lmd.records import read_metrics
-    from lmd.reporting.figures import learning_curves
+    from lmd.reporting.learning import learning_curves
 
     history = read_metrics(_run(folder))
     if history and number % 200 == 0:

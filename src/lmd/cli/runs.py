@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lmd.cli.app import Run, app, say
 from lmd.cli.names import SPLITS, among, within
 from lmd.cli.verbs import Verb
-from lmd.cli.words import NUMBER
+from lmd.cli.words import NUMBER, SHARE
 from lmd.errors import DataError
+
+if TYPE_CHECKING:
+    from lmd.model_card import ModelCard
 
 
 @app.command(
@@ -30,32 +33,63 @@ def evaluate(
     allow_overlap: Annotated[
         bool, typer.Option("--allow-overlap", help="measure images that the run was trained on, too")
     ] = False,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="measure each value of a column by itself: sex, or age:10 for bins of 10",
+        ),
+    ] = None,
+    coverage: Annotated[
+        float, typer.Option(metavar=SHARE, help="share of images whose prediction sets hold the true class")
+    ] = 0.9,
 ) -> None:
     """Predicts a split, measures with intervals, writes evaluation-<split>.json and report.html."""
     from lmd.api import evaluate as run_evaluation
     from lmd.api import read_dataset
     from lmd.terminal import bar
 
-    _check_run(run)
+    card = check_run(run)
     dataset = None if data is None else read_dataset(data)
     with bar(f"predicting {split}") as progress:
-        result = run_evaluation(run, split, data=dataset, allow_overlap=allow_overlap, progress=progress)
+        result = run_evaluation(
+            run,
+            split,
+            data=dataset,
+            allow_overlap=allow_overlap,
+            by=by or (),
+            coverage=coverage,
+            progress=progress,
+        )
     from lmd.folds.folder import FoldsRun, opened
     from lmd.folds.report import fold_lines
+    from lmd.reporting.beyond import beyond_lines
     from lmd.reporting.comparison import comparison_lines
 
     folder = opened(run)
     for line in [
         *(fold_lines(folder) if isinstance(folder, FoldsRun) else []),
         *comparison_lines({run.name: result}),
+        *beyond_lines(result),
     ]:
         say(line)
+    _tell_outputs(card, "AUC ranks by p; all else counts decisions")
     say(f"report: {run / 'report.html'}")
 
 
-def _check_run(run: Path, average: bool | None = None) -> None:
-    """Refuses a run without a trained model before torch is loaded."""
+def _tell_outputs(card: ModelCard, more: str = "", err: bool = False) -> None:
+    """Says which probabilities are for ranking and which for decisions, where they are not the same."""
+    from lmd.evaluation.answers import told
+
+    line = told(card)
+    if line is not None:
+        say(f"note: {line}{'; ' if more else ''}{more}", err=err)
+
+
+def check_run(run: Path, average: bool | None = None) -> ModelCard:
+    """Returns the card of a run or of all its folds, before torch is loaded; a run without one is refused."""
     from lmd.folds.folder import FoldsRun, cards, check_average, opened
+    from lmd.folds.pooled_card import pooled_card
     from lmd.run import read_model_card
     from lmd.runtime import refuse_several_processes
 
@@ -64,9 +98,8 @@ def _check_run(run: Path, average: bool | None = None) -> None:
     if average is not None:
         check_average(folder, average)
     if isinstance(folder, FoldsRun):
-        cards(folder)
-    else:
-        read_model_card(folder)
+        return pooled_card(cards(folder))
+    return read_model_card(folder)
 
 
 @app.command(
@@ -94,11 +127,12 @@ def predict(
         bool, typer.Option("--average", help="of a run on folds: the mean of its folds' probabilities")
     ] = False,
 ) -> None:
-    """Predicts image files: the class and a probability for each class."""
-    _check_run(run, average)
+    """Predicts image files: the class, a probability for each class, and how unlike the training images."""
+    card = check_run(run, average)
     files = _files_to_predict(images, out, skip_bad)
     from lmd.api import load
     from lmd.evaluation.predict import predict_files, write_predictions
+    from lmd.reporting.beyond import unlike_lines
     from lmd.spreadsheet import guarded_table
     from lmd.terminal import bar
 
@@ -107,6 +141,9 @@ def predict(
     for reason in skipped.values():
         say(f"skipped: {reason}", err=True)
     answers = answers.drop(columns=["label", "group"])
+    _tell_outputs(card, err=True)
+    for line in unlike_lines(answers):
+        say(line, err=True)
     if out is None:
         typer.echo(guarded_table(answers).to_csv(index=False, float_format="%.4f"), nl=False)
         return

@@ -11,7 +11,15 @@ import typer
 from lmd.errors import SettingsError, nearest
 
 NUMBER = "N"  # The metavar of options that take a whole number.
+SHARE = "SHARE"  # And of those that take a number between 0 and 1.
 _ON, _OFF = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+def _is_share(value: str) -> bool:
+    try:
+        return 0 < float(value) < 1
+    except ValueError:
+        return False
 
 
 class Words:
@@ -74,6 +82,8 @@ class Words:
             raise SettingsError(f"{self.path}: {name} is given twice, the second time as {value}")
         if option.metavar == NUMBER and not re.fullmatch(r"[+-]?\d+", value):
             raise SettingsError(f"{self.path}: {name} {value}: must be a whole number")
+        if option.metavar == SHARE and not _is_share(value):
+            raise SettingsError(f"{self.path}: {name} {value}: must be a number between 0 and 1, such as 0.9")
         self.given.add(option.name)
 
     def _flag(self, name: str, option: Any, value: str | None) -> list[str]:

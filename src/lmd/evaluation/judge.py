@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
+
 from lmd.data.dataset.info import MANIFEST
 from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.errors import DataError
 from lmd.evaluation.cases import read_predictions
 from lmd.evaluation.evaluate import evaluate
+from lmd.evaluation.further import NOTHING, Around, Further, further, validation_cases
 from lmd.evaluation.overlap import overlap_with_training
 from lmd.evaluation.own import is_own
 from lmd.evaluation.predict import load_model, pixels_for, predict_split, write_predictions
@@ -24,30 +27,48 @@ def evaluate_run(
     data: Dataset | None = None,
     progress: Steps = quiet,
     allow_overlap: bool = False,
+    asked: Further = NOTHING,
 ) -> Evaluation:
     """Writes predictions-<split>.csv and evaluation-<split>.json of a run and returns the latter.
+
+    Where images come in groups, predictions-<split>-groups.csv has an answer for each group.
 
     Raises:
         CheckpointError: the run has no finished model.
         DataError: the data set is gone, has a class that the model does not know, has no such split, or has
-            images that the run was trained on (without `allow_overlap`).
+            images that the run was trained on (without `allow_overlap`), or a column that cannot be used.
+        SettingsError: the data set has no such column, or no set can have such a coverage.
     """
     model = load_model(folder)
-    dataset = data or _recorded(folder)
+    dataset = data or recorded(folder)
+    asked.columns(list(dataset.table.columns))  # What is wrong with it is told before the long work.
     pixels = pixels_for(model, dataset, split)
     own = is_own(folder, model.card, dataset)
     overlap = overlap_with_training(folder, model.card, dataset, split, pixels, own=own, allow=allow_overlap)
     file = folder.predictions(split)
     write_predictions(file, predict_split(model, dataset, split, progress, pixels))
     # The file has rounded probabilities. Whoever measures it must find what the evaluation says.
-    result = evaluate(read_predictions(file), model.classes, model.card.bands, split)
+    table = read_predictions(file)
+    result = evaluate(table, model.classes, model.card.bands, split)
     result = result.model_copy(update={"data": None if own else _named(dataset), "overlap": overlap})
-    write_evaluation(folder.evaluation(split), result)
+    validation = validation_cases(folder.predictions("val"), model.classes)
+    around = Around(split, model.classes, model.card.bands, validation, dataset.split(split), own)
+    return write_judged(folder, *further(result, table, around, asked))
+
+
+def write_judged(folder: RunFolder, result: Evaluation, groups: pd.DataFrame | None) -> Evaluation:
+    """Writes an evaluation, and the predictions by group or none, and returns the evaluation."""
+    file = folder.predictions_by_group(result.split)
+    if groups is None:
+        file.unlink(missing_ok=True)
+    else:
+        write_predictions(file, groups)
+    write_evaluation(folder.evaluation(result.split), result)
     return result
 
 
-def _recorded(run: RunFolder) -> Dataset:
-    """The data set that the run was trained on.
+def recorded(run: RunFolder) -> Dataset:
+    """Returns the data set that the run was trained on.
 
     Raises:
         DataError: it is no longer there.

@@ -8,7 +8,11 @@ from pathlib import Path
 from pydantic import ConfigDict, Field
 
 from lmd.errors import CheckpointError
+from lmd.evaluation.levels import ColumnResult, GroupsResult
 from lmd.evaluation.parts import BandResult, ClassResult, Estimate
+from lmd.evaluation.selective import SelectiveResult
+from lmd.evaluation.sets import SetsResult
+from lmd.evaluation.unlikeness import NoveltyResult
 from lmd.fields import read_json
 from lmd.files import atomic_write
 from lmd.settings import Settings
@@ -90,12 +94,25 @@ class Evaluation(Settings):
     """None where it is no question: of training and validation images, or where no run was measured"""
     folds: FoldsResult | None = None
     """None for one model"""
+    sets: SetsResult | None = None
+    """prediction sets of a promised coverage"""
+    selective: SelectiveResult | None = None
+    """what the answers are worth where unsure images are left out"""
+    novelty: NoveltyResult | None = None
+    """images unlike anything seen"""
+    by_group: GroupsResult | None = None
+    """with one answer for each group (patient, lesion)"""
+    subgroups: list[ColumnResult] | None = None
+    """by the metadata columns that were asked for"""
+
+
+_OPTIONAL = ("data", "overlap", "folds", "sets", "selective", "novelty", "by_group", "subgroups")
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
     """Writes an evaluation as JSON."""
     tree = evaluation.model_dump(mode="json", by_alias=True)
-    for part, names in ((tree, ("data", "overlap", "folds")), (tree["interval"], ("draws", "seed"))):
+    for part, names in ((tree, _OPTIONAL), (tree["interval"], ("draws", "seed"))):
         for name in names:
             if part[name] is None:
                 del part[name]

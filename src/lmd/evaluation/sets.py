@@ -25,6 +25,9 @@ class Covered(Settings):
 
     n: int
     coverage: Estimate
+    """share of the images whose set holds the true class"""
+    coverage_of_groups: float | None
+    """the same with each group (patient, lesion) counting as one image, which is what is promised"""
     size: float | None
     """mean number of classes in a set; None without images"""
     single: float | None
@@ -98,12 +101,20 @@ def sets_of(
 def _covered(inside: np.ndarray, labels: np.ndarray, clusters: np.ndarray) -> Covered:
     sizes = inside.sum(1)
     some = len(labels) > 0
+    hit = inside[np.arange(len(labels)), labels]
     return Covered(
         n=len(labels),
-        coverage=share_of(inside[np.arange(len(labels)), labels], clusters),
+        coverage=share_of(hit, clusters),
+        coverage_of_groups=_of_groups(hit, clusters) if some else None,
         size=float(sizes.mean()) if some else None,
         single=float((sizes == 1).mean()) if some else None,
     )
+
+
+def _of_groups(hit: np.ndarray, clusters: np.ndarray) -> float:
+    """The mean over the groups of the share of their images that are hit."""
+    _, group, size = np.unique(clusters, return_inverse=True, return_counts=True)
+    return float((np.bincount(group, hit) / size).mean())
 
 
 def _class(name: str, found: Calibrated, part: Covered, classes: Sequence[str], level: float) -> ClassSets:

@@ -8,6 +8,7 @@ import numpy as np
 
 from lmd.data.decode.cache import open_cache, read_as
 from lmd.data.feed.loader import image_set
+from lmd.evaluation.plane import tsne
 from lmd.evaluation.predict import load_model
 from lmd.evaluation.uncertainty import without_interval
 from lmd.experiments.base import Experiment
@@ -16,8 +17,6 @@ from lmd.experiments.measure import Measured, Samples, Trial
 from lmd.experiments.runs import Run
 from lmd.models.inference import encode
 from lmd.settings import Tree
-
-MAX_PERPLEXITY = 30.0
 
 
 def project(experiment: Experiment, runs: Sequence[Run], samples: dict[str, Samples]) -> Tree:
@@ -44,15 +43,6 @@ def test_features(run: Run) -> np.ndarray:
     images = image_set(run.dataset, "test", open_cache(read_as(run.dataset, made.bits), made.size, made.crop))
     found = encode(model.network, images, model.runtime)
     return found.features.cpu().numpy()
-
-
-def tsne(features: np.ndarray, seed: int) -> np.ndarray:
-    """Returns the t-SNE of features [N, C] in the plane [N, 2] (van der Maaten and Hinton, JMLR 2008)."""
-    from sklearn.manifold import TSNE
-
-    perplexity = min(MAX_PERPLEXITY, (len(features) - 1) / 3)
-    made = TSNE(perplexity=perplexity, init="random", random_state=seed)
-    return np.asarray(made.fit_transform(features.astype(np.float64)))
 
 
 def silhouette(features: np.ndarray, labels: np.ndarray) -> Measured:

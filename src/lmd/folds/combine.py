@@ -20,7 +20,7 @@ def mean_of(repeats: Sequence[Evaluation]) -> Evaluation:
     """
     if len(repeats) == 1:
         return repeats[0]
-    mean = cast("Evaluation", _mean(list(repeats)))
+    mean = cast("Evaluation", _mean([repeat.model_copy(update={"selective": None}) for repeat in repeats]))
     counted = np.sum([repeat.confusion for repeat in repeats], axis=0)
     method = f"{mean.interval.method}; limits: mean over {len(repeats)} repeats"
     interval = mean.interval.model_copy(update={"method": method})

@@ -6,13 +6,16 @@ from pathlib import Path
 
 from lmd.data.dataset.folds_folder import Folds
 from lmd.data.dataset.manifest import Dataset
-from lmd.errors import CheckpointError, DataError, SettingsError
-from lmd.evaluation.judge import evaluate_run
+from lmd.errors import CheckpointError, DataError, LmdError, SettingsError
+from lmd.evaluation.further import NOTHING, Further
+from lmd.evaluation.judge import evaluate_run, recorded
+from lmd.evaluation.own import is_own
 from lmd.evaluation.predict import Model, load_model
 from lmd.evaluation.results import Evaluation
 from lmd.folds.average import load_average
 from lmd.folds.evaluate import evaluate_folds
 from lmd.folds.folder import FoldsRun, check_average, is_folds_run, opened, refuse_folds, saved_choice
+from lmd.folds.report import write_folds_report
 from lmd.folds.running import Say, train_one
 from lmd.folds.train import train_folds
 from lmd.parallel import Steps
@@ -20,8 +23,9 @@ from lmd.planning import Plan, plan_of_run
 from lmd.planning.choice import Asked, choose, going_on
 from lmd.planning.several import PlanOfFolds
 from lmd.reporting.card import write_card
-from lmd.reporting.page import write_report
-from lmd.run import RunFolder
+from lmd.reporting.pictures import pictures_of
+from lmd.reporting.report import NO_PICTURES, write_report
+from lmd.run import RunFolder, read_model_card
 from lmd.run_folder import is_new
 from lmd.settings import CommonSettings
 from lmd.training.progress import Progress, Silent
@@ -101,7 +105,12 @@ def train_either(
 
 
 def evaluate_either(
-    run: RunFolder, split: str, data: Dataset | Folds | None, progress: Steps, allow_overlap: bool
+    run: RunFolder,
+    split: str,
+    data: Dataset | Folds | None,
+    progress: Steps,
+    allow_overlap: bool,
+    asked: Further = NOTHING,
 ) -> Evaluation:
     """Measures a run, or the folds of one together, and writes its report anew.
 
@@ -109,15 +118,43 @@ def evaluate_either(
         CheckpointError, DataError: one line on what is wrong.
     """
     if isinstance(run, FoldsRun):
-        return evaluate_folds(run, split, data, progress, allow_overlap)
+        return evaluate_folds(run, split, data, progress, allow_overlap, asked)
     if isinstance(data, Folds):
         raise DataError(
             f"{data.folder} has folds, and {run.path} is one run: name one, such as {data.first.folder}"
         )
-    result = evaluate_run(run, split, data, progress, allow_overlap)
+    result = evaluate_run(run, split, data, progress, allow_overlap, asked)
     write_card(run.path)
     write_report(run.path)
     return result
+
+
+def report_either(
+    run: RunFolder, split: str, data: Dataset | Folds | None, pictures: bool
+) -> tuple[Path, str | None]:
+    """Writes the report of a run, and returns its path and why it has no pictures.
+
+    Where no data set is named and the run's own cannot be used, the report is written without pictures.
+
+    Raises:
+        CheckpointError: the run has no finished model.
+        DataError: the data set that is named is not the one that was measured.
+    """
+    if isinstance(run, FoldsRun):
+        path = write_folds_report(run)
+        return path, f"pictures of cases are those of one fold: lmd report {run.path / run.names[0]}"
+    if not pictures:
+        return write_report(run.path), "left out"
+    if isinstance(data, Folds):
+        raise DataError(f"{data.folder} has folds: name one of them, such as {data.first.folder}")
+    try:
+        dataset = data or recorded(run)
+        made = pictures_of(run, dataset, split, other_data=not is_own(run, read_model_card(run), dataset))
+    except LmdError as error:
+        if data is not None:
+            raise
+        return write_report(run.path, None, NO_PICTURES.format(why=error)), str(error)
+    return write_report(run.path, made), None
 
 
 def load_either(run: RunFolder, average: bool) -> Model:

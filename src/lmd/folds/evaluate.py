@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -12,10 +13,11 @@ from lmd.data.dataset.manifest import Dataset
 from lmd.errors import DataError, SettingsError
 from lmd.evaluation.cases import read_predictions
 from lmd.evaluation.evaluate import evaluate
-from lmd.evaluation.judge import evaluate_run
+from lmd.evaluation.further import NOTHING, Around, Further, further
+from lmd.evaluation.judge import evaluate_run, write_judged
 from lmd.evaluation.overlap import overlap_with_training
 from lmd.evaluation.predict import pixels_for, predict_split, write_predictions
-from lmd.evaluation.results import Evaluation, FoldsResult, OtherData, write_evaluation
+from lmd.evaluation.results import Evaluation, FoldsResult, OtherData
 from lmd.folds.average import load_average
 from lmd.folds.combine import mean_of, overlap_of
 from lmd.folds.folder import FoldsRun, cards
@@ -23,9 +25,10 @@ from lmd.folds.pooled_card import pooled_card
 from lmd.folds.report import write_folds_report
 from lmd.parallel import Steps, quiet
 from lmd.reporting.card import write_card
-from lmd.reporting.page import write_report
+from lmd.reporting.report import write_report
 
 TEST = "test"
+_OWN_SETS = "each fold has validation images of its own, and its folder has its own sets"
 
 
 def evaluate_folds(
@@ -34,6 +37,7 @@ def evaluate_folds(
     data: Dataset | Folds | None = None,
     progress: Steps = quiet,
     allow_overlap: bool = False,
+    asked: Further = NOTHING,
 ) -> Evaluation:
     """Measures a folds run and returns the evaluation of its folds together, which it also writes.
 
@@ -45,10 +49,10 @@ def evaluate_folds(
         DataError: the data set is gone or does not fit, or has images that a fold was trained on.
     """
     if isinstance(data, Dataset):
-        result = _external(run, split, data, progress, allow_overlap)
+        found = _external(run, split, data, progress, allow_overlap, asked)
     else:
-        result = _pooled(run, split, _own(run, data), progress)
-    write_evaluation(run.evaluation(split), result)
+        found = _pooled(run, split, _own(run, data), progress, asked)
+    result = write_judged(run, *found)
     write_folds_report(run)
     return result
 
@@ -67,7 +71,9 @@ def _own(run: FoldsRun, data: Folds | None) -> Folds:
     return folds
 
 
-def _pooled(run: FoldsRun, split: str, folds: Folds, progress: Steps) -> Evaluation:
+def _pooled(
+    run: FoldsRun, split: str, folds: Folds, progress: Steps, asked: Further
+) -> tuple[Evaluation, pd.DataFrame | None]:
     """Each fold on its own test images, and these predictions together."""
     if split != TEST:
         raise SettingsError(
@@ -75,23 +81,30 @@ def _pooled(run: FoldsRun, split: str, folds: Folds, progress: Steps) -> Evaluat
             f"pooled: take --split test, or evaluate one fold, such as {run.path / run.names[0]}"
         )
     card = pooled_card(cards(run))
-    results = _each(run, folds, progress)
+    asked.columns(list(folds.first.table.columns))
+    results = _each(run, folds, progress, replace(asked, by=()))
     file = run.predictions(TEST)
     write_predictions(file, _pooled_table(run, folds, list(results)))
     table = read_predictions(file)  # With the rounded probabilities that whoever measures it finds.
     repeats = by_repeat(list(results))
-    measured = [
-        evaluate(_rows(table, names), card.classes, card.bands, TEST).model_copy(
-            update={"overlap": overlap_of([results[name].overlap for name in names])}
-        )
-        for names in repeats
-    ]
+    measured: list[Evaluation] = []
+    groups: list[pd.DataFrame | None] = []
+    for names in repeats:
+        some = _rows(table, names)
+        overlap = overlap_of([results[name].overlap for name in names])
+        result = evaluate(some, card.classes, card.bands, TEST).model_copy(update={"overlap": overlap})
+        rows = pd.concat([folds.datasets[name].split(TEST) for name in names])
+        around = Around(TEST, card.classes, card.bands, _OWN_SETS, rows)
+        result, of_groups = further(result, some, around, asked)
+        measured.append(result)
+        groups.append(of_groups)
     bacc = {name: result.metrics["bacc"] for name, result in results.items()}
     together = FoldsResult(how=_how(folds, repeats), bacc=bacc)
-    return mean_of(measured).model_copy(update={"folds": together})
+    result = mean_of(measured).model_copy(update={"folds": together})
+    return result, groups[0] if len(groups) == 1 else None
 
 
-def _each(run: FoldsRun, folds: Folds, progress: Steps) -> dict[str, Evaluation]:
+def _each(run: FoldsRun, folds: Folds, progress: Steps, asked: Further) -> dict[str, Evaluation]:
     """The evaluation of each fold that has test images, by name; its folder has its own report too."""
     sizes = {name: len(dataset.split(TEST)) for name, dataset in folds.datasets.items()}
     results: dict[str, Evaluation] = {}
@@ -102,7 +115,11 @@ def _each(run: FoldsRun, folds: Folds, progress: Steps) -> dict[str, Evaluation]
         start = before
         folder = run.folds[name]
         results[name] = evaluate_run(
-            folder, TEST, folds.datasets[name], lambda n, _, s=start: progress(s + n, sum(sizes.values()))
+            folder,
+            TEST,
+            folds.datasets[name],
+            lambda n, _, s=start: progress(s + n, sum(sizes.values())),
+            asked=asked,
         )
         if results[name].data is not None:
             raise DataError(f"{folder.path} was trained on other images than those of {folds.folder / name}")
@@ -122,11 +139,23 @@ def _pooled_table(run: FoldsRun, folds: Folds, names: list[str]) -> pd.DataFrame
             )
             part = read_predictions(run.folds[name].predictions(TEST))
             parts.append(part.assign(group=part["id"].map(groups), fold=name, repeat=number))
-    table = pd.concat(parts).sort_values(["repeat", "id"], kind="stable", ignore_index=True)
+    table = pd.concat(_with_decisions(parts)).sort_values(["repeat", "id"], kind="stable", ignore_index=True)
     table["group"] = [f"g{number}" for number in pd.factorize(table["group"])[0]]
     first = ["id", "label", "group", "fold"]
-    rest = [name for name in parts[0].columns if name not in (*first, "repeat")]
+    rest = [name for name in table.columns if name not in (*first, "repeat")]
     return cast("pd.DataFrame", table[[*first, *rest]])
+
+
+def _with_decisions(parts: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    """The tables of all folds with d_<class> where one has them: without a shift they are p_<class>."""
+    longest = max(parts, key=lambda part: len(part.columns))
+    shifted = [name for name in longest.columns if name.startswith("d_") and f"p_{name[2:]}" in longest]
+    return [
+        part.assign(**{name: part[f"p_{name[2:]}"] for name in shifted if name not in part})[
+            list(longest.columns)
+        ]
+        for part in parts
+    ]
 
 
 def _rows(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
@@ -146,10 +175,11 @@ def _how(folds: Folds, repeats: list[list[str]]) -> str:
 
 
 def _external(
-    run: FoldsRun, split: str, dataset: Dataset, progress: Steps, allow_overlap: bool
-) -> Evaluation:
+    run: FoldsRun, split: str, dataset: Dataset, progress: Steps, allow_overlap: bool, asked: Further
+) -> tuple[Evaluation, pd.DataFrame | None]:
     """Another data set, answered by the mean of the models' probabilities."""
     model = load_average(run)
+    asked.columns(list(dataset.table.columns))
     pixels = pixels_for(model, dataset, split)
     first, *others = run.folds.values()
     overlap = overlap_with_training(
@@ -157,8 +187,12 @@ def _external(
     )
     file = run.predictions(split)
     write_predictions(file, predict_split(model, dataset, split, progress, pixels))
-    result = evaluate(read_predictions(file), model.classes, model.card.bands, split)
+    table = read_predictions(file)
+    result = evaluate(table, model.classes, model.card.bands, split)
     data = OtherData(title=dataset.info.title, manifest_sha256=dataset.info.manifest_sha256)
     how = f"the mean of the probabilities of the {len(model.members)} folds' models"
     together = FoldsResult(how=how, bacc={})
-    return result.model_copy(update={"data": data, "overlap": overlap, "folds": together})
+    result = result.model_copy(update={"data": data, "overlap": overlap, "folds": together})
+    rows = dataset.split(split)
+    around = Around(split, model.classes, model.card.bands, _OWN_SETS, rows, own=False)
+    return further(result, table, around, asked)

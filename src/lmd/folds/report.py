@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,11 +9,15 @@ from lmd.evaluation.results import Estimate, read_evaluations
 from lmd.folds.folder import FoldsRun, cards
 from lmd.folds.pooled_card import pooled_card
 from lmd.model_card import ModelCard
+from lmd.records import read_metrics
 from lmd.reporting.card import write_card_of
-from lmd.reporting.figures import learning_curves
-from lmd.reporting.page import render, report_content
-from lmd.run import RunFolder
+from lmd.reporting.learning import learning_curves
+from lmd.reporting.page import render
+from lmd.reporting.report import report_content
+from lmd.reporting.tables import table_of
 from lmd.text import in_columns
+
+ONE_FOLD = "Pictures of cases are those of one fold's model: lmd report {fold}"
 
 
 def write_folds_report(run: FoldsRun) -> Path:
@@ -33,11 +36,13 @@ def write_folds_report(run: FoldsRun) -> Path:
         *_markdown(rows),
     ]
     write_card_of(run.path, card, lines)
-    content = report_content(run.path, card, run.info.settings)
+    content = report_content(run.path, card, {"settings": run.info.settings})
+    curves = {name: learning_curves(read_metrics(folder.path)) for name, folder in run.folds.items()}
     content |= {
         "title": f"{content['title']}: {len(found)} folds",
-        "folds": rows,
-        "curves": {name: _curves(folder) for name, folder in run.folds.items()},
+        "folds": table_of(rows, "The folds"),
+        "curves_of_folds": curves,
+        "no_pictures": ONE_FOLD.format(fold=run.path / run.names[0]),
     }
     return render("folds.html", run.path / "report.html", content)
 
@@ -62,8 +67,3 @@ def fold_lines(run: FoldsRun) -> list[str]:
 def _markdown(rows: list[list[str]]) -> list[str]:
     lines = [f"| {' | '.join(row)} |" for row in rows]
     return [lines[0], "|---" * len(rows[0]) + "|", *lines[1:]]
-
-
-def _curves(folder: RunFolder) -> str:
-    history = [json.loads(line) for line in folder.metrics.read_text(encoding="utf-8").splitlines()]
-    return learning_curves(history) if history else ""

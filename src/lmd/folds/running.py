@@ -15,7 +15,7 @@ from lmd.jobs import Done, Task, run_tasks, share_of_cores
 from lmd.planning import Plan
 from lmd.records import read_metrics
 from lmd.reporting.card import write_card
-from lmd.reporting.page import write_report
+from lmd.reporting.report import write_report
 from lmd.run import RunFolder, read_model_card
 from lmd.settings import CommonSettings, Tree
 from lmd.training import start as training

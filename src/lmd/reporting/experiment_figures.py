@@ -6,12 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from lmd.reporting.figures import BAND_COLOURS, BLUE, GREY, ORANGE, drawing
+from lmd.reporting.figures import BAND_COLOURS, BLUE, CLASS_COLOURS, GREY, MARKERS, ORANGE, drawing
 from lmd.settings import Tree
-
-# The rest of Okabe and Ito's palette, for pictures with more than three colours.
-CLASS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7f7f7f", "#000000")
-MARKERS = "os^Dv<>P"
 
 
 def figures(content: Tree) -> dict[str, str]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lmd.evaluation.results import Estimate, Evaluation
-from lmd.settings import Tree
 from lmd.text import image_count, visible
 
 # Okabe and Ito's palette.
@@ -18,6 +17,18 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7f7f7f"
 MOST_CELLS = 30  # Classes of which a figure has a number for each pair, or a bar for each class.
 _PAIRS = 20  # Pairs of classes in the table beside it.
 BAND_COLOURS = {"head": BLUE, "medium": GREEN, "tail": ORANGE}
+# The rest of the palette, for figures with more than three colours; black is the page's ink.
+CLASS_COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", GREY, "#000000")
+MARKERS = "os^Dv<>P"
+_NAME = 18  # Letters of a class that a figure has room for.
+
+
+class Figure(NamedTuple):
+    """A figure of a page: the drawing, what it is, and what there is to see in it."""
+
+    svg: str
+    label: str
+    caption: str
 
 
 class Drawing:
@@ -36,7 +47,7 @@ def drawing(width: float, height: float, columns: int = 1) -> Iterator[Drawing]:
     from matplotlib.figure import Figure
 
     style = {"svg.hashsalt": "lmd", "font.size": 9, "svg.fonttype": "none", "text.parse_math": False}
-    with mpl.rc_context(style):
+    with mpl.rc_context({**style, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
         result = Drawing(figure, figure.subplots(1, columns))
@@ -45,29 +56,6 @@ def drawing(width: float, height: float, columns: int = 1) -> Iterator[Drawing]:
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     result.svg = text[text.index("<svg") :]
-
-
-def learning_curves(history: list[Tree]) -> str:
-    """Every loss term (left, each relative to its first value) and validation accuracy (right) by epoch."""
-    with drawing(9, 3.5, columns=2) as picture:
-        left, right = picture.axes
-        terms = dict.fromkeys(name for record in history for name in record["losses"])
-        for name in terms:
-            points = [(i, r["losses"][name]) for i, r in enumerate(history, 1) if name in r["losses"]]
-            first = abs(points[0][1]) or 1.0
-            left.plot([p[0] for p in points], [p[1] / first for p in points], marker=".", label=name)
-        left.set(xlabel="epoch (both stages)", ylabel="loss / its first value")
-        picture.figure.legend(loc="outside lower center", ncols=5, fontsize=7)
-        judged = [
-            (i, r["validation"]["bacc"]) for i, r in enumerate(history, 1) if r["validation"].get("bacc")
-        ]
-        right.plot([p[0] for p in judged], [p[1] for p in judged], marker=".", color=BLUE)
-        right.set(xlabel="epoch (both stages)", ylabel="validation balanced accuracy")
-        change = next((i for i, r in enumerate(history) if r["stage"] != history[0]["stage"]), None)
-        if change is not None:
-            for axes in (left, right):
-                axes.axvline(change + 0.5, color=GREY, linestyle=":")
-    return picture.svg
 
 
 def confusion_matrix(matrix: list[list[int]], classes: list[str]) -> str:
@@ -139,6 +127,16 @@ def _recall_bars(
     error = np.nan_to_num(np.clip([value - low, high - value], 0, None))
     colour = (BLUE, ORANGE, GREEN, GREY)[number % 4]
     axes.bar(place, value, width, yerr=error, label=_plain(name), color=colour, capsize=2)
+
+
+def short(name: str) -> str:
+    """Returns a name with as many letters as a figure has room for.
+
+    >>> short("pigmented benign keratosis")
+    'pigmented benign…'
+    """
+    plain = _plain(name)
+    return plain if len(plain) <= _NAME else f"{plain[: _NAME - 1].rstrip()}…"
 
 
 def _plain(name: str) -> str:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from lmd.data.audit.persons import unknown_persons
 from lmd.data.audit.results import Fingerprint, NearPair
@@ -22,11 +19,9 @@ from lmd.data.audit.text import (
 )
 from lmd.data.dataset.checks import SPLITS
 from lmd.data.dataset.manifest import Dataset
-from lmd.data.decode.images import decode
-from lmd.errors import DataError
-from lmd.parallel import in_threads
 from lmd.reporting.figures import BLUE, GREEN, ORANGE, drawing
 from lmd.reporting.page import render
+from lmd.reporting.thumbnails import thumbnails
 from lmd.settings import Tree
 
 _PER_CLASS, _SHEET_SIDE = 8, 110
@@ -84,32 +79,15 @@ def _contact_sheet(dataset: Dataset, found: Fingerprint, seed: int) -> list[tupl
         files = [file for file in dataset.table["file"][dataset.table["label"] == name] if file not in bad]
         files = [file for file in files if (dataset.root / file).is_file()]
         order = np.random.default_rng([seed, k]).permutation(len(files))[:_PER_CLASS]
-        sheet.append((name, _thumbnails(dataset, [files[number] for number in order], _SHEET_SIDE)))
+        sheet.append((name, thumbnails(dataset, [files[number] for number in order], _SHEET_SIDE)))
     return sheet
 
 
 def _pictured(dataset: Dataset, pairs: list[NearPair]) -> list[Tree]:
     """Near duplicates with their two pictures and what is to be said of them."""
     files = [dataset.table["file"].iat[row] for pair in pairs for row in pair.rows]
-    pictures = _thumbnails(dataset, files, _PAIR_SIDE)
+    pictures = thumbnails(dataset, files, _PAIR_SIDE)
     return [
         {"ids": pair.ids, "pictures": pictures[2 * k : 2 * k + 2], "words": pair_words(pair)}
         for k, pair in enumerate(pairs)
     ]
-
-
-def _thumbnails(dataset: Dataset, files: list[str], side: int) -> list[str]:
-    frame, bits = dataset.info.recipe.get("frame"), dataset.info.recipe.get("bits")
-    return in_threads(lambda file: thumbnail(dataset.root / file, side, frame, bits), files)
-
-
-def thumbnail(path: Path, side: int, frame: int | None = None, bits: int | None = None) -> str:
-    """Returns a small JPEG without tags as a data URI; empty where the file cannot be read any more."""
-    try:
-        picture = Image.fromarray(decode(path, least=side, frame=frame, bits=bits))
-    except DataError:
-        return ""
-    picture.thumbnail((side, side))
-    buffer = io.BytesIO()
-    picture.save(buffer, format="JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

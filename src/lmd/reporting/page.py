@@ -1,18 +1,15 @@
-"""A run's report, one self-contained HTML file, and what all pages are rendered with."""
+"""What all pages are rendered with, and what is said of an evaluation wherever it is shown."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from lmd.evaluation.results import BandResult, ClassResult, Estimate, Evaluation, read_evaluations
+from lmd.evaluation.results import BandResult, ClassResult, Estimate, Evaluation
 from lmd.files import atomic_write
-from lmd.model_card import ModelCard
-from lmd.records import read_environment, read_metrics
-from lmd.reporting.figures import class_recalls, confusion_matrix, learning_curves, most_confused
-from lmd.run import RunFolder, read_identity, read_model_card
+from lmd.reporting.svg import Inline
 from lmd.settings import Tree
-from lmd.text import FEW, FEW_NOTE, image_count, listed
+from lmd.text import FEW, image_count, listed
+from lmd.version import __version__
 
 _SHOWN = 10  # Classes that a line names.
 METRICS = {
@@ -23,33 +20,6 @@ METRICS = {
     "kappa_unweighted": "kappa",
     "precision": "macro precision",
 }
-
-
-def write_report(path: Path) -> Path:
-    """Writes RUN/report.html from what lies in the run folder, and returns its path.
-
-    Raises:
-        CheckpointError: the run has no finished model.
-    """
-    folder = RunFolder(path)
-    card = read_model_card(folder)
-    history = read_metrics(path)
-    content = report_content(path, card, read_identity(folder)["settings"])
-    curves = learning_curves(history) if history else ""
-    return render("run.html", path / "report.html", {**content, "curves": curves})
-
-
-def report_content(path: Path, card: ModelCard, settings: Tree) -> Tree:
-    """Returns what a report shows, but for the learning curves: read from what lies in the run folder."""
-    evaluations = read_evaluations(path)
-    return {
-        "title": f"{card.method} on {card.dataset.title}",
-        "phantom": _is_phantom(card),
-        "card": card,
-        "settings": _flatten(settings),
-        "environment": read_environment(path),
-        "evaluations": {split: _split_content(split, result) for split, result in evaluations.items()},
-    }
 
 
 def interval_words(evaluation: Evaluation) -> str:
@@ -70,7 +40,7 @@ def reason_lines(result: Evaluation) -> list[str]:
     told = {"recall", "kappa"}  # Not in the tables.
     names: dict[str, list[str]] = {}
     for name, reason in result.reasons.items():
-        if name not in told or name not in result.metrics:
+        if name not in Evaluation.model_fields and (name not in told or name not in result.metrics):
             names.setdefault(reason, []).append(METRICS.get(name, name))
     return [f"{listed(of, _SHOWN)}: {reason}" for reason, of in names.items()]
 
@@ -118,31 +88,13 @@ def class_row(entry: ClassResult) -> list[str]:
     return [entry.name, image_count(entry.n), entry.band or "", shown_recall(entry), *shown, *others]
 
 
-def _split_content(split: str, result: Evaluation) -> Tree:
-    return {
-        "result": result,
-        "metrics": shown_metrics(result),
-        "reasons": reason_lines(result),
-        "classes": [class_row(entry) for entry in result.classes],
-        "few": FEW_NOTE if has_few(result) else "",
-        "confused": most_confused(result),
-        "interval": interval_words(result),
-        "notes": result_notes(result),
-        "confusion": confusion_matrix(result.confusion, [entry.name for entry in result.classes]),
-        "recalls": class_recalls({split: result}),
-    }
+def sentence(text: str) -> str:
+    """Returns a text that begins with a capital letter, whatever follows.
 
-
-def _is_phantom(card: ModelCard) -> bool:
-    return card.dataset.source == "phantom"
-
-
-def _flatten(tree: Tree, prefix: str = "") -> list[tuple[str, Any]]:
-    rows: list[tuple[str, Any]] = []
-    for name, value in tree.items():
-        inner = _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else [(prefix + name, value)]
-        rows += inner
-    return rows
+    >>> sentence("by hand, AUC")
+    'By hand, AUC'
+    """
+    return text[:1].upper() + text[1:]
 
 
 def render(template: str, path: Path, content: Tree) -> Path:
@@ -151,8 +103,15 @@ def render(template: str, path: Path, content: Tree) -> Path:
     from markupsafe import Markup
 
     environment = Environment(loader=PackageLoader("lmd.reporting"), autoescape=True, trim_blocks=True)
-    environment.filters["svg"] = Markup  # Our own figures; every other value is escaped.
+    inline = Inline()
+
+    def svg(drawing: str, label: str = "figure") -> Markup:
+        """A figure of our own; every other value is escaped."""
+        return Markup(inline(drawing, label))
+
+    environment.filters["svg"] = svg
     environment.filters["recall"] = shown_recall
     environment.filters["count"] = image_count
-    atomic_write(path, environment.get_template(template).render(content))
+    environment.filters["sentence"] = sentence
+    atomic_write(path, environment.get_template(template).render(content, version=__version__))
     return path

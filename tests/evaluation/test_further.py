@@ -1,0 +1,206 @@
+"""Sets, abstention, unlikeness, groups and subgroups of a run: what stands in its folder, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import lmd
+from lmd.data.dataset.manifest import Dataset, write_dataset
+from lmd.evaluation.cases import cases_of, read_predictions
+from lmd.evaluation.evaluate import evaluate
+from lmd.evaluation.further import Around, Further, further
+from lmd.evaluation.results import read_evaluation, write_evaluation
+from lmd.evaluation.sets import sets_of
+from tests import toy
+from tests.command import Command, refused
+
+IMAGES = 15  # In the test split of the toy.
+
+
+def with_columns(dataset: Dataset, folder: Path, **columns: list[str]) -> Dataset:
+    """The toy with other columns of its test images; those of the other splits are empty or themselves."""
+    table = dataset.table.copy()
+    test = table["split"] == "test"
+    for name, values in columns.items():
+        if name not in table:
+            table[name] = ""
+        table.loc[test, name] = values
+    return write_dataset(folder, table, dataset.info)
+
+
+@pytest.fixture
+def grouped(trained: tuple[Path, Dataset], tmp_path: Path) -> Dataset:
+    """Test images in groups of two, of one label but for one group; sex and age are known of most."""
+    return with_columns(
+        trained[1],
+        tmp_path / "grouped",
+        group=[f"Mrs Brown {number // 2}" for number in range(IMAGES)],
+        sex=["male", "female", ""] * 5,
+        age=[str(30 + 4 * number) for number in range(IMAGES - 1)] + [""],
+    )
+
+
+def test_an_evaluation_has_sets_abstention_and_unlikeness(run: Path) -> None:
+    result = lmd.evaluate(run)
+    table, val = (read_predictions(run / f"predictions-{split}.csv") for split in ("test", "val"))
+    places = {"head": [0], "medium": [1], "tail": [2]}
+    cases, validation = (cases_of(some, toy.CLASSES) for some in (table, val))
+    assert result.sets == sets_of(cases, validation, toy.CLASSES, places, 0.9)
+    assert result.selective is not None
+    largest = table[[f"p_{name}" for name in toy.CLASSES]].astype(float).to_numpy().max(1)
+    assert result.selective.confidence == "the largest probability"
+    assert result.selective.table[0].threshold == pytest.approx(largest.min())
+    assert result.novelty is not None
+    assert result.novelty.unlike_n == (table["unlike"].astype(float) >= 0.99).sum()
+    assert result.by_group is None
+    assert result.subgroups is None
+    assert result.reasons["by_group"] == "each group has one image: numbers by group are those by image"
+    assert not (run / "predictions-test-groups.csv").exists()
+    assert read_evaluation(run / "evaluation-test.json") == result
+
+
+def test_groups_and_columns_are_measured_and_no_name_is_kept(run: Path, grouped: Dataset) -> None:
+    result = lmd.evaluate(run, data=grouped, allow_overlap=True, by=["sex", "age:20"], coverage=0.5)
+    by_group = pd.read_csv(run / "predictions-test-groups.csv")
+    found = result.by_group
+    assert found is not None
+    # 8 common, 4 less and 3 rare images in pairs: 4, 2 and 2 groups; none has several labels.
+    assert (found.n, found.images, found.several) == (8, 15, 0)
+    assert by_group["images"].tolist() == [2] * 7 + [1]
+    right = (by_group["predicted"] == by_group["label"]).groupby(by_group["label"]).mean()
+    assert found.metrics["bacc"].value == pytest.approx(right.mean())
+    assert result.subgroups is not None
+    sex, age = result.subgroups
+    assert [(cell.value, cell.n, cell.groups) for cell in sex.cells] == [
+        ("female", 5, 5), ("male", 5, 5), (None, 5, 5),
+    ]  # fmt: skip
+    assert [(cell.value, cell.n) for cell in age.cells] == [
+        ("20 to under 40", 3), ("40 to under 60", 5), ("60 to under 80", 5), ("80 to under 100", 1), (None, 1),
+    ]  # fmt: skip
+    assert result.sets is not None
+    assert result.sets.level == 0.5
+    assert result.sets.notes[-1].startswith("these images are of another data set")
+    assert not any("Brown" in file.read_text() for file in run.rglob("*") if file.suffix in (".csv", ".json"))
+    lmd.evaluate(run)  # Without groups the file of an earlier evaluation would be wrong.
+    assert not (run / "predictions-test-groups.csv").exists()
+
+
+def test_sets_are_of_new_images_alone(run: Path) -> None:
+    assert "calibrated on these images" in lmd.evaluate(run, "val").reasons["sets"]
+    assert "has learnt these images" in lmd.evaluate(run, "train").reasons["sets"]
+    (run / "predictions-val.csv").unlink()
+    result = lmd.evaluate(run)
+    assert result.sets is None
+    assert "'lmd evaluate RUN --split val' makes them" in result.reasons["sets"]
+
+
+def test_a_run_of_an_earlier_version_has_no_unlikeness(run: Path) -> None:
+    (run / "model" / "novelty.safetensors").unlink()
+    result = lmd.evaluate(run)
+    assert result.novelty is None
+    assert "an earlier version made it" in result.reasons["novelty"]
+    assert "unlike" not in read_predictions(run / "predictions-test.csv").columns
+
+
+def test_an_evaluation_of_an_earlier_version_can_be_read(run: Path) -> None:
+    lmd.evaluate(run)
+    file = run / "evaluation-test.json"
+    tree: dict[str, Any] = json.loads(file.read_text())
+    for name in ("sets", "selective", "novelty"):
+        del tree[name]
+    file.write_text(json.dumps(tree))
+    found = read_evaluation(file)
+    assert (found.sets, found.selective, found.novelty) == (None, None, None)
+    write_evaluation(file, found)
+    assert json.loads(file.read_text()) == tree
+
+
+def test_predict_warns_of_images_unlike_anything_seen(lmd: Command, run: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    strange, usual = tmp_path / "strange.png", tmp_path / "usual.png"
+    Image.fromarray((random.random((20, 20, 3)) > 0.5).astype(np.uint8) * 255).save(strange)
+    Image.fromarray(toy.draw(0, 3)).save(usual)
+    code, out, err = lmd("predict", run, usual, strange)
+    assert code == 0, err
+    answers = pd.read_csv(pd.io.common.StringIO(out)).set_index("id")
+    assert answers["unlike"][str(strange)] == 1
+    assert answers["unlike"][str(usual)] < 0.99
+    note = "note: 1 of 2 images is more unlike what the model has seen than 99% of the validation images"
+    assert note in err
+    assert str(strange) in err
+    _, _, err = lmd("predict", run, usual)
+    assert "unlike" not in err
+
+
+def test_the_terminal_says_it_in_lines(lmd: Command, run: Path, grouped: Dataset) -> None:
+    words = ["--data", grouped.folder, "--allow-overlap", "--by", "sex", "--coverage", "0.8"]
+    code, out, err = lmd("evaluate", run, *words)
+    assert code == 0, err
+    assert "by group (8 groups of 15 images): balanced accuracy" in out
+    assert "sets for 80% hold the true class of" in out
+    assert "rare: too few images alone (80% needs 4): the threshold of all 15 validation images" in out
+    assert "answering the surest 80% of images: balanced accuracy" in out
+    assert "of 15 images are more unlike what was seen than 99% of the validation images" in out
+    lines = out.splitlines()
+    place = next(row for row, line in enumerate(lines) if line.startswith("sex"))
+    assert [line.split()[:2] for line in lines[place + 1 : place + 4]] == [
+        ["female", "5"], ["male", "5"], ["(empty)", "5"],
+    ]  # fmt: skip
+    assert any(line.strip().startswith("male: 5 images or groups are few") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--by", "sex"], ["--by sex: no such column", "no metadata columns"]),
+        (["--by", "group"], ["--by group", "names images, groups or people"]),
+        (["--coverage", "1.5"], ["--coverage 1.5: must be a number between 0 and 1"]),
+        (["--coverage", "nan"], ["--coverage nan: must be a number between 0 and 1"]),
+        (["--coverage", "most"], ["--coverage most: must be a number between 0 and 1"]),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_and_nothing_written(
+    lmd: Command, run: Path, words: list[str], told: list[str]
+) -> None:
+    refused(lmd("evaluate", run, *words), *told)
+    assert not (run / "evaluation-test.json").exists()
+
+
+def test_a_bad_value_is_refused_before_anything_is_written(
+    lmd: Command, run: Path, trained: tuple[Path, Dataset], tmp_path: Path
+) -> None:
+    ages = ["30"] * (IMAGES - 1) + ["old"]
+    other = with_columns(trained[1], tmp_path / "other", age=ages)
+    result = lmd("evaluate", run, "--data", other.folder, "--allow-overlap", "--by", "age:10")
+    refused(result, "--by age:10", "'image086' has age = 'old', which is no number")
+    assert not (run / "evaluation-test.json").exists()
+
+
+def test_confidence_is_of_the_decision() -> None:
+    """Where tau shifts, an image is answered by how sure the decision is, not the largest probability."""
+    table = pd.DataFrame(
+        {
+            "id": ["b", "a"], "label": ["x", "y"], "group": ["b", "a"], "predicted": ["y", "y"],
+            "p_x": [0.8, 0.3], "p_y": [0.2, 0.7], "d_x": [0.4, 0.1], "d_y": [0.6, 0.9], "unlike": [0.1, 1.0],
+        }
+    )  # fmt: skip
+    around = Around("test", ["x", "y"], {"head": ["x", "y"]}, "none", table[["id", "group"]])
+    result, groups = further(evaluate(table, ["x", "y"], around.bands, "test"), table, around, Further())
+    assert result.selective is not None
+    assert [row.threshold for row in result.selective.table] == [0.6, 0.9]
+    assert result.selective.table[-1].accuracy.value == 1
+    assert "tau shifts" in result.selective.confidence
+    assert result.novelty is not None
+    assert result.novelty.of_class == {"y": 1}
+    assert result.novelty.accuracy_unlike.value == 1
+    assert result.novelty.accuracy_usual.value == 0
+    assert result.reasons["sets"] == "none"
+    assert groups is None
