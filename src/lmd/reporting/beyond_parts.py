@@ -84,16 +84,22 @@ def _sets(found: SetsResult, counts: Sequence[int]) -> Part:
     overall = [[Cell(name), *_covered(entry)] for name, entry in bands.items()]
     rows = [
         [Cell(entry.name), *_covered(entry.covered), _decimal(entry.threshold), _count(entry.calibration_n),
-         Cell("its own images" if entry.basis == "class" else ", ".join(entry.of)), Cell(entry.note)]
+         Cell("its own" if entry.basis == "class" else "all" if entry.basis == "all" else "its band's")]
         for entry in in_order(found.classes, counts)
     ]  # fmt: skip
     head = ["n", "sets that hold the class", "mean size"]
-    more = ["threshold", "validation images", "from", "what they allow"]
+    more = ["threshold", "validation images", "of"]
     tables = [
         Table(["images", *head], overall, "Sets by band", sorts=False),
         Table(["class", *head, *more], rows, "Sets by class"),
     ]
-    return Part(_TITLES["sets"], [line], tables, [_sizes(found)], [found.method, *found.notes])
+    allowed = dict.fromkeys(entry.note for entry in found.classes)
+    notes = [f"{_names_with(found, note)}: {note}" for note in allowed]
+    return Part(_TITLES["sets"], [line], tables, [_sizes(found)], [found.method, *notes, *found.notes])
+
+
+def _names_with(found: SetsResult, note: str) -> str:
+    return ", ".join(entry.name for entry in found.classes if entry.note == note)
 
 
 def _covered(entry: Covered) -> list[Cell]:
@@ -122,11 +128,10 @@ def _selective(found: SelectiveResult) -> Part:
     bands = list(found.table[0].bands) if found.table else []
     rows = [
         [Cell(f"{row.answered:.2f}", row.answered), _count(row.n), number(row.accuracy), number(row.bacc),
-         *(_share(row.bands[band].answered) for band in bands), Cell(", ".join(row.without))]
+         *(_share(row.bands[band].answered) for band in bands)]
         for row in found.table
     ]  # fmt: skip
-    of_bands = [f"answered of {band}" for band in bands]
-    head = ["answered", "n", "accuracy", "balanced accuracy", *of_bands, "without"]
+    head = ["answered", "n", "accuracy", "balanced accuracy", *(f"of {band}" for band in bands)]
     line = (
         f"If only the surest images are answered and a person sees the others. How sure: {found.confidence}."
     )
@@ -137,7 +142,12 @@ def _selective(found: SelectiveResult) -> Part:
         f"area under the curve {found.overall.aurc:.3f}; {found.overall.aurc_best:.3f} at best with so many "
         f"wrong answers, {found.overall.aurc_random:.3f} by chance"
     )
-    return Part(_TITLES["selective"], [line], [table], [_risk(found)], [area])
+    without = [
+        f"with {row.answered:.0%} answered, no image of {', '.join(row.without)} is"
+        for row in found.table
+        if row.without
+    ]
+    return Part(_TITLES["selective"], [line], [table], [_risk(found)], [*without, area])
 
 
 def _share(value: float | None) -> Cell:
