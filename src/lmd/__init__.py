@@ -19,25 +19,34 @@ from lmd.version import __version__
 
 if TYPE_CHECKING:
     from lmd import data, evaluation, losses, methods, models, stages
-    from lmd.api import evaluate, inspect, load, plan, prepare, read_dataset, reproduce, train
+    from lmd.api import compare, evaluate, inspect, load, plan, prepare, read_dataset, reproduce, train, tune
     from lmd.api_reports import report
     from lmd.data.dataset.folds_folder import Folds
+    from lmd.embedding.embed import embed
+    from lmd.embedding.fit import fit
+    from lmd.embedding.folder import Features, read_features
     from lmd.errors import CheckpointError, DataError, LmdError, SettingsError
+    from lmd.estimator import VirtualFeatureClassifier
     from lmd.folds.folder import FoldsRun
     from lmd.run import RunFolder
 
 __all__ = [
     "CheckpointError",
     "DataError",
+    "Features",
     "Folds",
     "FoldsRun",
     "LmdError",
     "RunFolder",
     "SettingsError",
+    "VirtualFeatureClassifier",
     "__version__",
+    "compare",
     "data",
+    "embed",
     "evaluate",
     "evaluation",
+    "fit",
     "inspect",
     "load",
     "losses",
@@ -46,18 +55,35 @@ __all__ = [
     "plan",
     "prepare",
     "read_dataset",
+    "read_features",
     "report",
     "reproduce",
     "stages",
     "train",
+    "tune",
 ]
 
 _ROOMS = ("data", "evaluation", "losses", "methods", "models", "stages")
 _HOMES = {
-    "lmd.api": ("evaluate", "inspect", "load", "plan", "prepare", "read_dataset", "reproduce", "train"),
+    "lmd.api": (
+        "compare",
+        "evaluate",
+        "inspect",
+        "load",
+        "plan",
+        "prepare",
+        "read_dataset",
+        "reproduce",
+        "train",
+        "tune",
+    ),
     "lmd.api_reports": ("report",),
     "lmd.errors": ("CheckpointError", "DataError", "LmdError", "SettingsError"),
     "lmd.run": ("RunFolder",),
+    "lmd.embedding.embed": ("embed",),
+    "lmd.embedding.fit": ("fit",),
+    "lmd.embedding.folder": ("Features", "read_features"),
+    "lmd.estimator": ("VirtualFeatureClassifier",),
     "lmd.data.dataset.folds_folder": ("Folds",),
     "lmd.folds.folder": ("FoldsRun",),
 }

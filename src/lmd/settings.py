@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from lmd.errors import SettingsError, suggest
 from lmd.fields import leaf_values, must_be, old_names_of, setting_names
@@ -22,6 +22,15 @@ NonNegative = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=1)]
 Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
 
+
+def _check_tau(value: Any) -> Any:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value != "validation" and not (number and 0 <= value < float("inf")):
+        raise ValueError("must be a number from 0 on, or 'validation'")
+    return value
+
+
+Tau = Annotated[float | Literal["validation"], BeforeValidator(_check_tau)]
 
 # Below, the last stage of a network meets 1 x 1 maps, where oneDNN's bf16 gradient of a strided
 # convolution is garbage (torch 2.15, docs/log.md).
@@ -86,20 +95,12 @@ class CommonSettings(Settings):
     """re-estimate BatchNorm on clean training images after stage 1 (ours: off)"""
     select: Literal["val_margin", "val_bacc", "last"] = "val_bacc"
     """epoch of the last stage that is kept: best on validation (ours), or the last (authors' code of LMD)"""
-    tau: float | Literal["validation"] = 0.0
+    tau: Tau = 0.0
     """shift of decisions to rare classes, s - tau log pi; validation: chosen there (ours: 0; 0.75 for lmd)"""
     calibration: Literal["temperature", "none"] = "none"
     """divide the logits by a temperature that is fitted on validation after training (ours)"""
     seed: Annotated[int, Field(ge=0)] = 42
     """seed of every random draw (authors' code of LMD)"""
-
-    @field_validator("tau", mode="before")
-    @classmethod
-    def _check_tau(cls, value: Any) -> Any:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if value != "validation" and not (number and 0 <= value < float("inf")):
-            raise ValueError("must be a number from 0 on, or 'validation'")
-        return value
 
     @model_validator(mode="after")
     def _refuse_bf16_on_tiny_images(self) -> CommonSettings:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lmd.cli.app import AllowCode, Budget, PartialWeights, Set, Weights, app, say
-from lmd.cli.names import within
+from lmd.cli.names import TAUS, among, within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER
 
@@ -43,6 +43,12 @@ def reproduce(
     jobs: Annotated[
         int, typer.Option(metavar=NUMBER, callback=within(1), help="how many runs are trained side by side")
     ] = 1,
+    tau: Annotated[
+        str,
+        typer.Option(
+            metavar=TAUS, callback=among(TAUS), help="how far the decisions of all rows go to rare classes"
+        ),
+    ] = "0",
     only: Annotated[str | None, typer.Option(metavar="RUN", hidden=True)] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="list the runs, and what they will do and take; train nothing")
@@ -63,6 +69,7 @@ def reproduce(
         settings or [],
         allow_code,
         jobs,
+        tau,
     )
     from lmd.runtime import refuse_several_processes
 

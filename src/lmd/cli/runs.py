@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from lmd.cli.names import SPLITS, among, within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER, SHARE
 from lmd.errors import DataError
+
+if TYPE_CHECKING:
+    from lmd.model_card import ModelCard
 
 
 @app.command(
@@ -46,7 +49,7 @@ def evaluate(
     from lmd.api import read_dataset
     from lmd.terminal import bar
 
-    check_run(run)
+    card = check_run(run)
     dataset = None if data is None else read_dataset(data)
     with bar(f"predicting {split}") as progress:
         result = run_evaluation(
@@ -70,12 +73,23 @@ def evaluate(
         *beyond_lines(result),
     ]:
         say(line)
+    _tell_outputs(card, "AUC ranks by p; all else counts decisions")
     say(f"report: {run / 'report.html'}")
 
 
-def check_run(run: Path, average: bool | None = None) -> None:
-    """Refuses a run without a trained model before torch is loaded."""
+def _tell_outputs(card: ModelCard, more: str = "", err: bool = False) -> None:
+    """Says which probabilities are for ranking and which for decisions, where they are not the same."""
+    from lmd.evaluation.answers import told
+
+    line = told(card)
+    if line is not None:
+        say(f"note: {line}{'; ' if more else ''}{more}", err=err)
+
+
+def check_run(run: Path, average: bool | None = None) -> ModelCard:
+    """Returns the card of a run or of all its folds, before torch is loaded; a run without one is refused."""
     from lmd.folds.folder import FoldsRun, cards, check_average, opened
+    from lmd.folds.pooled_card import pooled_card
     from lmd.run import read_model_card
     from lmd.runtime import refuse_several_processes
 
@@ -84,9 +98,8 @@ def check_run(run: Path, average: bool | None = None) -> None:
     if average is not None:
         check_average(folder, average)
     if isinstance(folder, FoldsRun):
-        cards(folder)
-    else:
-        read_model_card(folder)
+        return pooled_card(cards(folder))
+    return read_model_card(folder)
 
 
 @app.command(
@@ -115,7 +128,7 @@ def predict(
     ] = False,
 ) -> None:
     """Predicts image files: the class, a probability for each class, and how unlike the training images."""
-    check_run(run, average)
+    card = check_run(run, average)
     files = _files_to_predict(images, out, skip_bad)
     from lmd.api import load
     from lmd.evaluation.predict import predict_files, write_predictions
@@ -128,6 +141,7 @@ def predict(
     for reason in skipped.values():
         say(f"skipped: {reason}", err=True)
     answers = answers.drop(columns=["label", "group"])
+    _tell_outputs(card, err=True)
     for line in unlike_lines(answers):
         say(line, err=True)
     if out is None:

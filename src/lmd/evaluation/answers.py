@@ -26,6 +26,16 @@ def answer_table(
     return pd.concat([names, predicted, _columns("p", ranking, card), *shifted, *last], axis=1)
 
 
+def told(card: ModelCard) -> str | None:
+    """Returns in one line which probabilities are for what; None where they do not differ."""
+    if not card.outputs.differ:
+        return None
+    return (
+        f"p_<class> are for ranking; decisions ('predicted' and d_<class>) are shifted to rare classes, "
+        f"tau {card.outputs.tau:g}"
+    )
+
+
 def decisions_of(ranking: np.ndarray, card: ModelCard) -> np.ndarray:
     """Returns the decision probabilities [N, K] that belong to a model's ranking probabilities."""
     made = card.outputs

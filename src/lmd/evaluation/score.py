@@ -102,6 +102,21 @@ def quantile(freedom: float = math.inf) -> float:
     return _NORMAL if freedom > 1000 else _of_student(max(round(freedom, 2), 1.0))
 
 
+def p_value(far: float, variance: float, freedom: float = math.inf) -> float:
+    """The share of differences as far from 0 as this one, where there is none: the inverse of `quantile`.
+
+    >>> round(p_value(quantile(5), 1.0, 5), 4), round(p_value(quantile(), 1.0), 4)
+    (0.05, 0.05)
+    """
+    from scipy.special import stdtr
+
+    if variance <= 0:
+        return 1.0 if far == 0 else 0.0
+    if freedom > 1000:
+        return math.erfc(far / math.sqrt(2 * variance))
+    return float(2 * stdtr(max(round(freedom, 2), 1.0), -far / math.sqrt(variance)))
+
+
 @lru_cache(maxsize=1000)
 def _of_student(freedom: float) -> float:
     angle = np.linspace(0, np.pi / 2, 5001)

@@ -138,8 +138,12 @@ def _within(now: Hashes, kept: Hashes) -> bool:
 
 def write_seen(run: RunFolder, seen: SeenImages) -> None:
     """Writes the hashes into the run folder."""
-    tree = seen.model_dump(mode="json", exclude_none=True) | {"format": FORMAT}
-    atomic_write(run.images, sealed_json(tree))
+    atomic_write(run.images, seen_text(seen))
+
+
+def seen_text(seen: SeenImages) -> str:
+    """Returns the hashes as the text of images.json."""
+    return sealed_json(seen.model_dump(mode="json", exclude_none=True) | {"format": FORMAT})
 
 
 def read_seen(run: RunFolder) -> SeenImages | None:

@@ -12,11 +12,12 @@ from lmd.experiments.caveats import caveats
 from lmd.experiments.costs import Sources, find_sources, seconds_of
 from lmd.experiments.given import Given
 from lmd.experiments.judged import images_of, verdict, why_not
-from lmd.experiments.measure import Cases, Samples, Trial, difference, measure, pooled, read_cases, summary
+from lmd.experiments.measure import Samples, Trial, difference, measure, pooled, summary
 from lmd.experiments.notes import about_data, all_notes
 from lmd.experiments.projection import project
 from lmd.experiments.request import Job
 from lmd.experiments.reuse import ImageFiles, is_tested
+from lmd.experiments.rule import ruled_cases, tau_of
 from lmd.experiments.runs import Run
 from lmd.settings import Tree
 from lmd.version import __version__
@@ -43,7 +44,7 @@ def collect(job: Job, runs: Sequence[Run], failures: dict[str, str]) -> Tree:
     for block in experiment.blocks:
         here = [run for run in tested if run.block == block.key]
         given = job.data.get(block.key)
-        samples = {row.key: _samples(here, row, given) for row in job.rows}
+        samples = {row.key: _samples(here, row, given, job.request.tau) for row in job.rows}
         if experiment.points is not None and here:
             points = project(experiment, here, samples)
         images = {} if given is None else images_of(experiment, given)
@@ -57,6 +58,7 @@ def collect(job: Job, runs: Sequence[Run], failures: dict[str, str]) -> Tree:
         "paper_data": experiment.paper.data or None,
         "paper_prints_numbers": experiment.paper.is_table,
         "budget": job.request.budget,
+        "tau": job.request.tau,
         "seeds": job.seeds,
         "settings": list(job.request.overrides),
         "weights": job.request.weights,
@@ -70,7 +72,7 @@ def collect(job: Job, runs: Sequence[Run], failures: dict[str, str]) -> Tree:
     }
 
 
-def _samples(runs: Sequence[Run], row: Row, given: Given | None) -> Samples:
+def _samples(runs: Sequence[Run], row: Row, given: Given | None, rule: str) -> Samples:
     """What a row measured, by trial; a trial counts once all its folds are tested."""
     found: Samples = {}
     mine = {(run.seed, run.part): run for run in runs if run.row == row}
@@ -81,13 +83,9 @@ def _samples(runs: Sequence[Run], row: Row, given: Given | None) -> Samples:
         for repeat, names in given.rounds.items():
             parts = {name: mine[seed, name] for name in names if (seed, name) in mine}
             if len(parts) == len(names):
-                cases = pooled({name: _cases(run) for name, run in parts.items()})
+                cases = pooled({name: ruled_cases(run, rule) for name, run in parts.items()})
                 found[Trial(seed, repeat)] = measure(cases, info.classes, info.bands)
     return found
-
-
-def _cases(run: Run) -> Cases:
-    return read_cases(run.folder.predictions("test"), run.dataset)
 
 
 def _block(job: Job, block: Block, measured: _Measured) -> Tree:
@@ -140,6 +138,7 @@ def _row(job: Job, block: Block, row: Row, measured: _Measured) -> Tree:
         "status": status,
         "n": int(job.data[block.key].test_counts.sum()) if mine else None,
         "seeds": seeds,
+        "tau": [tau_of(run, job.request.tau) for run in own],
         "cells": cells,
         "seconds": round(sum(seconds) / len({run.seed for run in own}), 3) if own else None,
         "stage1_from": sorted({source.row.key for source in begun_by if source is not None}),

@@ -9,6 +9,7 @@ from lmd.experiments.base import Block, Experiment
 from lmd.experiments.costs import Sources
 from lmd.experiments.given import Given, shown_classes
 from lmd.experiments.request import Job
+from lmd.experiments.rule import WORDS
 from lmd.experiments.runs import Run, applicable
 from lmd.experiments.sameness import sameness_notes
 from lmd.records import read_environment
@@ -21,6 +22,7 @@ def all_notes(job: Job, runs: Sequence[Run], sources: Sources) -> list[str]:
     """Returns the notes on seeds, data, settings, machines, shared stages and equal rows; see `caveats`."""
     return [
         *_schedule(job),
+        WORDS[job.request.tau],
         *(_block_note(job, block) for block in job.experiment.blocks),
         *_class_notes(job),
         *_override_notes(job),

@@ -17,6 +17,7 @@ from lmd.fields import as_overrides, leaf_values
 from lmd.settings import parse_override
 
 FIRST_SEED = 42
+RULES = ("0", "own", "validation")  # How far all rows shift their decisions (`rule`).
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Request:
     overrides: Sequence[str] = ()
     allow_code: bool = False
     jobs: int = 1
+    tau: str = "0"
 
 
 def asked(name: str, data: Any, out: Path, options: Mapping[str, Any]) -> Request:
@@ -42,11 +44,23 @@ def asked(name: str, data: Any, out: Path, options: Mapping[str, Any]) -> Reques
     Raises:
         SettingsError: there is no such option.
     """
-    known = ("seeds", "methods", "budget", "weights", "partial_weights", "settings", "allow_code", "jobs")
+    known = (
+        "seeds",
+        "methods",
+        "budget",
+        "weights",
+        "partial_weights",
+        "settings",
+        "allow_code",
+        "jobs",
+        "tau",
+    )
     for option in options:
         if option not in known:
             raise SettingsError(f"unknown option '{option}'{suggest(option, known)}")
-    given = dict(options)
+    given: dict[str, Any] = dict(options)
+    if "tau" in given:
+        given["tau"] = str(given["tau"])
     overrides = as_overrides(given.pop("settings", ()))
     if not isinstance(given.get("methods"), str | None):
         given["methods"] = ",".join(map(str, given["methods"]))
@@ -84,12 +98,26 @@ def check(request: Request) -> Job:
         raise SettingsError(f"--jobs {request.jobs}: at least one process is needed")
     if request.budget not in methods.BUDGETS:
         raise SettingsError(f"unknown budget '{request.budget}'{suggest(request.budget, methods.BUDGETS)}")
+    if request.tau not in RULES:
+        raise SettingsError(f"--tau {request.tau}: must be one of {', '.join(RULES)}")
     default = experiment.rows_of(request.budget)
     chosen = default if request.methods is None else _choose(experiment, default, request)
     _check_overrides(default, request.overrides, experiment.name)
     data = find_data(experiment, request.data)
+    _check_validation(data, request.tau)
     added = tuple(row for row in chosen if row not in default)
     return Job(request, experiment, data, (*default, *added), chosen)
+
+
+def _check_validation(data: Mapping[str, Given], tau: str) -> None:
+    """Refuses to choose tau where a data set has no validation images."""
+    lacking = [
+        part for given in data.values() for part in given.parts.values() if not part.counts("val").any()
+    ]
+    if tau == "validation" and lacking:
+        raise SettingsError(
+            f"--tau validation: {lacking[0].folder} has no validation image to choose it by; take --tau 0"
+        )
 
 
 def _choose(experiment: Experiment, default: tuple[Row, ...], request: Request) -> tuple[Row, ...]:
@@ -117,7 +145,12 @@ def _choose(experiment: Experiment, default: tuple[Row, ...], request: Request) 
 def _check_overrides(rows: tuple[Row, ...], overrides: Sequence[str], name: str) -> None:
     """Refuses to set what the rows differ in, or what has an option of its own."""
     varied = {leaf for row in rows for leaf, _ in leaf_values(row.settings)}
-    options = {"seed": "--seeds", "weights": "--weights", "partial_weights": "--partial-weights"}
+    options = {
+        "seed": "--seeds",
+        "tau": "--tau",
+        "weights": "--weights",
+        "partial_weights": "--partial-weights",
+    }
     for override in overrides:
         named = [leaf for leaf, _ in leaf_values(parse_override(override))]
         if not named:

@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -46,6 +46,7 @@ class Run:
     folder: RunFolder
     stage1: str | None  # The signature of its first stage; None: not to be compared.
     two_stages: bool
+    own_tau: float | Literal["validation"] = 0.0  # Its method's; all are trained at 0 (`rule`).
 
     @property
     def name(self) -> str:
@@ -111,12 +112,13 @@ def _check_used(job: Job) -> None:
 
 
 def _make_run(job: Job, row: Row, place: Place, seed: int) -> Run:
-    dataset, settings = place.dataset, settings_of_row(job, row, place.block, seed)
+    dataset, own = place.dataset, settings_of_row(job, row, place.block, seed)
+    settings = own.model_copy(update={"tau": 0.0})
     stages = methods.load(row.method).stages(settings, dataset.counts("train"))
     folder = RunFolder(job.request.out / RUNS / place.block / row.key / f"seed-{seed}" / place.part)
     signature = stage1_signature(settings, stages[0], dataset.info.manifest_sha256)
     return Run(
-        row, place.block, seed, place.part, settings, dataset, folder, signature, two_stages=len(stages) > 1
+        row, place.block, seed, place.part, settings, dataset, folder, signature, len(stages) > 1, own.tau
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
@@ -18,20 +19,27 @@ from lmd.models.network import Network, Output
 
 
 class AverageNetwork(Network):
-    """Several networks that answer together; the softmax of its logits is the mean of their softmaxes."""
+    """Several networks that answer together: the mean of their probabilities, softmax(s_i / T_i).
 
-    def __init__(self, networks: list[Network]) -> None:
-        """Takes networks that normalise their images alike."""
+    softmax(s / T) of its logits s is that mean, where T is the mean of the temperatures.
+    """
+
+    def __init__(self, networks: list[Network], temperatures: Sequence[float] | None = None) -> None:
+        """Takes networks that normalise their images alike, and their temperatures (1)."""
         nn.Module.__init__(self)
         self.scale = networks[0].scale
         self.networks = nn.ModuleList(networks)
+        self.temperatures = [1.0] * len(networks) if temperatures is None else list(temperatures)
+        self.temperature = sum(self.temperatures) / len(networks)
 
     def forward(self, images: Tensor) -> Output:
-        """Returns the features of all networks side by side, and log(mean of p) of normalised images."""
+        """Returns the features of all networks side by side, and T log(mean of p) of normalised images."""
         outputs = [cast("Output", network(images)) for network in self.networks]
-        logs = torch.stack([output.logits.float().log_softmax(1) for output in outputs])
+        scaled = [output.logits.float() / t for output, t in zip(outputs, self.temperatures, strict=True)]
+        logs = torch.stack([logits.log_softmax(1) for logits in scaled])
         features = torch.cat([output.features for output in outputs], dim=1)
-        return Output(features, torch.logsumexp(logs, dim=0) - math.log(len(outputs)))
+        mean = torch.logsumexp(logs, dim=0) - math.log(len(outputs))
+        return Output(features, self.temperature * mean)
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,7 @@ class AverageModel(Model):
     @cached_property
     def at_rest(self) -> Network:
         """Copies of the trained networks, for prediction."""
-        return AverageNetwork([member.at_rest for member in self.members])
+        return AverageNetwork([member.at_rest for member in self.members], _temperatures(self.members))
 
 
 def load_average(run: FoldsRun) -> AverageModel:
@@ -57,5 +65,9 @@ def load_average(run: FoldsRun) -> AverageModel:
     for name, card in found.items():
         if (card.preprocessing, card.precision) != (members[0].card.preprocessing, members[0].card.precision):
             raise CheckpointError(f"{run.path / name} reads its images otherwise than {run.names[0]}")
-    network = AverageNetwork([member.network for member in members])
+    network = AverageNetwork([member.network for member in members], _temperatures(members))
     return AverageModel(network, pooled_card(found), members[0].runtime, members)
+
+
+def _temperatures(members: Sequence[Model]) -> list[float]:
+    return [member.card.outputs.temperature for member in members]

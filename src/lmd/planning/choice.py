@@ -37,8 +37,14 @@ class Asked:
         )
 
 
-def choose(asked: Asked, dataset: Dataset | None = None) -> tuple[str, CommonSettings]:
-    """Returns the method and the settings that the choices give.
+# What a budget has laid over the defaults since version 0.3: a run that was begun before it keeps its own.
+_LATELY = ("select", "tau", "calibration", "adjustment")
+
+
+def choose(
+    asked: Asked, dataset: Dataset | None = None, begun: Mapping[str, Any] | None = None
+) -> tuple[str, CommonSettings]:
+    """Returns the method and the settings that the choices give; `begun` are those of a run to go on with.
 
     A file that `method` names is run; one that only the recipe names is run with `allow_code`. Without a
     data set there is no plan, and the budget that is not named is "paper".
@@ -49,10 +55,16 @@ def choose(asked: Asked, dataset: Dataset | None = None) -> tuple[str, CommonSet
     """
     name, tree = named_method(asked.method, asked.recipe, METHOD, asked.allow_code)
     methods.load(name, allow_code=True)
-    layers = (tree, asked.given, asked.overrides)
+    layers = (_kept(begun or {}) | tree, asked.given, asked.overrides)
     if dataset is None:
         return name, methods.settings_of(name, asked.budget or "paper", *layers)
     return name, settings_for(name, dataset, asked.budget or AUTO, *layers)
+
+
+def _kept(begun: Mapping[str, Any]) -> Tree:
+    """What a begun run keeps that nothing but a budget would change."""
+    without = begun.get("calibration", "none") == "none"
+    return {name: begun[name] for name in _LATELY if name in begun} if without else {}
 
 
 def going_on(
@@ -64,7 +76,7 @@ def going_on(
         SettingsError: it is a run of a method's file that nobody allowed to run; or as `choose`.
     """
     if not asked.nothing_but(method):
-        return choose(asked, dataset)
+        return choose(asked, dataset, saved)
     allowed = asked.allow_code or asked.method == method
     if method.endswith(".py") and not allowed:
         raise file_not_allowed(f"{out} is a run of the method file {method}", method)

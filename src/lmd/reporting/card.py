@@ -24,7 +24,7 @@ def write_card(path: Path) -> Path:
 
 def write_card_of(path: Path, card: ModelCard, more: Sequence[str] = ()) -> Path:
     """Writes the model card of a run whose model.json is given; `more` lines follow on the training."""
-    parts = [_head(card), [*_training(card), *more], _classes(card)]
+    parts = [_head(card), [*_training(card), *more], _classes(card), _answers(card)]
     parts += [_measured(split, result) for split, result in read_evaluations(path).items()]
     text = "\n\n".join("\n".join(lines) for lines in [*parts, _limits(card)])
     atomic_write(path / "MODEL_CARD.md", text + "\n")
@@ -42,16 +42,52 @@ def _head(card: ModelCard) -> list[str]:
 
 def _training(card: ModelCard) -> list[str]:
     data, image = card.dataset, card.preprocessing
-    score = card.validation_bacc
-    chosen = "last epoch" if score is None else f"validation balanced accuracy ({score:.3f})"
     return [
         "## How it was made",
         "",
         f"- network: {markdown(card.encoder)} with a {card.classifier} classifier; images squashed to "
         f"{image.size} x {image.size} pixels, crop {image.crop}",
-        f"- method: {markdown(card.method)}; chosen by {chosen}; {card.training_seconds:.0f} s of training",
+        f"- method: {markdown(card.method)}; chosen by {_chosen(card)}; "
+        f"{card.training_seconds:.0f} s of training",
         f"- data: {markdown(data.title)} (source {markdown(data.source)}, licence {markdown(data.licence)}, "
         f"manifest sha256 {data.manifest_sha256[:16]})",
+    ]
+
+
+def _chosen(card: ModelCard) -> str:
+    """What chose the epoch, in words."""
+    score = card.validation_bacc
+    if score is None:
+        return "last epoch"
+    if card.selected_by == "val_margin" and card.validation_margin is not None:
+        return f"smoothed validation balanced accuracy ({card.validation_margin:.3f}; plain {score:.3f})"
+    return f"validation balanced accuracy ({score:.3f})"
+
+
+_PRIORS = {
+    "training": "They belong to classes as frequent as in the training images, not as in a clinic.",
+    "uniform": "They belong to classes that are all equally frequent, not as frequent as in a clinic.",
+    "unknown": "Which frequency of classes they belong to does not follow from the method.",
+}
+
+
+def _answers(card: ModelCard) -> list[str]:
+    """What the outputs mean."""
+    made = card.outputs
+    by = "fitted on validation" if made.temperature_by == "validation" else "not fitted"
+    decision = "The decision is the class with the largest of them"
+    if made.differ:
+        chosen = " (chosen on validation)" if made.tau_by == "validation" else ""
+        decision = (
+            "Decide by `predicted`, the largest of `d_<class>`: these are shifted to rare classes, by tau = "
+            f"{made.tau:g}{chosen}. More cases of rare classes are found, and fewer of common ones"
+        )
+    return [
+        "## What its answers mean",
+        "",
+        f"- Rank by the probabilities `p_<class>`. {_PRIORS[made.prior]}",
+        f"- {decision}.",
+        f"- temperature of the probabilities: {made.temperature:.3g} ({by})",
     ]
 
 
@@ -102,5 +138,4 @@ def _limits(card: ModelCard) -> list[str]:
         "The recall of a band is the mean over its classes.",
         "- Intervals are about the test images. They say nothing of how much another training would differ.",
         "- Other cameras, clinics and patients than those of its data may give other results: measure first.",
-        "- Probabilities belong to the mix of classes that its method aims at, not to that of a clinic.",
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -77,23 +77,32 @@ def with_outputs(
     tau and the temperature are chosen by what the network says of these images, in their order.
     """
     logits, unlike = joined([one.logits for one in outputs]), known.unlike(features_of(outputs))
-    found = _fitted(logits, dataset.labels("val"), np.array(card.training_counts), settings, prior)
+    labels, counts = dataset.labels("val"), np.array(card.training_counts)
+    found = fitted_outputs(logits, labels, counts, settings.tau, settings.calibration, prior)
     card = card.model_copy(update={"outputs": found})
     write_predictions(run.predictions("val"), answer_table(logits, names_of(dataset, "val"), card, unlike))
     return card
 
 
-def _fitted(
-    logits: np.ndarray, labels: np.ndarray, counts: np.ndarray, settings: CommonSettings, prior: Prior
+def fitted_outputs(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    counts: np.ndarray,
+    tau: float | Literal["validation"],
+    calibration: str,
+    prior: Prior,
 ) -> Outputs:
-    """What validation says of logits."""
+    """Returns what validation says of a model, from its logits [N, K] on images with labels [N].
+
+    `counts` are the training images of each class.
+    """
     chosen, temperature = choose_tau(logits, labels, log_prior(counts)), None
-    if settings.calibration == "temperature":
+    if calibration == "temperature":
         present = log_prior(np.bincount(labels, minlength=len(counts)))
         temperature = fit_temperature(logits, labels, present if prior == "uniform" else 0.0)
     return Outputs(
-        tau=chosen if settings.tau == "validation" else settings.tau,
-        tau_by="validation" if settings.tau == "validation" else "settings",
+        tau=chosen if tau == "validation" else tau,
+        tau_by="validation" if tau == "validation" else "settings",
         tau_validation=chosen,
         temperature=1.0 if temperature is None else temperature,
         temperature_by="none" if temperature is None else "validation",

@@ -53,7 +53,13 @@ def validate(
         return {}
     found = encode(network, val, runtime).logits
     ranking, logits = found.softmax(1).cpu().numpy(), found.double().cpu().numpy()
-    labels = val.labels.numpy()
+    return judgement(logits, ranking, val.labels.numpy(), tau, log_prior)
+
+
+def judgement(
+    logits: np.ndarray, ranking: np.ndarray, labels: np.ndarray, tau: float | str, log_prior: np.ndarray
+) -> Tree:
+    """Returns what validation says of logits [N, K] and of the probabilities that rank [N, K]."""
     shift = choose_tau(logits, labels, log_prior) if isinstance(tau, str) else tau
     shifted = logits - shift * log_prior
     auc = macro_auc(labels, ranking)

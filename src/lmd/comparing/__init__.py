@@ -1,0 +1,1 @@
+"""Finished runs side by side on the same images: which methods can be told apart."""

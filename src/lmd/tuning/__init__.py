@@ -1,0 +1,1 @@
+"""The search for settings: trials on validation images, as many for each method."""
