@@ -35,7 +35,7 @@ from lmd.data.dataset.manifest import Dataset
 from lmd.data.feed import OrderSampler, class_shares
 from lmd.data.feed.sampling import Sampling
 from lmd.evaluation import measure
-from lmd.evaluation.results import Estimate
+from lmd.evaluation.parts import Estimate
 from lmd.models import encoder, sources
 from lmd.planning import rules
 from lmd.training.progress import Silent

@@ -7,8 +7,8 @@ import pytest
 
 from lmd.errors import DataError
 from lmd.evaluation.calibration import fit
-from lmd.evaluation.priors import shares_of, shifted, with_known_prior
 from lmd.evaluation.label_shift import check_identifiable, confusion_of, estimate_shares, maximised
+from lmd.evaluation.priors import shares_of, shifted, with_known_prior
 from tests.evaluation.probable import CLASSES, SHARES, drawn, posterior
 
 ELSEWHERE = np.array([0.2, 0.3, 0.5])
