@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from lmd.evaluation.levels import ColumnResult, GroupsResult
 from lmd.evaluation.results import Evaluation
@@ -13,19 +12,7 @@ from lmd.evaluation.unlikeness import USUAL, NoveltyResult
 from lmd.reporting.figures import BAND_COLOURS, GREY, Figure, drawing
 from lmd.reporting.order import in_order
 from lmd.reporting.page import METRICS
-from lmd.reporting.tables import Cell, Table, number
-from lmd.text import image_count
-
-
-class Part(NamedTuple):
-    """A part of a report: a title, what is said first, tables, figures, and notes."""
-
-    title: str
-    lines: Sequence[str] = ()
-    tables: Sequence[Table] = ()
-    figures: Sequence[Figure] = ()
-    notes: Sequence[str] = ()
-
+from lmd.reporting.tables import Cell, Part, Table, counted, decimal, number
 
 _TITLES = {
     "by_group": "By patient or lesion",
@@ -58,7 +45,8 @@ def _groups(found: GroupsResult, counts: Sequence[int]) -> Part:
     shown = [name for name in METRICS if name in found.metrics]
     overall = [[Cell(METRICS[name]), number(found.metrics[name])] for name in shown]
     rows = [
-        [Cell(entry.name), _count(entry.n), number(entry.recall)] for entry in in_order(found.classes, counts)
+        [Cell(entry.name), counted(entry.n), number(entry.recall)]
+        for entry in in_order(found.classes, counts)
     ]
     line = f"One answer for each of {found.n} groups of {found.images} images: {found.how}."
     left = found.reasons.get("several labels")
@@ -71,10 +59,6 @@ def _groups(found: GroupsResult, counts: Sequence[int]) -> Part:
     )  # fmt: skip
 
 
-def _count(count: int) -> Cell:
-    return Cell(image_count(count), count)
-
-
 def _sets(found: SetsResult, counts: Sequence[int]) -> Part:
     line = (
         "In place of one class, each image gets the set of classes that cannot be ruled out. The sets are "
@@ -83,7 +67,7 @@ def _sets(found: SetsResult, counts: Sequence[int]) -> Part:
     bands = {"all images": found.overall, **found.bands}
     overall = [[Cell(name), *_covered(entry)] for name, entry in bands.items()]
     rows = [
-        [Cell(entry.name), *_covered(entry.covered), _decimal(entry.threshold), _count(entry.calibration_n),
+        [Cell(entry.name), *_covered(entry.covered), decimal(entry.threshold), counted(entry.calibration_n),
          Cell("its own" if entry.basis == "class" else "all" if entry.basis == "all" else "its band's")]
         for entry in in_order(found.classes, counts)
     ]  # fmt: skip
@@ -103,12 +87,8 @@ def _names_with(found: SetsResult, note: str) -> str:
 
 
 def _covered(entry: Covered) -> list[Cell]:
-    size = Cell("-") if entry.size is None else _decimal(entry.size, 2)
-    return [_count(entry.n), number(entry.coverage), size]
-
-
-def _decimal(value: float, digits: int = 3) -> Cell:
-    return Cell(f"{value:.{digits}f}", value)
+    size = Cell("-") if entry.size is None else decimal(entry.size, 2)
+    return [counted(entry.n), number(entry.coverage), size]
 
 
 def _sizes(found: SetsResult) -> Figure:
@@ -127,7 +107,7 @@ def _sizes(found: SetsResult) -> Figure:
 def _selective(found: SelectiveResult) -> Part:
     bands = list(found.table[0].bands) if found.table else []
     rows = [
-        [Cell(f"{row.answered:.2f}", row.answered), _count(row.n), number(row.accuracy), number(row.bacc),
+        [Cell(f"{row.answered:.2f}", row.answered), counted(row.n), number(row.accuracy), number(row.bacc),
          *(_share(row.bands[band].answered) for band in bands)]
         for row in found.table
     ]  # fmt: skip
@@ -190,7 +170,7 @@ def _novelty(found: NoveltyResult, n: int) -> Part:
 def _column(found: ColumnResult) -> Part:
     name = found.column if found.width is None else f"{found.column}, bins of {found.width:g}"
     rows = [
-        [Cell("(empty)" if cell.value is None else cell.value), _count(cell.n), _count(cell.groups),
+        [Cell("(empty)" if cell.value is None else cell.value), counted(cell.n), counted(cell.groups),
          number(cell.metrics["bacc"]), number(cell.metrics["auc"]), Cell(cell.warning or "")]
         for cell in found.cells
     ]  # fmt: skip
