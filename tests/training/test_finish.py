@@ -20,7 +20,8 @@ from lmd.data.decode.cache import open_cache
 from lmd.data.feed.loader import image_set
 from lmd.evaluation.decisions import choose_tau, log_prior, margin_score, softmax
 from lmd.evaluation.judge import evaluate_run
-from lmd.evaluation.predict import load_model, logits_of
+from lmd.evaluation.outputs import logits_of
+from lmd.evaluation.predict import load_model
 from lmd.evaluation.temperature import fit_temperature
 from lmd.run import RunFolder, read_identity, read_model_card
 from lmd.seals import sealed_json
