@@ -71,7 +71,8 @@ def test_no_shift_and_no_temperature_touches_the_weights(runs: dict[str, RunFold
 
 def test_the_card_says_what_the_outputs_are(runs: dict[str, RunFolder], dataset: Dataset) -> None:
     logits, labels = logits_and_labels(runs["shifted"], dataset)
-    best, temperature = choose_tau(logits, labels, PRIOR), fit_temperature(logits, labels)
+    offset = log_prior(np.array(toy.COUNTS["val"])) - PRIOR
+    best, temperature = choose_tau(logits, labels, PRIOR), fit_temperature(logits, labels, offset)
     assert temperature is not None
     made = read_model_card(runs["shifted"]).outputs
     assert (made.tau, made.tau_by, made.temperature_by) == (1.5, "settings", "validation")
