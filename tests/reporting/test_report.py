@@ -200,7 +200,8 @@ def test_classes_have_one_order(made: tuple[Path, Dataset]) -> None:
     page = (made[0] / "report.html").read_text()
     assert class_order([6, 40, 12]) == [1, 2, 0]
     first = [row[0] for row in rows(page) if row and row[0] in CLASSES]
-    assert first == ["common", "less", "rare <b>x</b>"] * 3  # The confusion, and the classes of two splits.
+    assert len(first) >= 9  # The confusion, and the classes of two splits.
+    assert first == ["common", "less", "rare <b>x</b>"] * (len(first) // 3)
 
 
 def test_losses_of_one_kind_share_a_panel() -> None:
