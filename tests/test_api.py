@@ -35,7 +35,7 @@ from lmd.data.dataset.manifest import Dataset
 from lmd.data.feed import OrderSampler, class_shares
 from lmd.data.feed.sampling import Sampling
 from lmd.evaluation import measure
-from lmd.evaluation.results import Estimate
+from lmd.evaluation.parts import Estimate
 from lmd.models import encoder, sources
 from lmd.planning import rules
 from lmd.training.progress import Silent
@@ -230,7 +230,7 @@ FUNCTIONS = [name for home in ("api", "api_reports", "api_several") for name in 
 @pytest.mark.parametrize(
     ("heading", "function"),
     [(f"lmd.{name}", getattr(lmd, name)) for name in FUNCTIONS if name != "load"]
-    + [("Metrics", measure)],
+    + [("Metrics", measure), ("lmd.embed", lmd.embed), ("lmd.fit", lmd.fit)],
 )
 def test_the_page_has_every_argument(heading: str, function: Callable[..., Any]) -> None:
     section = sections(PAGE.read_text())[heading]

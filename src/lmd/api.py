@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lmd.data.dataset.manifest import Dataset
     from lmd.evaluation.predict import Model
     from lmd.evaluation.results import Evaluation
+    from lmd.evaluation.wanted import Prior
     from lmd.planning import Plan
     from lmd.training.progress import Progress
 
@@ -177,6 +178,9 @@ def evaluate(
     allow_overlap: bool = False,
     by: Sequence[str] = (),
     coverage: float = 0.9,
+    prior: Prior | None = None,
+    sensitivity: Sequence[str] | Mapping[str, float] = (),
+    cost: Path | str | None = None,
     progress: Steps = quiet,
 ) -> Evaluation:
     """Predicts a split and measures it with intervals; writes both, and the report, into the run folder.
@@ -189,19 +193,25 @@ def evaluate(
         by: metadata columns whose values are measured one by one, such as ["sex", "age:10"]; 10 is the width
             of the bins of a column of numbers.
         coverage: the share of images whose prediction sets shall hold the true class.
+        prior: how frequent the classes are where the model is used: "train", "uniform", "estimate" (from the
+            images of the split, without their labels), a file of shares or {"melanoma": 0.02, ...}.
+        sensitivity: what is wanted of a class, {"melanoma": 0.95}: a threshold is chosen on validation.
+        cost: a CSV file of what it costs to take one class for another: decisions by the least cost.
         progress: called with the images predicted so far and all of them.
 
     Raises:
         CheckpointError: the run has no finished model.
         DataError: the data set is gone, has a class that the model does not know, has no such split, or has
-            images or groups (patients) that the run was trained on; or a column has no cells to measure.
-        SettingsError: the data set has no such column, or no set can have such a coverage.
+            images or groups (patients) that the run was trained on; or a column has no cells to measure; or a
+            prior, a threshold or costs cannot be had (docs/probabilities.md).
+        SettingsError: there is no such column, coverage, prior or class.
     """
     from lmd.evaluation.further import Further
+    from lmd.evaluation.wanted import Wanted
     from lmd.folds.either import evaluate_either
 
     dataset = None if data is None else _dataset(data)
-    asked = Further([by] if isinstance(by, str) else by, coverage)
+    asked = Further([by] if isinstance(by, str) else by, coverage, Wanted(prior, sensitivity, cost))
     return evaluate_either(_run(run), split, dataset, progress, allow_overlap, asked)
 
 

@@ -13,10 +13,9 @@ from lmd.data.dataset.manifest import Dataset
 from lmd.errors import DataError
 from lmd.evaluation.measured import AllMetrics
 from lmd.evaluation.parts import Estimate
+from lmd.evaluation.probability_metrics import check_probabilities
 from lmd.evaluation.uncertainty import Measured, Sample, paired_difference
 from lmd.spreadsheet import unguarded_table
-
-_ROUNDING, _SHOWN = 1e-3, 5  # By how much a sum of rounded probabilities is off; numbers that a message has.
 
 
 @dataclass(frozen=True)
@@ -50,27 +49,14 @@ def cases_of(predictions: pd.DataFrame, classes: list[str]) -> Cases:
     Where `predicted` is missing, the largest probability decides.
 
     Raises:
-        DataError: an image has no label or no decision, or one that is not a class; or its probabilities are
-            none.
+        DataError: an image has no label or no decision, or one that is not a class; or no probabilities.
     """
     table = predictions.assign(id=predictions["id"].astype(str)).sort_values("id", kind="stable")
     labels = _numbers(table, "label", classes)
     decided = _numbers(table, "predicted", classes) if "predicted" in table else None
     probabilities = table[[f"p_{name}" for name in classes]].to_numpy(dtype=np.float64)
-    _refuse_what_is_none(table["id"].to_numpy(), probabilities)
+    check_probabilities(probabilities, [f"image '{name}'" for name in table["id"]])
     return Cases(table["id"].to_numpy(), labels, table["group"].to_numpy(), probabilities, decided)
-
-
-def _refuse_what_is_none(ids: np.ndarray, probabilities: np.ndarray) -> None:
-    """Refuses numbers that are no probabilities: not finite, below 0, or with another sum than 1."""
-    sums = probabilities.sum(1)
-    odd = ~((probabilities >= 0).all(1) & (np.abs(sums - 1) < _ROUNDING))
-    if odd.any():
-        first = int(np.flatnonzero(odd)[0])
-        shown = ", ".join(f"{value:g}" for value in probabilities[first][:_SHOWN])
-        raise DataError(
-            f"image '{ids[first]}' has no probabilities from 0 to 1: {shown} (sum {sums[first]:g}, not 1)"
-        )
 
 
 def _numbers(table: pd.DataFrame, column: str, classes: list[str]) -> np.ndarray:
