@@ -26,7 +26,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "my_method.py"
 # Words of the command, and parts of the answer. DATA is a dataset folder, RUN a finished run, IMAGE an image.
 SLIPS: list[tuple[str, list[str]]] = [
     ("trian", ["lmd has no verb 'trian'; did you mean 'train'?"]),
-    ("zzz", ["lmd has no verb 'zzz'; known: compare, demo, evaluate,"]),
+    ("zzz", ["lmd has no verb 'zzz'; known: "]),
     ("--versoin", ["lmd has no option --versoin; did you mean --version?"]),
     ("help trian", ["lmd has no verb 'trian'"]),
     ("train", ["train needs DATA (a dataset folder made by 'lmd prepare')"]),

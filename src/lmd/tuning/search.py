@@ -35,8 +35,8 @@ def search(data: Dataset | Folds, request: Request, say: Say, watcher: Watcher) 
     """
     optuna()
     _check_data(data)
-    parts = parts_of(data, request)
     _check_out(request.out)
+    parts = parts_of(data, request)
     with locked(request.out), Store(request.out) as store:
         for part in parts:
             store.begin(part.slug, part.identity)
