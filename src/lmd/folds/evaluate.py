@@ -153,7 +153,7 @@ def _pooled_table(run: FoldsRun, folds: Folds, names: list[str]) -> pd.DataFrame
 
 
 def with_decisions(parts: list[pd.DataFrame]) -> list[pd.DataFrame]:
-    """Returns the tables of all folds, with d_<class> where one has them: without a shift they are p_<class>."""
+    """Returns the tables of all folds with d_<class> where one has them; without a shift they are p."""
     longest = max(parts, key=lambda part: len(part.columns))
     shifted = [name for name in longest.columns if name.startswith("d_") and f"p_{name[2:]}" in longest]
     return [
