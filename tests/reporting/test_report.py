@@ -219,6 +219,8 @@ def test_losses_of_one_kind_share_a_panel() -> None:
         "what is minimised by epoch", "cross entropies by epoch", "distance to the class Gaussians by epoch",
         "own term by epoch", "validation: balanced accuracy by epoch",
     ]  # fmt: skip
+    alone = [{**record, "losses": {"total": 1.0, "cross_entropy": 1.0}}]
+    assert learning_curves(alone)[0].label == "cross entropies by epoch"
     assert "maximise" in panels["cross entropies by epoch"].svg
     assert "stage2" in panels["what is minimised by epoch"].svg
     assert "0.750, in epoch 2" in panels["validation: balanced accuracy by epoch"].caption

@@ -148,7 +148,7 @@ def test_the_commands_say_which_probabilities_are_for_what(
     assert f"{words} 1.5; AUC ranks by p; all else counts decisions" in out
     _, out, err = lmd("predict", runs["shifted"].path, dataset.paths()[-1])
     assert f"{words} 1.5" in err
-    assert out.splitlines()[0].endswith("p_common,p_less,p_rare,d_common,d_less,d_rare")
+    assert ",p_common,p_less,p_rare,d_common,d_less,d_rare" in out.splitlines()[0]
     _, out, err = lmd("predict", runs["plain"].path, dataset.paths()[-1])
     assert "ranking" not in err
     assert "d_common" not in out
@@ -193,7 +193,11 @@ def test_a_run_of_an_earlier_version_is_what_it_was(
     assert read_identity(RunFolder(run))["settings"]["tau"] == 0.0
     result = evaluate_run(RunFolder(run), "val")
     assert result.metrics["bacc"].value == pytest.approx(history(runs["plain"])[-1]["bacc"])
-    assert "d_common" not in (run / "predictions-val.csv").read_text()
+    written = (run / "predictions-val.csv").read_text()
+    assert "d_common" not in written
+    (run / "predictions-val.csv").unlink()
+    evaluate_run(RunFolder(run), "test")
+    assert (run / "predictions-val.csv").read_text() == written
     data = read_identity(RunFolder(run))["data"]
     code, _, err = lmd("train", data, "--out", run, "--resume")
     assert code == 0, err
