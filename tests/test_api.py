@@ -35,7 +35,7 @@ from lmd.data.dataset.manifest import Dataset
 from lmd.data.feed import OrderSampler, class_shares
 from lmd.data.feed.sampling import Sampling
 from lmd.evaluation import measure
-from lmd.evaluation.results import Estimate
+from lmd.evaluation.parts import Estimate
 from lmd.models import encoder, sources
 from lmd.planning import rules
 from lmd.training.progress import Silent
@@ -224,9 +224,12 @@ def in_table(section: str) -> set[str]:
     return {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
 
 
+FUNCTIONS = [name for home in ("api", "api_reports", "api_several") for name in lmd._HOMES[f"lmd.{home}"]]
+
+
 @pytest.mark.parametrize(
     ("heading", "function"),
-    [(f"lmd.{name}", getattr(api, name)) for name in lmd._HOMES["lmd.api"] if name != "load"]
+    [(f"lmd.{name}", getattr(lmd, name)) for name in FUNCTIONS if name != "load"]
     + [("Metrics", measure), ("lmd.embed", lmd.embed), ("lmd.fit", lmd.fit)],
 )
 def test_the_page_has_every_argument(heading: str, function: Callable[..., Any]) -> None:
@@ -238,7 +241,7 @@ def test_the_page_has_every_argument(heading: str, function: Callable[..., Any])
 
 def test_the_page_has_every_public_function_and_loss() -> None:
     text = PAGE.read_text()
-    functions = [f"`lmd.{name}`" for name in lmd._HOMES["lmd.api"]]
+    functions = [f"`lmd.{name}`" for name in FUNCTIONS]
     errors = [f"`lmd.{name}`" for name in lmd._HOMES["lmd.errors"]]
     losses = [f"`{name}`" for name in lmd.losses.__all__]
     assert [name for name in functions + errors + losses if name not in text] == []

@@ -27,7 +27,8 @@ def test_no_bit_of_a_json_object_changes_unnoticed(tmp_path: Path) -> None:
         flipped[bit // 8] ^= 1 << bit % 8
         path.write_bytes(flipped)
         with pytest.raises(
-            ValueError, match=r"it is damaged|it does not begin|it is not JSON|it is not a text file"
+            ValueError,
+            match=r"its checksum does not fit|it does not begin|it is not JSON|it is not a text file",
         ):
             read_sealed_json(path)
 

@@ -97,9 +97,11 @@ def run(
     return folder
 
 
-def folds_run(folder: Path, strength: float, seed: int = 42, method: str = "ce", repeats: int = 1) -> Path:
-    """Writes a finished run on two folds, repeated or not, with its pooled predictions."""
-    names = [f"fold-{k}" for k in (1, 2)]
+def folds_run(
+    folder: Path, strength: float, seed: int = 42, method: str = "ce", repeats: int = 1, folds: bool = True
+) -> Path:
+    """Writes a finished run on two folds, repeated or not, with its pooled predictions; or on two repeats."""
+    names = [f"fold-{k}" if folds else f"repeat-{k}" for k in (1, 2)]
     if repeats > 1:
         names = [f"repeat-{r}/{name}" for r in range(1, repeats + 1) for name in names]
     resolved = settings_of(method, "smoke", overrides=[f"seed={seed}"]).model_dump(mode="json")

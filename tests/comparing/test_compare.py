@@ -107,6 +107,17 @@ def test_folds_are_pooled_and_repeats_are_trainings(tmp_path: Path) -> None:
     assert all(len(run.tau) == 2 and min(run.tau) > 0 for run in tuned.methods["ce"].runs)
 
 
+def test_repeats_with_other_test_images_are_refused(tmp_path: Path) -> None:
+    runs = [
+        made.folds_run(tmp_path / "a", 2.0, folds=False),
+        made.folds_run(tmp_path / "b", 3.0, method="rs", folds=False),
+    ]
+    with pytest.raises(
+        DataError, match=r"each repeat of .*/a has other test images: .* such as .*/a/repeat-1"
+    ):
+        compare_runs(runs)
+
+
 def test_other_order_of_classes_is_the_same_comparison(tmp_path: Path) -> None:
     turned = ["rare", "common", "less"]
     card = made.card(classes=turned, training_counts=[30, 900, 300])
@@ -183,8 +194,27 @@ def test_damaged_predictions_are_refused(tmp_path: Path) -> None:
     runs = [made.run(tmp_path / "a"), made.run(tmp_path / "b", "focal")]
     file = runs[1] / "predictions-test.csv"
     file.write_text(file.read_text().replace("p_less", "q_less"))
-    with pytest.raises(DataError, match="/b has no predictions of its classes"):
+    with pytest.raises(DataError, match=r"the predictions of .*/b are damaged: lacks the column .*p_less"):
         compare_runs(runs)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ("nan,0.5,0.5", "nan, 0.5, 0.5"),
+        ("0.2,0.2,0.2", "0.2, 0.2, 0.2"),
+        ("1.5,-0.5,0", "1.5, -0.5, 0.0"),
+        ("inf,0,0", "inf, 0.0, 0.0"),
+    ],
+)
+def test_what_are_no_probabilities_is_refused(tmp_path: Path, numbers: str, words: str) -> None:
+    runs = [made.run(tmp_path / "a"), made.run(tmp_path / "b", "focal")]
+    file = runs[1] / "predictions-test.csv"
+    head, first, *rest = file.read_text().splitlines()
+    file.write_text("\n".join([head, ",".join([*first.split(",")[:4], numbers]), *rest]))
+    with pytest.raises(DataError, match="not from 0 to 1 with a sum of 1") as refused:
+        compare_runs(runs)
+    assert all(word in str(refused.value) for word in (words, "/b", "x000"))
 
 
 def test_a_band_can_be_the_metric(tmp_path: Path) -> None:

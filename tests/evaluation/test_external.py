@@ -79,7 +79,7 @@ def test_a_run_keeps_hashes_of_what_it_saw_and_no_names(trained: tuple[Path, Dat
 def test_damaged_hashes_are_one_line(lmd: Command, run: Path, tmp_path: Path) -> None:
     (run / "model" / "images.json").write_text('{"train": {}}')
     data = external(tmp_path / "new").folder
-    refused(lmd("evaluate", run, "--data", data), "model/images.json", "it is damaged")
+    refused(lmd("evaluate", run, "--data", data), "model/images.json", "its checksum does not fit")
 
 
 # Overlap.

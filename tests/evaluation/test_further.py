@@ -94,10 +94,21 @@ def test_groups_and_columns_are_measured_and_no_name_is_kept(run: Path, grouped:
 def test_sets_are_of_new_images_alone(run: Path) -> None:
     assert "calibrated on these images" in lmd.evaluate(run, "val").reasons["sets"]
     assert "has learnt these images" in lmd.evaluate(run, "train").reasons["sets"]
-    (run / "predictions-val.csv").unlink()
-    result = lmd.evaluate(run)
+
+
+def test_predictions_of_validation_images_are_made_where_they_are_missing(
+    run: Path, grouped: Dataset
+) -> None:
+    """A run of an earlier version has none."""
+    val = run / "predictions-val.csv"
+    before = pd.read_csv(val)
+    val.unlink()
+    result = lmd.evaluate(run, data=grouped, allow_overlap=True)  # Its validation images may be others.
     assert result.sets is None
-    assert "'lmd evaluate RUN --split val' makes them" in result.reasons["sets"]
+    assert "on its own data set makes them" in result.reasons["sets"]
+    assert not val.exists()
+    assert lmd.evaluate(run).sets is not None
+    pd.testing.assert_frame_equal(pd.read_csv(val), before, rtol=1e-5, atol=1 / 15 + 1e-6)
 
 
 def test_a_run_of_an_earlier_version_has_no_unlikeness(run: Path) -> None:

@@ -21,8 +21,8 @@ from lmd.evaluation.probability_metrics import (
     log_losses,
     mean_with_interval,
 )
-from lmd.evaluation.proportion import share_of
 from lmd.evaluation.reliability_bins import reliability, reliability_by_band
+from lmd.evaluation.shares import share_of
 from tests.evaluation.probable import SHARES, drawn, posterior
 
 LABELS, SCORES = drawn(600)

@@ -72,7 +72,15 @@ def test_whatever_changes_the_first_stage_changes_the_signature(
 
 @pytest.mark.parametrize(
     "changes",
-    [{"iterations": 3}, {"without": "icc"}, {"without": "vfc"}, {"without": "fdc"}, {"select": "last"}],
+    [
+        {"iterations": 3},
+        {"without": "icc"},
+        {"without": "vfc"},
+        {"without": "fdc"},
+        {"select": "last"},
+        {"tau": 0.75},
+        {"calibration": "temperature"},
+    ],
 )
 def test_what_comes_later_does_not(changes: dict[str, Any], dataset: Dataset) -> None:
     assert signature("lmd", dataset, **changes) == signature("lmd", dataset)

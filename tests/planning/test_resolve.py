@@ -12,7 +12,9 @@ from lmd import methods
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import DataError, SettingsError
 from lmd.planning import settings_for
+from lmd.planning.choice import Asked, going_on
 from lmd.planning.facts import facts_of, usual_side
+from lmd.run import upgraded
 from tests import toy
 
 
@@ -67,3 +69,26 @@ def test_a_method_of_ones_own_needs_no_budgets(dataset: Dataset, tmp_path: Path)
     own.write_text(text)
     methods.load(str(own), allow_code=True)
     assert settings_for(str(own), dataset).batch == 5
+
+
+def test_a_run_that_was_begun_before_tau_keeps_what_it_did(dataset: Dataset, tmp_path: Path) -> None:
+    """The same words, and a budget that now lays other values; what is asked for by name still counts."""
+    saved = upgraded({"select": "val_bacc", "size": 64})
+    _, same = going_on(Asked("lmd", "short"), dataset, tmp_path, "lmd", saved)
+    assert (same.select, same.tau, same.calibration, same.size) == ("val_bacc", 0.0, "none", 64)
+    _, other = going_on(Asked("lmd", "short", overrides=["tau=0.5"]), dataset, tmp_path, "lmd", saved)
+    assert (other.tau, other.select) == (0.5, "val_bacc")
+    new = {"select": "val_margin", "tau": 0.0, "calibration": "temperature"}
+    assert going_on(Asked("lmd", "short"), dataset, tmp_path, "lmd", new)[1].tau == 0.75
+
+
+@pytest.mark.parametrize("budget", ["auto", "smoke", "short", "paper"])
+def test_lmd_alone_shifts_and_not_under_the_budget_paper(budget: str, dataset: Dataset) -> None:
+    taus = {name: settings_for(name, dataset, budget, {"size": 16}).tau for name in methods.names()}
+    assert taus.pop("lmd") == (0.0 if budget == "paper" else 0.75)
+    assert set(taus.values()) == {0.0}
+    settings = settings_for("ce", dataset, budget, {"size": 16})
+    assert settings.calibration == ("none" if budget == "paper" else "temperature")
+    # The toy has three validation images of its rarest class, by which auto lets nothing choose.
+    selects = {"paper": "val_bacc", "auto": "last", "short": "val_margin", "smoke": "val_margin"}
+    assert settings.select == selects[budget]

@@ -11,7 +11,8 @@ import pytest
 
 from lmd.comparing.compare import compare_runs
 from lmd.evaluation.comparison import Comparison
-from lmd.reporting.versus import comparison_text, ranking_figure, write_versus
+from lmd.reporting.ranking import ranking_figure
+from lmd.reporting.versus import comparison_text, write_versus
 from tests.command import Command, refused
 from tests.comparing import made
 

@@ -275,7 +275,7 @@ def test_an_unfinished_or_damaged_run_is_refused(ce: RunFolder, dataset: Dataset
     RunFolder(damaged).stage1.write_bytes(b"damaged")
     refused(
         CheckpointError,
-        r"cannot read .*stage1\.safetensors: it is damaged",
+        r"cannot read .*stage1\.safetensors: its checksum",
         dataset,
         damaged,
         tmp_path / "run",

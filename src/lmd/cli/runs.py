@@ -16,6 +16,15 @@ from lmd.errors import DataError
 if TYPE_CHECKING:
     from lmd.model_card import ModelCard
 
+Prior = Annotated[
+    str | None,
+    typer.Option(
+        metavar="train|uniform|estimate|FILE",
+        help="how frequent the classes are where the model is used: as in training, all alike, estimated "
+        "from the images, or as a file states (docs/probabilities.md)",
+    ),
+]
+
 
 @app.command(
     cls=Verb,
@@ -43,6 +52,18 @@ def evaluate(
     coverage: Annotated[
         float, typer.Option(metavar=SHARE, help="share of images whose prediction sets hold the true class")
     ] = 0.9,
+    prior: Prior = None,
+    sensitivity: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CLASS=SHARE",
+            help="a threshold for a class, chosen on validation for this sensitivity; may be given again",
+        ),
+    ] = None,
+    cost: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="a CSV file of what each mistake costs: decide by the least cost"),
+    ] = None,
 ) -> None:
     """Predicts a split, measures with intervals, writes evaluation-<split>.json and report.html."""
     from lmd.api import evaluate as run_evaluation
@@ -59,18 +80,23 @@ def evaluate(
             allow_overlap=allow_overlap,
             by=by or (),
             coverage=coverage,
+            prior=prior,
+            sensitivity=sensitivity or (),
+            cost=cost,
             progress=progress,
         )
     from lmd.folds.folder import FoldsRun, opened
     from lmd.folds.report import fold_lines
     from lmd.reporting.beyond import beyond_lines
     from lmd.reporting.comparison import comparison_lines
+    from lmd.reporting.probability_lines import probability_lines
 
     folder = opened(run)
     for line in [
         *(fold_lines(folder) if isinstance(folder, FoldsRun) else []),
         *comparison_lines({run.name: result}),
         *beyond_lines(result),
+        *probability_lines(result),
     ]:
         say(line)
     _tell_outputs(card, "AUC ranks by p; all else counts decisions")
@@ -126,22 +152,31 @@ def predict(
     average: Annotated[
         bool, typer.Option("--average", help="of a run on folds: the mean of its folds' probabilities")
     ] = False,
+    prior: Prior = None,
 ) -> None:
     """Predicts image files: the class, a probability for each class, and how unlike the training images."""
     card = check_run(run, average)
     files = _files_to_predict(images, out, skip_bad)
     from lmd.api import load
     from lmd.evaluation.predict import predict_files, write_predictions
+    from lmd.evaluation.prior_answers import answers_at_prior, prior_lines
+    from lmd.evaluation.wanted import checked_prior
     from lmd.reporting.beyond import unlike_lines
     from lmd.spreadsheet import guarded_table
     from lmd.terminal import bar
 
+    model = load(run, average=average)
+    stated = None if prior is None else checked_prior(prior, model.source)
     with bar("predicting") as progress:
-        answers, skipped = predict_files(load(run, average=average), files, skip_bad, frame, progress)
+        answers, skipped = predict_files(model, files, skip_bad, frame, progress)
     for reason in skipped.values():
         say(f"skipped: {reason}", err=True)
     answers = answers.drop(columns=["label", "group"])
-    _tell_outputs(card, err=True)
+    if stated is None:
+        _tell_outputs(card, err=True)
+    else:
+        answers, found = answers_at_prior(answers, model.source, stated)
+        say("\n".join(prior_lines(model.classes, found)), err=True)
     for line in unlike_lines(answers):
         say(line, err=True)
     if out is None:

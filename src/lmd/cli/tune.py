@@ -60,7 +60,7 @@ def tune(
     for name in method:
         check_choice(name, recipe, settings or [], allow_code)
     from lmd.api import read_dataset
-    from lmd.api import tune as run_search
+    from lmd.api_several import tune as run_search
     from lmd.tuning.sampler import optuna
 
     optuna()  # Before torch is loaded.

@@ -60,7 +60,7 @@ def _other_data(run: Finished, split: str) -> str | None:
 
 
 def _repeat(names: list[str]) -> str:
-    return names[0].split("/")[0] if "/" in names[0] else ""
+    return names[0].split("/")[0] if names[0].startswith("repeat") else ""
 
 
 def _of_folds(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:

@@ -120,7 +120,10 @@ def _trainings(
         try:
             cases, used = decided(answers, table, classes, tau, progress)
         except (KeyError, ValueError) as error:
-            raise DataError(f"{answers.run.path} has no predictions of its classes: {error}") from error
+            what = f"lacks the column {error}" if isinstance(error, KeyError) else str(error)
+            raise DataError(f"the predictions of {answers.run.path} are damaged: {what}") from error
+        except DataError as error:
+            raise DataError(f"the predictions of {answers.run.path}: {error}") from error
         found.append(((answers.run.seed, repeat), Training(answers.run, cases, used, answers.data)))
     return found
 
@@ -133,8 +136,8 @@ def _check_cases(trainings: Sequence[Training]) -> None:
     )
     if own is not None:
         raise DataError(
-            f"each repeat of {own.run.path} has other test images, so that repeats are no trainings on the same: "
-            f"compare one repeat of each run, such as {own.run.path / next(iter(own.run.models))}"
+            f"each repeat of {own.run.path} has other test images: compare one repeat of each run, such as "
+            f"{own.run.path / next(iter(own.run.models))}"
         )
     for other in trainings[1:]:
         why = _difference(first.cases, other.cases)

@@ -155,14 +155,14 @@ def _validated(
 ) -> tuple[Outputs, Tree]:
     """What the outputs are and how good they are, by the validation images, where there are some.
 
-    An M-step on as many virtual features of each class knows no rare class: its prior is uniform.
+    Which shares of the classes the probabilities imply is unknown, as of LMD: validation has to tell.
     """
     tau, made = settings.tau, fitted.estimator
     if not len(labels):
         by = "validation" if tau == "validation" else "settings"
-        return Outputs(tau=made.tau_, tau_by=by, prior="uniform"), {}
+        return Outputs(tau=made.tau_, tau_by=by, prior="unknown"), {}
     counts = made.class_count_
-    outputs = fitted_outputs(logits, labels, counts, tau, settings.calibration, prior="uniform")
+    outputs = fitted_outputs(logits, labels, counts, tau, settings.calibration, prior="unknown")
     return outputs, judgement(logits, softmax(logits), labels, tau, made.log_prior_)
 
 

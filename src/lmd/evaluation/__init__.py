@@ -10,11 +10,10 @@ import pandas as pd
 
 from lmd.errors import DataError
 from lmd.evaluation.evaluate import evaluate as _evaluate
+from lmd.evaluation.probability_metrics import check_probabilities
 from lmd.evaluation.results import Evaluation
 
 __all__ = ["Evaluation", "measure"]
-
-_ROUNDING = 0.01  # How far from 1 the probabilities of a case may add up: half precision has 3 digits.
 
 
 def measure(
@@ -48,7 +47,7 @@ def measure(
     (0.8333, [[2, 1], [0, 1]])
     """
     shares, truth = _array(probabilities).astype(np.float64), _array(labels)
-    _check_probabilities(shares)
+    check_probabilities(shares)
     names = [str(k) for k in (range(shares.shape[1]) if classes is None else classes)]
     _check_labels(truth, shares, names)
     decided = None if predicted is None else _array(predicted)
@@ -74,18 +73,6 @@ def measure(
 def _array(values: Any) -> np.ndarray:
     """An array of what may be a tensor with a gradient."""
     return np.asarray(values.detach() if hasattr(values, "detach") else values)
-
-
-def _check_probabilities(probabilities: np.ndarray) -> None:
-    if probabilities.ndim != 2 or len(probabilities) == 0:
-        raise DataError(f"probabilities must be [cases, classes], found shape {probabilities.shape}")
-    right = (probabilities >= 0).all(1) & (np.abs(probabilities.sum(1) - 1) <= _ROUNDING)
-    if not right.all():
-        row = int(np.flatnonzero(~right)[0])
-        raise DataError(
-            f"the probabilities of case {row} are not from 0 to 1 with a sum of 1; of logits, take the "
-            f"softmax first (found {probabilities[row].tolist()})"
-        )
 
 
 def _check_labels(

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lmd.errors import DataError, SettingsError
-from lmd.evaluation.asked import AtPrior, Understood
 from lmd.evaluation.cases import Cases
 from lmd.evaluation.costs import MeanCost, cheapest
 from lmd.evaluation.expected import Alarms
+from lmd.evaluation.parts import Estimate
 from lmd.evaluation.probability_results import (
     ClassAtPrior,
     CostResult,
@@ -19,11 +18,12 @@ from lmd.evaluation.probability_results import (
     ThresholdResult,
     ThresholdsResult,
 )
-from lmd.evaluation.proportion import share_of
-from lmd.evaluation.results import Estimate
-from lmd.evaluation.start import Source, start_of
+from lmd.evaluation.shares import share_of
+from lmd.evaluation.source import Source
+from lmd.evaluation.start import start_of
 from lmd.evaluation.thresholds import threshold_for
 from lmd.evaluation.uncertainty import Sample
+from lmd.evaluation.wanted import AtPrior, Understood
 
 _OWN = "the model's decisions"
 _LARGEST = "the largest probability at these shares"
@@ -81,27 +81,10 @@ def _class(
     )
 
 
-def check_thresholds(asked: Understood, source: Source, split: str) -> None:
-    """Refuses thresholds that could not be chosen, before anything is predicted.
-
-    Raises:
-        SettingsError: they would be measured on the images that chose them.
-        DataError: the run has no predictions of validation images.
-    """
-    if asked.sensitivities and split == "val":
-        raise SettingsError(
-            "--sensitivity chooses thresholds on validation: measure them on another split (--split test)"
-        )
-    if asked.sensitivities and source.validation is None:
-        raise DataError(
-            "--sensitivity chooses thresholds on validation, and the run has no validation images"
-        )
-
-
 def thresholds_of(
     cases: Cases, source: Source, asked: Understood, prior: AtPrior | None
 ) -> ThresholdsResult | None:
-    """Returns the thresholds for wanted sensitivities and the decisions by cost; None where none are wanted."""
+    """Returns thresholds for wanted sensitivities and decisions by cost; None where none are wanted."""
     if not asked.sensitivities and asked.costs is None:
         return None
     found = [_threshold(cases, source, *wanted, prior) for wanted in asked.sensitivities.items()]
@@ -113,7 +96,7 @@ def _threshold(
     cases: Cases, source: Source, name: str, wanted: float, prior: AtPrior | None
 ) -> ThresholdResult:
     val, k = source.validation, source.classes.index(name)
-    assert val is not None  # `check_thresholds` has looked.
+    assert not isinstance(val, str)  # `Understood.check` has looked.
     rows = val.labels == k
     found = threshold_for(val.probabilities[rows, k], val.clusters[rows], wanted)
     limit = np.inf if found.value is None else found.value

@@ -13,6 +13,7 @@ from lmd.data.dataset.manifest import Dataset
 from lmd.errors import DataError
 from lmd.evaluation.measured import AllMetrics
 from lmd.evaluation.parts import Estimate
+from lmd.evaluation.probability_metrics import check_probabilities
 from lmd.evaluation.uncertainty import Measured, Sample, paired_difference
 from lmd.spreadsheet import unguarded_table
 
@@ -48,12 +49,13 @@ def cases_of(predictions: pd.DataFrame, classes: list[str]) -> Cases:
     Where `predicted` is missing, the largest probability decides.
 
     Raises:
-        DataError: an image has no label or no decision, or one that is not a class.
+        DataError: an image has no label or no decision, or one that is not a class; or no probabilities.
     """
     table = predictions.assign(id=predictions["id"].astype(str)).sort_values("id", kind="stable")
     labels = _numbers(table, "label", classes)
     decided = _numbers(table, "predicted", classes) if "predicted" in table else None
     probabilities = table[[f"p_{name}" for name in classes]].to_numpy(dtype=np.float64)
+    check_probabilities(probabilities, [f"image '{name}'" for name in table["id"]])
     return Cases(table["id"].to_numpy(), labels, table["group"].to_numpy(), probabilities, decided)
 
 

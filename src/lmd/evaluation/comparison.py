@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from lmd.evaluation.paired import Ranking
-from lmd.evaluation.results import Estimate
+from lmd.evaluation.parts import Estimate
 from lmd.settings import Settings
 
 TauRule = Literal["0", "own", "validation"]

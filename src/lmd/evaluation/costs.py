@@ -12,7 +12,7 @@ import numpy as np
 
 from lmd.evaluation import influence
 from lmd.evaluation.metrics import confusion
-from lmd.evaluation.results import Estimate
+from lmd.evaluation.parts import Estimate
 from lmd.evaluation.uncertainty import (
     Measured,
     Sample,

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lmd.evaluation.proportion import share_of
-from lmd.evaluation.results import Estimate
+from lmd.evaluation.parts import Estimate
+from lmd.evaluation.shares import share_of
 
 UNDEFINED = Estimate(value=None, low=None, high=None)
 

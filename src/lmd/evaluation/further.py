@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
-from lmd.errors import DataError
 from lmd.evaluation.by_group import by_group
-from lmd.evaluation.cases import Cases, cases_of, read_predictions
+from lmd.evaluation.cases import Cases, cases_of
 from lmd.evaluation.conformal import check_level
 from lmd.evaluation.results import Evaluation
 from lmd.evaluation.selective import Answers, selective_of
 from lmd.evaluation.sets import COVERAGE, sets_of
 from lmd.evaluation.subgroups import By, parse_by, subgroups_of
 from lmd.evaluation.unlikeness import novelty_of
+from lmd.evaluation.wanted import NOTHING_WANTED, Wanted
 
 SURE = {
     "p": "the largest probability",
     "d": "the largest of the probabilities for decisions, which tau shifts",
 }
-_NO_VALIDATION = "the run has no predictions of validation images: 'lmd evaluate RUN --split val' makes them"
 _CALIBRATED = "the sets were calibrated on these images: on other splits they say what they are worth"
 _LEARNT = "the model has learnt these images: sets that hold for new images say nothing of them"
 _OTHER = "these images are of another data set: the promise holds where images are like those of validation"
@@ -33,10 +31,11 @@ _NOT_KEPT = "the run keeps nothing to tell it by: an earlier version made it, or
 
 @dataclass(frozen=True)
 class Further:
-    """What is asked beyond the metrics: metadata columns, as `--by` takes them, and the coverage of sets."""
+    """What is asked beyond the metrics: columns, as `--by` takes them, the coverage of sets, a prior ..."""
 
     by: Sequence[str] = ()
     coverage: float = COVERAGE
+    wanted: Wanted = NOTHING_WANTED
 
     def columns(self, known: Sequence[str]) -> list[By]:
         """Returns the columns that are meant, in a table with these columns.
@@ -69,20 +68,6 @@ class Around:
     def places(self) -> dict[str, list[int]]:
         """The bands with the numbers of their classes."""
         return {band: [self.classes.index(name) for name in some] for band, some in self.bands.items()}
-
-
-def validation_cases(file: Path, classes: list[str]) -> Cases | str:
-    """Returns the cases of a run's predictions of validation images, or in words why there are none.
-
-    Raises:
-        DataError: the file was changed, or is of other classes.
-    """
-    if not file.is_file():
-        return _NO_VALIDATION
-    try:
-        return cases_of(read_predictions(file), classes)
-    except (KeyError, ValueError) as error:
-        raise DataError(f"{file} does not hold predictions of this run's classes: {error}") from error
 
 
 def further(

@@ -9,12 +9,13 @@ import pandas as pd
 from lmd.data.dataset.info import MANIFEST
 from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.errors import DataError
-from lmd.evaluation.cases import read_predictions
+from lmd.evaluation.cases import cases_of, read_predictions
 from lmd.evaluation.evaluate import evaluate
-from lmd.evaluation.further import NOTHING, Around, Further, further, validation_cases
+from lmd.evaluation.further import NOTHING, Around, Further, further
 from lmd.evaluation.overlap import overlap_with_training
 from lmd.evaluation.own import is_own
 from lmd.evaluation.predict import load_model, pixels_for, predict_split, write_predictions
+from lmd.evaluation.probabilities import fields_of, with_validation
 from lmd.evaluation.results import Evaluation, OtherData, write_evaluation
 from lmd.files import is_file
 from lmd.parallel import Steps, quiet
@@ -36,23 +37,29 @@ def evaluate_run(
     Raises:
         CheckpointError: the run has no finished model.
         DataError: the data set is gone, has a class that the model does not know, has no such split, or has
-            images that the run was trained on (without `allow_overlap`), or a column that cannot be used.
-        SettingsError: the data set has no such column, or no set can have such a coverage.
+            images that the run was trained on (without `allow_overlap`), or a column that cannot be used; or
+            what is wanted needs validation images that the run has not.
+        SettingsError: the data set has no such column, no set can have such a coverage, or what is wanted
+            does not exist.
     """
     model = load_model(folder)
     dataset = data or recorded(folder)
     asked.columns(list(dataset.table.columns))  # What is wrong with it is told before the long work.
+    wanted = asked.wanted.understood(model.classes, split)
     pixels = pixels_for(model, dataset, split)
     own = is_own(folder, model.card, dataset)
     overlap = overlap_with_training(folder, model.card, dataset, split, pixels, own=own, allow=allow_overlap)
+    source = with_validation(folder, model, dataset if own else None)
+    wanted.check(source)
     file = folder.predictions(split)
     write_predictions(file, predict_split(model, dataset, split, progress, pixels))
     # The file has rounded probabilities. Whoever measures it must find what the evaluation says.
     table = read_predictions(file)
     result = evaluate(table, model.classes, model.card.bands, split)
-    result = result.model_copy(update={"data": None if own else _named(dataset), "overlap": overlap})
-    validation = validation_cases(folder.predictions("val"), model.classes)
-    around = Around(split, model.classes, model.card.bands, validation, dataset.split(split), own)
+    known = {"data": None if own else _named(dataset), "overlap": overlap}
+    found = fields_of(cases_of(table, model.classes), source, model.card, split, wanted)
+    result = result.model_copy(update=known | found)
+    around = Around(split, model.classes, model.card.bands, source.validation, dataset.split(split), own)
     return write_judged(folder, *further(result, table, around, asked))
 
 

@@ -19,8 +19,8 @@ import numpy as np
 
 from lmd.errors import DataError
 from lmd.evaluation.calibration import Calibration, Fit, fitted
+from lmd.evaluation.parts import Estimate
 from lmd.evaluation.priors import refuse_absent
-from lmd.evaluation.results import Estimate
 from lmd.evaluation.score import quantile, wilson
 
 _STEPS, _ENOUGH = 20_000, 1e-9

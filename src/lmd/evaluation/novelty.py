@@ -54,10 +54,12 @@ class Familiar:
 def familiar(
     gaussians: ClassGaussians, validation: Float[Tensor, "images channels"], ridge: float = RIDGE
 ) -> Familiar:
-    """Returns what to measure unlikeness by: class Gaussians, and the features of validation images."""
-    mean, covariance = seen_classes(gaussians), shared_covariance(gaussians, ridge)
-    distance = nearest(validation, mean, covariance)
-    return Familiar(mean, covariance, distance.to("cpu", torch.float32).sort().values)
+    """Returns what to measure unlikeness by: class Gaussians, and the features of validation images.
+
+    All is rounded as it will be kept, so that a validation image has the same distance later.
+    """
+    mean, covariance = seen_classes(gaussians).float(), shared_covariance(gaussians, ridge).float()
+    return Familiar(mean, covariance, nearest(validation, mean, covariance).float().sort().values)
 
 
 def seen_classes(gaussians: ClassGaussians) -> Float[Tensor, "seen channels"]:

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from lmd.evaluation.multiple import cliques, holm, letters
-from lmd.evaluation.results import Estimate
+from lmd.evaluation.parts import Estimate
 from lmd.evaluation.score import LEVEL
 from lmd.evaluation.uncertainty import Measured, gap_of, mean_of, paired_difference
 from lmd.settings import Settings

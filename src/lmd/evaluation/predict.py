@@ -23,6 +23,9 @@ from lmd.evaluation.classes import refuse_other_classes
 from lmd.evaluation.familiar import read_familiar
 from lmd.evaluation.novelty import Familiar
 from lmd.evaluation.outputs import answered, in_batches, joined, outputs_of, read_images
+from lmd.evaluation.prior_answers import answers_at_prior
+from lmd.evaluation.source import Source, source_of
+from lmd.evaluation.wanted import Prior, checked_prior
 from lmd.files import atomic_write
 from lmd.model_card import ModelCard
 from lmd.models.classifier import build_classifier
@@ -44,6 +47,8 @@ class Model:
     runtime: Runtime
     familiar: Familiar | None = field(default=None, kw_only=True)
     """what tells how unlike anything seen an image is; None where the run does not keep it"""
+    folder: RunFolder | None = field(default=None, kw_only=True)
+    """where its run lies; None of the mean of several"""
 
     @property
     def classes(self) -> list[str]:
@@ -51,7 +56,12 @@ class Model:
         return self.card.classes
 
     def predict(
-        self, images: Sequence[Path | str] | Path | str, *, skip_bad: bool = False, frame: int | None = None
+        self,
+        images: Sequence[Path | str] | Path | str,
+        *,
+        skip_bad: bool = False,
+        frame: int | None = None,
+        prior: Prior | None = None,
     ) -> pd.DataFrame:
         """Returns a table with a row for each image: `id`, `predicted`, `p_<class>`, and perhaps `unlike`.
 
@@ -62,12 +72,23 @@ class Model:
             images: image files, or folders of them.
             skip_bad: leave out images that cannot be read.
             frame: which frame of files that hold several, from 1.
+            prior: how frequent the classes are where the images are from: "train", "uniform", "estimate" (by
+                these images), a file of shares or {"melanoma": 0.02, ...}. p are the probabilities there.
 
         Raises:
-            DataError: an image cannot be read (without `skip_bad`), or none can, or a folder has none.
+            DataError: an image cannot be read (without `skip_bad`), or none can, or a folder has none; or the
+                prior needs validation images that the run has not.
+            SettingsError: there is no such prior.
         """
+        stated = None if prior is None else checked_prior(prior, self.source)
         answers, _ = predict_files(self, image_files(images), skip_bad, frame)
-        return answers.drop(columns=["label", "group"])
+        answers = answers.drop(columns=["label", "group"])
+        return answers if stated is None else answers_at_prior(answers, self.source, stated)[0]
+
+    @property
+    def source(self) -> Source:
+        """What is known of its probabilities."""
+        return source_of(self.folder, self.card)
 
     @cached_property
     def at_rest(self) -> Network:
@@ -89,7 +110,8 @@ def load_model(folder: RunFolder) -> Model:
     network = Network(encoder, classifier, (made.mean, made.std))
     network.load_state_dict(_read_weights(folder, network))
     runtime = Runtime(card.precision)
-    return Model(network.to(runtime.device), card, runtime, familiar=read_familiar(folder))
+    familiar = read_familiar(folder)
+    return Model(network.to(runtime.device), card, runtime, familiar=familiar, folder=folder)
 
 
 def _read_weights(folder: RunFolder, network: Network) -> dict[str, torch.Tensor]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from lmd.errors import DataError
-from lmd.evaluation.results import Estimate
+from lmd.evaluation.parts import Estimate
 from lmd.evaluation.score import quantile
 
 # The least probability whose logarithm is taken: one of 0 would make the mean log loss infinite.
@@ -17,8 +18,8 @@ FEWEST_GROUPS = 10  # Below, the mean of a skewed loss has no interval.
 _ROUNDING = 0.01  # How far from 1 the probabilities of a case may add up: half precision has 3 digits.
 
 
-def check_probabilities(probabilities: np.ndarray) -> None:
-    """Refuses what is no table of probabilities [N, K].
+def check_probabilities(probabilities: np.ndarray, names: Sequence[str] | None = None) -> None:
+    """Refuses what is no table of probabilities [N, K]; `names` are those of the cases, for the message.
 
     Raises:
         DataError: the shape, or the first case whose row is none.
@@ -28,8 +29,9 @@ def check_probabilities(probabilities: np.ndarray) -> None:
     right = (probabilities >= 0).all(1) & (np.abs(probabilities.sum(1) - 1) <= _ROUNDING)
     if not right.all():
         row = int(np.flatnonzero(~right)[0])
+        case = f"case {row}" if names is None else names[row]
         raise DataError(
-            f"the probabilities of case {row} are not from 0 to 1 with a sum of 1; of logits, take the "
+            f"the probabilities of {case} are not from 0 to 1 with a sum of 1; of logits, take the "
             f"softmax first (found {probabilities[row].tolist()})"
         )
 

@@ -1,9 +1,9 @@
-"""What was found of probabilities, priors, thresholds and costs: typed values for the JSON of an evaluation."""
+"""What was found of probabilities, priors, thresholds and costs: typed values for an evaluation's JSON."""
 
 from __future__ import annotations
 
+from lmd.evaluation.parts import Estimate
 from lmd.evaluation.reliability_bins import ReliabilityBin
-from lmd.evaluation.results import Estimate
 from lmd.settings import Settings
 
 

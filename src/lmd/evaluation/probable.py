@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +11,7 @@ import numpy as np
 from lmd.errors import DataError
 from lmd.evaluation.calibration import Kind, all_right, at_temperature, fit, out_of_fold
 from lmd.evaluation.cases import Cases
+from lmd.evaluation.parts import Estimate
 from lmd.evaluation.priors import shares_of, shifted
 from lmd.evaluation.probability_metrics import (
     BINS,
@@ -26,11 +27,10 @@ from lmd.evaluation.probability_metrics import (
 )
 from lmd.evaluation.probability_results import BandLosses, ProbabilityResult, ProbabilityScores
 from lmd.evaluation.reliability_bins import reliability_by_band
-from lmd.evaluation.results import Estimate
-from lmd.evaluation.start import Source, start_of
+from lmd.evaluation.source import Source
+from lmd.evaluation.start import start_of
 
 APART = 0.05  # Half the sum of |differences of shares| from which probabilities are also shown shifted.
-_NO_VALIDATION = "no calibration: the run has no predictions of validation images"
 _ALL_RIGHT = "no calibration: all validation images are right, which bounds no temperature"
 Variant = tuple[str, str, np.ndarray]  # Its name, how it was made, and its probabilities.
 
@@ -73,8 +73,8 @@ class _Split:
 
     def _calibrated(self, notes: list[str]) -> Iterator[Variant]:
         val = self.source.validation
-        if val is None or all_right(val.labels, val.probabilities):
-            notes.append(_NO_VALIDATION if val is None else _ALL_RIGHT)
+        if isinstance(val, str) or all_right(val.labels, val.probabilities):
+            notes.append(f"no calibration: {val}" if isinstance(val, str) else _ALL_RIGHT)
             return
         kinds: list[Kind] = ["vector"] if self.divided else ["temperature", "vector"]
         for kind in kinds:
@@ -136,7 +136,7 @@ def _scores(
     how: str,
     probabilities: np.ndarray,
     cases: Cases,
-    classes: list[str],
+    classes: Sequence[str],
     bands: Mapping[str, list[int]],
 ) -> ProbabilityScores:
     labels, clusters = cases.labels, cases.clusters

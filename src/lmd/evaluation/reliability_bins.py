@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from lmd.evaluation.parts import Estimate
 from lmd.evaluation.probability_metrics import equal_mass
-from lmd.evaluation.proportion import share_of
-from lmd.evaluation.results import Estimate
+from lmd.evaluation.shares import share_of
 from lmd.settings import Settings
 
 BINS = 10

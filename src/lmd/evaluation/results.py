@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 from lmd.errors import CheckpointError
 from lmd.evaluation.levels import ColumnResult, GroupsResult
 from lmd.evaluation.parts import BandResult, ClassResult, Estimate
+from lmd.evaluation.probability_results import PriorResult, ProbabilityResult, ThresholdsResult
 from lmd.evaluation.selective import SelectiveResult
 from lmd.evaluation.sets import SetsResult
 from lmd.evaluation.unlikeness import NoveltyResult
@@ -94,6 +95,12 @@ class Evaluation(Settings):
     """None where it is no question: of training and validation images, or where no run was measured"""
     folds: FoldsResult | None = None
     """None for one model"""
+    probabilities: ProbabilityResult | None = None
+    """how good the probabilities are, before and after calibrations on validation"""
+    prior: PriorResult | None = None
+    """what decisions are worth at stated shares of the classes; None where none were stated"""
+    thresholds: ThresholdsResult | None = None
+    """thresholds for wanted sensitivities, and decisions by cost; None where none were wanted"""
     sets: SetsResult | None = None
     """prediction sets of a promised coverage"""
     selective: SelectiveResult | None = None
@@ -106,13 +113,11 @@ class Evaluation(Settings):
     """by the metadata columns that were asked for"""
 
 
-_OPTIONAL = ("data", "overlap", "folds", "sets", "selective", "novelty", "by_group", "subgroups")
-
-
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
     """Writes an evaluation as JSON."""
     tree = evaluation.model_dump(mode="json", by_alias=True)
-    for part, names in ((tree, _OPTIONAL), (tree["interval"], ("draws", "seed"))):
+    optional = [name for name, field in Evaluation.model_fields.items() if not field.is_required()]
+    for part, names in ((tree, optional), (tree["interval"], ("draws", "seed"))):
         for name in names:
             if part[name] is None:
                 del part[name]

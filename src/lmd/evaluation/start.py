@@ -9,24 +9,10 @@ import numpy as np
 
 from lmd.errors import DataError
 from lmd.evaluation.cases import Cases
-from lmd.evaluation.label_shift import Shares, estimate_shares
-from lmd.evaluation.priors import FEW, Declared, shares_of, shifted, with_known_prior
+from lmd.evaluation.label_shift import Shares, check_identifiable, estimate_shares
+from lmd.evaluation.priors import FEW, shifted, with_known_prior
+from lmd.evaluation.source import Source
 from lmd.text import listed
-
-
-@dataclass(frozen=True)
-class Source:
-    """What is known of a model's probabilities: what they imply, and the cases that may tell."""
-
-    classes: Sequence[str]
-    declared: Declared
-    counts: Sequence[int]
-    validation: Cases | None
-
-    @property
-    def training(self) -> np.ndarray:
-        """The shares of the training images [K]."""
-        return shares_of(np.array(self.counts))
 
 
 @dataclass(frozen=True)
@@ -83,9 +69,19 @@ def _few(classes: Sequence[str], val: Cases) -> list[str]:
 
 
 def _validation(source: Source, why: str) -> Cases:
-    if source.validation is None:
-        raise DataError(f"{why}, and the run has no predictions of validation images that could tell")
+    if isinstance(source.validation, str):
+        raise DataError(f"{why}, and {source.validation}")
     return source.validation
+
+
+def check_estimate(source: Source) -> None:
+    """Refuses to estimate shares where validation does not allow it.
+
+    Raises:
+        DataError: there is no validation, it lacks a class, or two classes cannot be told apart.
+    """
+    val = _validation(source, "an estimate of the shares needs a calibration")
+    check_identifiable(val.labels, val.probabilities, source.classes)
 
 
 def estimated(source: Source, probabilities: np.ndarray, clusters: np.ndarray) -> tuple[Shares, Start]:

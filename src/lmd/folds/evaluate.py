@@ -11,17 +11,20 @@ import pandas as pd
 from lmd.data.dataset.folds_folder import Folds, by_repeat, read_folds
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import DataError, SettingsError
-from lmd.evaluation.cases import read_predictions
+from lmd.evaluation.cases import cases_of, read_predictions
 from lmd.evaluation.evaluate import evaluate
 from lmd.evaluation.further import NOTHING, Around, Further, further
 from lmd.evaluation.judge import evaluate_run, write_judged
 from lmd.evaluation.overlap import overlap_with_training
 from lmd.evaluation.predict import pixels_for, predict_split, write_predictions
+from lmd.evaluation.probabilities import fields_of
 from lmd.evaluation.results import Evaluation, FoldsResult, OtherData
+from lmd.evaluation.wanted import NOTHING_WANTED
 from lmd.folds.average import load_average
 from lmd.folds.combine import mean_of, overlap_of
 from lmd.folds.folder import FoldsRun, cards
 from lmd.folds.pooled_card import pooled_card
+from lmd.folds.probabilities import pooled_fields
 from lmd.folds.report import write_folds_report
 from lmd.parallel import Steps, quiet
 from lmd.reporting.card import write_card
@@ -82,7 +85,8 @@ def _pooled(
         )
     card = pooled_card(cards(run))
     asked.columns(list(folds.first.table.columns))
-    results = _each(run, folds, progress, replace(asked, by=()))
+    wanted = asked.wanted.understood(card.classes)
+    results = _each(run, folds, progress, replace(asked, by=(), wanted=NOTHING_WANTED))
     file = run.predictions(TEST)
     write_predictions(file, _pooled_table(run, folds, list(results)))
     table = read_predictions(file)  # With the rounded probabilities that whoever measures it finds.
@@ -92,7 +96,9 @@ def _pooled(
     for names in repeats:
         some = _rows(table, names)
         overlap = overlap_of([results[name].overlap for name in names])
-        result = evaluate(some, card.classes, card.bands, TEST).model_copy(update={"overlap": overlap})
+        found = pooled_fields(run, folds, names, cases_of(some, card.classes), card, wanted)
+        result = evaluate(some, card.classes, card.bands, TEST)
+        result = result.model_copy(update={"overlap": overlap} | found)
         rows = pd.concat([folds.datasets[name].split(TEST) for name in names])
         around = Around(TEST, card.classes, card.bands, _OWN_SETS, rows)
         result, of_groups = further(result, some, around, asked)
@@ -180,6 +186,8 @@ def _external(
     """Another data set, answered by the mean of the models' probabilities."""
     model = load_average(run)
     asked.columns(list(dataset.table.columns))
+    wanted = asked.wanted.understood(model.classes, split)
+    wanted.check(model.source)
     pixels = pixels_for(model, dataset, split)
     first, *others = run.folds.values()
     overlap = overlap_with_training(
@@ -192,7 +200,8 @@ def _external(
     data = OtherData(title=dataset.info.title, manifest_sha256=dataset.info.manifest_sha256)
     how = f"the mean of the probabilities of the {len(model.members)} folds' models"
     together = FoldsResult(how=how, bacc={})
-    result = result.model_copy(update={"data": data, "overlap": overlap, "folds": together})
+    found = fields_of(cases_of(table, model.classes), model.source, model.card, split, wanted)
+    result = result.model_copy(update={"data": data, "overlap": overlap, "folds": together} | found)
     rows = dataset.split(split)
     around = Around(split, model.classes, model.card.bands, _OWN_SETS, rows, own=False)
     return further(result, table, around, asked)

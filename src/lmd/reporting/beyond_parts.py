@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from lmd.evaluation.levels import ColumnResult, GroupsResult
 from lmd.evaluation.results import Evaluation
@@ -13,19 +12,7 @@ from lmd.evaluation.unlikeness import USUAL, NoveltyResult
 from lmd.reporting.figures import BAND_COLOURS, GREY, Figure, drawing
 from lmd.reporting.order import in_order
 from lmd.reporting.page import METRICS
-from lmd.reporting.tables import Cell, Table, number
-from lmd.text import image_count
-
-
-class Part(NamedTuple):
-    """A part of a report: a title, what is said first, tables, figures, and notes."""
-
-    title: str
-    lines: Sequence[str] = ()
-    tables: Sequence[Table] = ()
-    figures: Sequence[Figure] = ()
-    notes: Sequence[str] = ()
-
+from lmd.reporting.tables import Cell, Part, Table, counted, decimal, number
 
 _TITLES = {
     "by_group": "By patient or lesion",
@@ -58,7 +45,8 @@ def _groups(found: GroupsResult, counts: Sequence[int]) -> Part:
     shown = [name for name in METRICS if name in found.metrics]
     overall = [[Cell(METRICS[name]), number(found.metrics[name])] for name in shown]
     rows = [
-        [Cell(entry.name), _count(entry.n), number(entry.recall)] for entry in in_order(found.classes, counts)
+        [Cell(entry.name), counted(entry.n), number(entry.recall)]
+        for entry in in_order(found.classes, counts)
     ]
     line = f"One answer for each of {found.n} groups of {found.images} images: {found.how}."
     left = found.reasons.get("several labels")
@@ -71,10 +59,6 @@ def _groups(found: GroupsResult, counts: Sequence[int]) -> Part:
     )  # fmt: skip
 
 
-def _count(count: int) -> Cell:
-    return Cell(image_count(count), count)
-
-
 def _sets(found: SetsResult, counts: Sequence[int]) -> Part:
     line = (
         "In place of one class, each image gets the set of classes that cannot be ruled out. The sets are "
@@ -83,26 +67,28 @@ def _sets(found: SetsResult, counts: Sequence[int]) -> Part:
     bands = {"all images": found.overall, **found.bands}
     overall = [[Cell(name), *_covered(entry)] for name, entry in bands.items()]
     rows = [
-        [Cell(entry.name), *_covered(entry.covered), _decimal(entry.threshold), _count(entry.calibration_n),
-         Cell("its own images" if entry.basis == "class" else ", ".join(entry.of)), Cell(entry.note)]
+        [Cell(entry.name), *_covered(entry.covered), decimal(entry.threshold), counted(entry.calibration_n),
+         Cell("its own" if entry.basis == "class" else "all" if entry.basis == "all" else "its band's")]
         for entry in in_order(found.classes, counts)
     ]  # fmt: skip
     head = ["n", "sets that hold the class", "mean size"]
-    more = ["threshold", "validation images", "from", "what they allow"]
+    more = ["threshold", "validation images", "of"]
     tables = [
         Table(["images", *head], overall, "Sets by band", sorts=False),
         Table(["class", *head, *more], rows, "Sets by class"),
     ]
-    return Part(_TITLES["sets"], [line], tables, [_sizes(found)], [found.method, *found.notes])
+    allowed = dict.fromkeys(entry.note for entry in found.classes)
+    notes = [f"{_names_with(found, note)}: {note}" for note in allowed]
+    return Part(_TITLES["sets"], [line], tables, [_sizes(found)], [found.method, *notes, *found.notes])
+
+
+def _names_with(found: SetsResult, note: str) -> str:
+    return ", ".join(entry.name for entry in found.classes if entry.note == note)
 
 
 def _covered(entry: Covered) -> list[Cell]:
-    size = Cell("-") if entry.size is None else _decimal(entry.size, 2)
-    return [_count(entry.n), number(entry.coverage), size]
-
-
-def _decimal(value: float, digits: int = 3) -> Cell:
-    return Cell(f"{value:.{digits}f}", value)
+    size = Cell("-") if entry.size is None else decimal(entry.size, 2)
+    return [counted(entry.n), number(entry.coverage), size]
 
 
 def _sizes(found: SetsResult) -> Figure:
@@ -121,12 +107,11 @@ def _sizes(found: SetsResult) -> Figure:
 def _selective(found: SelectiveResult) -> Part:
     bands = list(found.table[0].bands) if found.table else []
     rows = [
-        [Cell(f"{row.answered:.2f}", row.answered), _count(row.n), number(row.accuracy), number(row.bacc),
-         *(_share(row.bands[band].answered) for band in bands), Cell(", ".join(row.without))]
+        [Cell(f"{row.answered:.2f}", row.answered), counted(row.n), number(row.accuracy), number(row.bacc),
+         *(_share(row.bands[band].answered) for band in bands)]
         for row in found.table
     ]  # fmt: skip
-    of_bands = [f"answered of {band}" for band in bands]
-    head = ["answered", "n", "accuracy", "balanced accuracy", *of_bands, "without"]
+    head = ["answered", "n", "accuracy", "balanced accuracy", *(f"of {band}" for band in bands)]
     line = (
         f"If only the surest images are answered and a person sees the others. How sure: {found.confidence}."
     )
@@ -137,7 +122,12 @@ def _selective(found: SelectiveResult) -> Part:
         f"area under the curve {found.overall.aurc:.3f}; {found.overall.aurc_best:.3f} at best with so many "
         f"wrong answers, {found.overall.aurc_random:.3f} by chance"
     )
-    return Part(_TITLES["selective"], [line], [table], [_risk(found)], [area])
+    without = [
+        f"with {row.answered:.0%} answered, no image of {', '.join(row.without)} is"
+        for row in found.table
+        if row.without
+    ]
+    return Part(_TITLES["selective"], [line], [table], [_risk(found)], [*without, area])
 
 
 def _share(value: float | None) -> Cell:
@@ -180,7 +170,7 @@ def _novelty(found: NoveltyResult, n: int) -> Part:
 def _column(found: ColumnResult) -> Part:
     name = found.column if found.width is None else f"{found.column}, bins of {found.width:g}"
     rows = [
-        [Cell("(empty)" if cell.value is None else cell.value), _count(cell.n), _count(cell.groups),
+        [Cell("(empty)" if cell.value is None else cell.value), counted(cell.n), counted(cell.groups),
          number(cell.metrics["bacc"]), number(cell.metrics["auc"]), Cell(cell.warning or "")]
         for cell in found.cells
     ]  # fmt: skip

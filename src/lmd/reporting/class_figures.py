@@ -61,7 +61,7 @@ def _recalls(axes: Any, entries: Sequence[Any], colours: Sequence[str]) -> None:
             continue
         if recall.low is not None and recall.high is not None:
             axes.hlines(row, recall.low, recall.high, color=colour, linewidth=2)
-        axes.plot(recall.value, row, marker="o", markersize=5, color=colour)
+        axes.plot(recall.value, row, marker="o", markersize=5, color=colour, clip_on=False)
 
 
 def _tail_caption(result: Evaluation) -> str:
@@ -164,12 +164,13 @@ def features_in_the_plane(
         for number, k in enumerate(order):
             here = places[labels == k]
             colour = BAND_COLOURS.get(bands.get(names[k], ""), GREY) if many else CLASS_COLOURS[number]
-            style = {"s": 9, "color": colour, "marker": MARKERS[number % 8], "linewidths": 0, "alpha": 0.85}
+            style = {"s": 13, "color": colour, "marker": MARKERS[number % 8], "linewidths": 0, "alpha": 0.85}
             picture.axes.scatter(here[:, 0], here[:, 1], label=None if many else short(names[k]), **style)
         for band, colour in BAND_COLOURS.items() if many else ():
             picture.axes.scatter([], [], s=9, color=colour, label=band)
         picture.axes.set(xticks=[], yticks=[])
-        picture.figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False, markerscale=1.6)
+        picture.axes.spines[:].set_visible(False)
+        picture.figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False, markerscale=1.5)
     caption = (
         "t-SNE of the features before the classifier: each mark is an image of this split, and near marks "
         "are images that the network takes for alike. A class that lies in one heap is easy; marks of a "

@@ -172,5 +172,16 @@ def _answers(result: Evaluation, k: int, against: Against | None) -> list[str]:
     name, share = entry.name, 100 * entry.n / matrix.sum()
     return [
         f"PPV: of 100 answers {name} {per_hundred(value)} are right; here {matrix[k, k]} of {called}, where "
-        f"{share:.3g} of 100 images are {name}."
+        f"{share:.3g} of 100 images are {name}.",
+        *_at_prior(result, name),
     ]
+
+
+def _at_prior(result: Evaluation, name: str) -> list[str]:
+    """The PPV where the classes have the shares that were stated, if any were."""
+    if result.prior is None or not result.prior.decisions:
+        return []
+    expected = next(one for one in result.prior.decisions[0].classes if one.name == name)
+    share = result.prior.shares[name].value
+    where = "" if share is None else f" ({100 * share:.3g} of 100 images are {name})"
+    return [f"At the stated shares{where}: of 100 such answers {per_hundred(expected.ppv)} would be right."]

@@ -16,6 +16,7 @@ from lmd.reporting.class_figures import roc_and_precision_recall
 from lmd.reporting.figures import MOST_CELLS, Figure, confusion_matrix, most_confused
 from lmd.reporting.order import bands_in_order, class_order, in_order
 from lmd.reporting.page import class_row, has_few, interval_words, reason_lines, result_notes, shown_metrics
+from lmd.reporting.probability_parts import probability_parts
 from lmd.reporting.tables import Cell, Table, number, table_of
 from lmd.settings import Tree
 from lmd.text import FEW_NOTE, image_count
@@ -110,7 +111,7 @@ def split_content(split: str, result: Evaluation, counts: Sequence[int], file: P
         "few": FEW_NOTE if has_few(result) else "",
         "interval": interval_words(result),
         "notes": result_notes(result),
-        "more": beyond_parts(result, counts),
+        "more": [*probability_parts(result, counts), *beyond_parts(result, counts)],
         "curves": [] if behind is None else _curves(behind, result, counts),
         "no_curves": ""
         if behind

@@ -10,24 +10,25 @@ import pandas as pd
 
 from lmd.evaluation.comparison import Comparison
 from lmd.evaluation.paired import Pair, Ranked
-from lmd.evaluation.results import Estimate
+from lmd.evaluation.parts import Estimate
 from lmd.files import atomic_write
-from lmd.reporting.figures import BLUE, GREY, drawing
-from lmd.reporting.page import METRICS, render
+from lmd.reporting.figures import Figure
+from lmd.reporting.page import METRICS, render, sentence
+from lmd.reporting.ranking import metric_title, ranking_figure
+from lmd.reporting.tables import Cell, Table, table_of
 from lmd.spreadsheet import guarded_table
-from lmd.text import image_count, in_columns, visible
+from lmd.text import image_count, in_columns
 
 _PAIRS = 30  # That the terminal shows.
+_CAPTION = (
+    "Each dot is the mean over a method's trainings, each line its 95% interval. A bar at the right joins "
+    "methods that cannot be told apart; its dots are those methods."
+)
 _RULES = {
     "0": "no shift: the largest probability decides (--tau 0)",
     "own": "each run decides as it does in use (--tau own)",
     "validation": "tau is chosen for each model on its validation images (--tau validation)",
 }
-
-
-def metric_title(metric: str) -> str:
-    """Returns the name of a metric, or of a frequency band's recall, in words."""
-    return METRICS.get(metric, f"{metric} recall")
 
 
 def shown_p(value: float | None) -> str:
@@ -103,13 +104,19 @@ def verdict(pair: Pair) -> str:
 def legend(found: Comparison) -> list[str]:
     """Returns how the tables are to be read."""
     number = sum(pair.p is not None for pair in found.ranking.pairs)
-    noun = "1 pair" if number == 1 else f"{number} pairs"
     return [
         "methods that share a letter cannot be told apart; that does not show that they are equally good",
-        f"told apart: p (Holm) below 0.05; it counts that {noun} were looked at",
+        _counted(number),
         "brackets: 95% intervals; that of a difference is paired over the same images and seeds, and is of "
         "this pair alone",
     ]
+
+
+def _counted(pairs: int) -> str:
+    if pairs == 0:
+        return "no pair could be judged"
+    noun = "1 pair was" if pairs == 1 else f"{pairs} pairs were"
+    return f"told apart: p (Holm) below 0.05; it counts that {noun} looked at"
 
 
 def comparison_text(found: Comparison) -> list[str]:
@@ -136,29 +143,44 @@ def write_versus(folder: Path, found: Comparison) -> Path:
     figure = ranking_figure(found)
     atomic_write(folder / "compare.svg", figure + "\n")
     content = {
-        "title": f"{metric_title(found.metric)} of {len(found.methods)} methods",
+        "title": sentence(f"{metric_title(found.metric)} of {len(found.methods)} methods"),
         "phantom": found.phantom,
         "heading": heading(found),
-        "rows": rows_table(found),
-        "pairs": pairs_table(found.ranking.pairs),
+        "figure_": Figure(figure, f"{metric_title(found.metric)} of each method", _CAPTION),
+        "rows": table_of(rows_table(found), "Methods, the best first"),
+        "pairs": _pairs(found),
         "legend": legend(found),
-        "bands": _bands_table(found),
-        "counts": [[name, image_count(number)] for name, number in found.counts.items()],
-        "figure": figure,
-        "runs": _runs_table(found),
+        "bands": [table_of(rows, "Recall by frequency band") for rows in _bands_table(found)],
+        "counts": table_of(_counts_table(found), "Images of each class"),
+        "runs": table_of(_runs_table(found), "Runs behind the rows"),
     }
     return render("compare.html", folder / "compare.html", content)
 
 
-def _bands_table(found: Comparison) -> list[list[str]]:
-    """The recall of each frequency band, its head first; nothing where there are no bands."""
+def _pairs(found: Comparison) -> Table:
+    """The table of pairs; its p-values are sorted as numbers."""
+    pairs = found.ranking.pairs
+    made = table_of(pairs_table(pairs), "Every pair of methods")
+    rows = [
+        [*row[:2], Cell(row[2].text, pair.p), Cell(row[3].text, pair.p_holm), row[4]]
+        for row, pair in zip(made.rows, pairs, strict=True)
+    ]
+    return made._replace(rows=rows)
+
+
+def _counts_table(found: Comparison) -> list[list[str]]:
+    return [["class", "images"], *([name, image_count(number)] for name, number in found.counts.items())]
+
+
+def _bands_table(found: Comparison) -> list[list[list[str]]]:
+    """The recall of each frequency band as one table, its head first; none where there are no bands."""
     known = next(iter(found.methods.values())).metrics
     bands = [name for name in known if name not in METRICS and name not in ("recall", "kappa")]
     rows = [
         [row.name, *(str(found.methods[row.name].metrics[band]) for band in bands)]
         for row in found.ranking.rows
     ]
-    return [["method", *map(metric_title, bands)], *rows] if bands else []
+    return [[["method", *map(metric_title, bands)], *rows]] if bands else []
 
 
 def _runs_table(found: Comparison) -> list[list[str]]:
@@ -215,39 +237,3 @@ def _csv(rows: Sequence[Sequence[Any]]) -> str:
     head, *rest = rows
     table = pd.DataFrame([list(row) for row in rest], columns=list(head))
     return cast("str", guarded_table(table).to_csv(index=False))
-
-
-def ranking_figure(found: Comparison) -> str:
-    """The critical-difference figure, as SVG: each method's mean with its interval, the best on top.
-
-    At the right a bar joins the methods of a group that cannot be told apart; its dots are those methods.
-    """
-    rows, groups = found.ranking.rows, found.ranking.groups
-    place = {row.name: number for number, row in enumerate(rows)}
-    with drawing(8, 1.2 + 0.3 * len(rows)) as picture:
-        axes = picture.axes
-        for row in rows:
-            _point(axes, row.value, place[row.name])
-        for number, group in enumerate(groups):
-            _bar(axes, number, sorted(place[name] for name in group))
-        axes.set_yticks(range(len(rows)), [visible(f"{row.name} ({row.groups})") for row in rows])
-        axes.set(xlabel=f"{metric_title(found.metric)}, mean with 95% interval", ylim=(len(rows) - 0.5, -0.5))
-    return picture.svg
-
-
-def _bar(axes: Any, number: int, places: Sequence[int]) -> None:
-    """The bar of a group, right of the values; so many bars stand before it."""
-    where = {"transform": axes.get_yaxis_transform(), "clip_on": False}
-    across = 1.03 + 0.03 * number
-    axes.plot([across] * 2, [places[0], places[-1]], color=GREY, linewidth=3, solid_capstyle="round", **where)
-    axes.plot([across] * len(places), places, marker="o", color=BLUE, linestyle="none", **where)
-
-
-def _point(axes: Any, value: Estimate, place: int) -> None:
-    if value.value is None:
-        return
-    low, high = (value.value if end is None else end for end in (value.low, value.high))
-    axes.errorbar(
-        value.value, place, xerr=[[max(value.value - low, 0)], [max(high - value.value, 0)]],
-        marker="o", color=BLUE, capsize=2,
-    )  # fmt: skip

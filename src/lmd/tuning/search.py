@@ -22,7 +22,6 @@ from lmd.tuning.scoring import score_of
 from lmd.tuning.space import Value
 from lmd.tuning.store import FILE, Store, best_of, shown
 
-_WEIGHTS = ("model.safetensors", "stage1.safetensors", "gaussians.safetensors")
 Say = Callable[[str], None]
 
 
@@ -35,8 +34,8 @@ def search(data: Dataset | Folds, request: Request, say: Say, watcher: Watcher) 
     """
     optuna()
     _check_data(data)
-    parts = parts_of(data, request)
     _check_out(request.out)
+    parts = parts_of(data, request)
     with locked(request.out), Store(request.out) as store:
         for part in parts:
             store.begin(part.slug, part.identity)
@@ -109,6 +108,5 @@ def _lighten(out: Path, part: Part, tried: Sequence[Tried]) -> None:
     best = best_of(tried)
     for number in range(len(tried)):
         if number != best:
-            for file in part.folder(out, number).rglob("*.safetensors"):
-                if file.name in _WEIGHTS:
-                    file.unlink()
+            for file in part.folder(out, number).rglob("model/*.safetensors"):
+                file.unlink()
