@@ -143,7 +143,7 @@ def test_the_answers_on_validation_images_are_those_of_the_network(made: Made) -
 
 
 def test_tau_and_temperature_are_fitted_on_the_validation_images(made: Made, tmp_path: Path) -> None:
-    run = lmd.fit(made.features, out=tmp_path / "run", settings={"tau": "validation", "covariance": "oas"})
+    run = lmd.fit(made.features, out=tmp_path / "run", settings={"covariance": "oas"})
     train_X, train_y = made.features.split("train")
     model = lmd.VirtualFeatureClassifier(0, covariance="oas", random_state=42).fit(train_X, train_y)
     X, y = made.features.split("val")
@@ -165,9 +165,8 @@ def test_without_validation_images_there_is_nothing_to_fit_on(tmp_path: Path, ma
     assert card.outputs.temperature_by == "none"
     assert card.validation_bacc is None
     assert not run.predictions("val").exists()
-    with pytest.raises(lmd.SettingsError, match=r"tau = validation: .* has no validation image"):
-        lmd.fit(features, out=tmp_path / "other", settings="tau=validation")
-    assert not (tmp_path / "other").exists()
+    model = lmd.VirtualFeatureClassifier("validation", random_state=42).fit(*features.split("train"))
+    assert (card.outputs.tau, card.outputs.tau_by) == (model.tau_, "validation")
 
 
 # The command.
