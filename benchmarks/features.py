@@ -47,7 +47,7 @@ def _sampled(sampler: str, C: float) -> Any:
     return make_pipeline(getattr(over_sampling, sampler)(random_state=0), _logistic(C))
 
 
-STRENGTHS = (1e-3, 1e-2, 1e-1)
+STRENGTHS = (1e-4, 1e-3, 1e-2)
 # Each classifier: how one is made of a trial, and its three trials.
 CLASSIFIERS: dict[str, tuple[Callable[[float], Any], tuple[float, ...]]] = {
     OURS: (lambda l2: VirtualFeatureClassifier(0.0, l2=l2), (0.2, 0.4, 0.8)),
@@ -55,7 +55,7 @@ CLASSIFIERS: dict[str, tuple[Callable[[float], Any], tuple[float, ...]]] = {
     "LogisticRegression, balanced": (lambda C: _logistic(C, class_weight="balanced"), STRENGTHS),
     "LinearDiscriminantAnalysis": (
         lambda share: LinearDiscriminantAnalysis("lsqr", shrinkage=share),
-        (0.03, 0.1, 0.3),
+        (0.1, 0.3, 0.6),
     ),
     "RandomOverSampler + LogisticRegression": (lambda C: _sampled("RandomOverSampler", C), STRENGTHS),
     "SMOTE + LogisticRegression": (lambda C: _sampled("SMOTE", C), STRENGTHS),
