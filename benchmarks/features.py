@@ -29,7 +29,8 @@ import lmd
 from lmd.estimator import VirtualFeatureClassifier
 from lmd.evaluation.cases import Cases, measure_all
 from lmd.evaluation.decisions import WIDTH, choose_tau, log_prior, margin_score, softmax
-from lmd.evaluation.uncertainty import Measured, mean_of, paired_difference
+from lmd.evaluation.differences import paired_difference
+from lmd.evaluation.uncertainty import Measured, mean_of
 from lmd.runtime import environment
 
 TAUS: tuple[float | str, ...] = (0.0, 0.75, "validation")

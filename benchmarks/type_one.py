@@ -29,7 +29,7 @@ import numpy as np
 
 from benchmarks.coverage import ALIKE, DESIGNS, Design
 from lmd.evaluation.measured import AllMetrics
-from lmd.evaluation.paired import p_of
+from lmd.evaluation.differences import p_of
 from lmd.evaluation.uncertainty import Measured, Sample, mean_of
 
 SEED, RECALL, LEVEL = 0, 0.7, 0.05

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from lmd.evaluation.differences import gap_of, paired_difference
 from lmd.evaluation.measured import AllMetrics
 from lmd.evaluation.paired import rank
 from lmd.evaluation.score import p_value
-from lmd.evaluation.uncertainty import Measured, Sample, gap_of, paired_difference
+from lmd.evaluation.uncertainty import Measured, Sample
 
 
 def measured(recall: float, seed: int, images: int = 100, metric: str = "bacc") -> Measured:

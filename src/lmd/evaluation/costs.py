@@ -11,16 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmd.evaluation import influence
+from lmd.evaluation.differences import paired_difference
 from lmd.evaluation.metrics import confusion
 from lmd.evaluation.parts import Estimate
-from lmd.evaluation.uncertainty import (
-    Measured,
-    Sample,
-    needed_apart,
-    paired_difference,
-    too_few,
-    without_interval,
-)
+from lmd.evaluation.uncertainty import Measured, Sample, needed_apart, too_few, without_interval
 
 
 def cheapest(probabilities: np.ndarray, costs: np.ndarray) -> np.ndarray:

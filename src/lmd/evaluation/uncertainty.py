@@ -20,9 +20,8 @@ import pandas as pd
 
 from lmd.evaluation.influence import Influence
 from lmd.evaluation.parts import Estimate
-from lmd.evaluation.score import Scale, degrees_of_freedom, design_effect, p_value, quantile
+from lmd.evaluation.score import Scale, design_effect, quantile
 
-_PRIOR = 2.0  # Images more in each class of a difference, on which two runs err independently.
 # Groups that the smallest class needs for an interval, by metric: found by the simulation. Where two are
 # enough, one image is enough of MANY classes. A difference needs APART at the least, that of one class
 # or of quadratic kappa more. With groups of several images a precision needs GROUPED.
@@ -70,7 +69,7 @@ class Measured:
         if math.isnan(self.value) or self.reason is not None:
             return Estimate(value=defined(self.value), low=None, high=None)
         variance = self._of_cases()
-        spread, freedom = _with_trainings(variance, self.freedom, self.trained)
+        spread, freedom = with_trainings(variance, self.freedom, self.trained)
         at = self.influence.at
         low, high = self.scale.interval(self.value, at, spread, quantile(freedom))
         return Estimate(value=float(self.value), low=round(float(low), 12), high=round(float(high), 12))
@@ -82,7 +81,7 @@ class Measured:
         )
 
 
-def _with_trainings(variance: float, freedom: float, trained: Sequence[float]) -> tuple[float, float]:
+def with_trainings(variance: float, freedom: float, trained: Sequence[float]) -> tuple[float, float]:
     """A variance over cases and that of the mean over trainings, and the degrees of freedom of their sum."""
     if len(trained) < 2:
         return variance, freedom
@@ -142,55 +141,3 @@ def mean_of(runs: Sequence[Measured]) -> Measured:
         float(np.mean(values)), first.sample, influence, first.scale, min(run.freedom for run in runs),
         first.reason, first.apart, values,
     )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Gap:
-    """The difference of two runs on the same cases, its variance, and how well the variance is known."""
-
-    value: float
-    variance: float
-    freedom: float
-
-    @property
-    def p(self) -> float:
-        """The p-value of "no difference": 0 lies outside of the interval where it is below 1 - LEVEL."""
-        return p_value(abs(self.value), self.variance, self.freedom)
-
-
-def gap_of(first: Measured, second: Measured) -> Gap:
-    """Returns first - second of two runs on the same cases, with its variance.
-
-    Each image has an influence on the difference: that on the first less that on the second. What makes an
-    image easy or hard for both cancels, so that runs can be told apart although their own intervals overlap.
-    Runs that agree on all images may still differ on others: a few images on which they err independently
-    are taken to have been seen.
-    """
-    labels, clusters = first.sample.labels, first.sample.clusters
-    each = first.influence.each - second.influence.each
-    variance = _of_difference(each, first.influence.variance + second.influence.variance, labels)
-    of_cases = float(variance.sum()) * design_effect(each, variance, labels, clusters)
-    trained = [mine - other for mine, other in zip(first.trained, second.trained, strict=True)]
-    freedom = degrees_of_freedom(variance, labels, _PRIOR)
-    return Gap(float(first.value - second.value), *_with_trainings(of_cases, freedom, trained))
-
-
-def paired_difference(first: Measured, second: Measured, wide: bool = False) -> Estimate:
-    """Returns first - second of two runs on the same cases, with the interval of the difference.
-
-    Of a few images of each class it holds the truth too often; `wide` takes it all the same.
-    """
-    why_not = first.reason or second.reason if wide else first.apart
-    if math.isnan(first.value - second.value) or why_not is not None:
-        return Estimate(value=defined(first.value - second.value), low=None, high=None)
-    gap = gap_of(first, second)
-    width, most = quantile(gap.freedom) * math.sqrt(gap.variance), 1 - first.scale.low
-    low, high = max(gap.value - width, -most), min(gap.value + width, most)
-    return Estimate(value=gap.value, low=round(low, 12), high=round(high, 12))
-
-
-def _of_difference(each: np.ndarray, expected: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The variance of each image's influence on a difference [N]: that of its class."""
-    number = np.bincount(labels)
-    seen, prior = np.bincount(labels, each**2), np.bincount(labels, expected) / np.maximum(number, 1)
-    return ((seen + _PRIOR * prior) / np.maximum(number - 1 + _PRIOR, 1))[labels]
