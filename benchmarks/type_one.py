@@ -7,8 +7,9 @@ test finds between them is an error, and it may find something in 5 of 100 repet
 there are several trainings ("seeds"): each has recalls of its own, which lie around those of its method, and
 errs on other images. n is the number of images of the smallest class, or of groups of 1 to 5 images.
 
-`influence` is what the program does (`evaluation.uncertainty.gap_of`): the variance of the images' influences
-on the paired difference, the spread of the trainings added, and Student's t. `bootstrap` draws groups within
+`influence` is what the program does (`evaluation.paired.p_of`): the variance of the images' influences on
+the paired difference, the spread of the trainings added, and Student's t; and never surer than the trainings
+alone allow. `bootstrap` draws groups within
 each class, and trainings, with replacement. Its p-value is twice the share of drawn differences on the
 rarer side of 0.
 """
@@ -28,7 +29,8 @@ import numpy as np
 
 from benchmarks.coverage import ALIKE, DESIGNS, Design
 from lmd.evaluation.measured import AllMetrics
-from lmd.evaluation.uncertainty import Measured, Sample, gap_of, mean_of
+from lmd.evaluation.paired import p_of
+from lmd.evaluation.uncertainty import Measured, Sample, mean_of
 
 SEED, RECALL, LEVEL = 0, 0.7, 0.05
 SIZES = (2, 5, 10, 20, 50, 200, 500)
@@ -95,7 +97,7 @@ def by_influence(drawn: Simulated, classes: int, metrics: Sequence[str] = METRIC
     def mean(row: Sequence[AllMetrics], name: str) -> Measured:
         return mean_of([one.whole(name) for one in row])
 
-    return {name: gap_of(mean(rows[0], name), mean(rows[1], name)).p for name in metrics}
+    return {name: p_of(mean(rows[0], name), mean(rows[1], name)) for name in metrics}
 
 
 def by_bootstrap(random: np.random.Generator, drawn: Simulated, draws: int = DRAWS) -> float:

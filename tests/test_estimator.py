@@ -50,7 +50,7 @@ def fitted() -> VirtualFeatureClassifier:
 
 
 @pytest.mark.parametrize(
-    "estimator", [VirtualFeatureClassifier(), VirtualFeatureClassifier("validation", "oas")]
+    "estimator", [VirtualFeatureClassifier(), VirtualFeatureClassifier("validation", "oas", tol=1e-3)]
 )
 def test_every_check_of_scikit_learn_passes(estimator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # Without it one check is skipped.
@@ -167,7 +167,7 @@ def test_tau_by_validation_is_chosen_on_what_was_held_out() -> None:
     parts = held_out_parts(Y, seed)
     logits = np.empty((len(X), 3))
     for part in range(FOLDS):
-        twin = VirtualFeatureClassifier(0, random_state=seed).fit(X[parts != part], Y[parts != part])
+        twin = VirtualFeatureClassifier(0).fit(X[parts != part], Y[parts != part])
         logits[parts == part] = twin.decision_function(X[parts == part])
     assert model.tau_ == choose_tau(logits, Y, np.log(np.array(COUNTS) / sum(COUNTS)))
     np.testing.assert_array_equal(model.coef_, VirtualFeatureClassifier(0, random_state=3).fit(X, Y).coef_)

@@ -21,7 +21,7 @@ from tests.command import Command, refused
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("trained")
-    settings = {**toy.LMD, "stage1": {"epochs": 1}, "iterations": 0}
+    settings = {**toy.LMD, "stage1": {"epochs": 1}, "iterations": 0, "tau": 0.0, "calibration": "none"}
     lmd.train(toy.make_dataset(place), method="lmd", settings=settings, out=place / "run")
     return place / "run"
 

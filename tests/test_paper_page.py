@@ -120,7 +120,7 @@ def test_the_decision_table_is_whole_and_its_settings_exist() -> None:
     from lmd.methods.lmd import Settings
 
     rows = rows_under("| # |")
-    assert [int(row[0]) for row in rows] == list(range(1, 30))
+    assert [int(row[0]) for row in rows] == list(range(1, 32))
     named = [name for row in rows for name in re.findall(r"`([^`]+)`", row[5])]
     named += [name for row in rows_under("| Ablation |") for name in re.findall(r"`([^`]+)`", row[1])]
     assert [name for name in named if not find_setting(name, Settings)] == []

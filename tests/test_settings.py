@@ -117,6 +117,10 @@ def test_every_setting_is_described_in_one_line(name: str) -> None:
         ("pretrained=perhaps", "setting pretrained = 'perhaps': must be true or false"),
         ("encoder=18", "setting encoder = 18: must be text"),
         ("stage1=3", "setting stage1 = 3: must be a group of settings; set one of its members"),
+        ("tau=-1", "setting tau = -1: must be a number from 0 on, or 'validation'"),
+        ("tau=valid", "setting tau = 'valid': must be a number from 0 on, or 'validation'"),
+        ("tau=true", "setting tau = True: must be a number from 0 on, or 'validation'"),
+        ("tau=.inf", "setting tau = inf: must be a number from 0 on, or 'validation'"),
         (
             "select=lst",
             "setting select = 'lst': must be one of 'val_margin', 'val_bacc' or 'last'; did you mean 'last'?",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -99,9 +100,18 @@ def one_core_each(function: Callable[[Any], Any], items: Iterable[Any]) -> Gener
     """
     import torch  # `prepare` and `inspect` need no torch, which takes two seconds to load.
 
+    with one_thread():
+        yield from streamed(function, items, 2 * num_cores(), initializer=partial(torch.set_num_threads, 1))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Gives torch one thread for a while: for many small operations, in which threads only wait."""
+    import torch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield from streamed(function, items, 2 * num_cores(), initializer=partial(torch.set_num_threads, 1))
+        yield
     finally:
         torch.set_num_threads(threads)

@@ -147,6 +147,11 @@ def read_stage1(run: RunFolder, settings: CommonSettings) -> tuple[str, dict[str
             wanted = getattr(settings, name)
             raise SettingsError(f"--from {run.path}: it has {name} = {found[name]}, this run wants {wanted}")
     check_files(run, card)
+    if not run.stage1.is_file():
+        raise CheckpointError(
+            f"--from {run.path}: it keeps no first stage, as runs of 'lmd fit' do not; begin with its "
+            f"encoder: --weights {run.path}"
+        )
     tree = load_tree(run.stage1)
     kind = "classifier" if "classifier" in tree else "head"  # Version 0.1 wrote "head".
     return tree[kind], tree["weights"]

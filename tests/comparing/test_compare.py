@@ -202,9 +202,9 @@ def test_damaged_predictions_are_refused(tmp_path: Path) -> None:
     ("numbers", "words"),
     [
         ("nan,0.5,0.5", "nan, 0.5, 0.5"),
-        ("0.2,0.2,0.2", "(sum 0.6, not 1)"),
-        ("1.5,-0.5,0", "1.5, -0.5, 0"),
-        ("inf,0,0", "inf, 0, 0"),
+        ("0.2,0.2,0.2", "0.2, 0.2, 0.2"),
+        ("1.5,-0.5,0", "1.5, -0.5, 0.0"),
+        ("inf,0,0", "inf, 0.0, 0.0"),
     ],
 )
 def test_what_are_no_probabilities_is_refused(tmp_path: Path, numbers: str, words: str) -> None:
@@ -212,7 +212,7 @@ def test_what_are_no_probabilities_is_refused(tmp_path: Path, numbers: str, word
     file = runs[1] / "predictions-test.csv"
     head, first, *rest = file.read_text().splitlines()
     file.write_text("\n".join([head, ",".join([*first.split(",")[:4], numbers]), *rest]))
-    with pytest.raises(DataError, match="no probabilities from 0 to 1") as refused:
+    with pytest.raises(DataError, match="not from 0 to 1 with a sum of 1") as refused:
         compare_runs(runs)
     assert all(word in str(refused.value) for word in (words, "/b", "x000"))
 

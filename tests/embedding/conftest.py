@@ -32,4 +32,5 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     save_file(build_encoder("test_resnet", size=16).state_dict(), weights)
     given = {"encoder": "test_resnet", "weights": weights, "size": 16}
     features = lmd.embed(dataset, out=folder / "features", **given)
-    return Made(dataset, weights, features, lmd.fit(features, out=folder / "run"))
+    run = lmd.fit(features, out=folder / "run", settings={"tau": 0.75})
+    return Made(dataset, weights, features, run)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 import lmd
 from lmd.evaluation.decisions import choose_tau, log_prior
 from lmd.evaluation.seen import read_seen
-from lmd.evaluation.temperature import fit_temperature
+from lmd.evaluation.temperature import temperature_for
 from lmd.run import read_identity, read_model_card
 from tests import toy
 from tests.command import Command
@@ -107,7 +107,7 @@ def test_a_run_has_what_every_run_has(made: Made) -> None:
     assert made.run.gaussians.is_file()
     card = read_model_card(made.run)
     assert card.training_counts == toy.COUNTS["train"]
-    assert (card.outputs.tau, card.outputs.tau_by, card.outputs.prior) == (0.75, "settings", "uniform")
+    assert (card.outputs.tau, card.outputs.tau_by, card.outputs.prior) == (0.75, "settings", "unknown")
     seen = read_seen(made.run)
     assert seen is not None
     assert (len(seen.train.files), len(seen.val.files)) == (57, 15)
@@ -143,7 +143,7 @@ def test_the_answers_on_validation_images_are_those_of_the_network(made: Made) -
 
 
 def test_tau_and_temperature_are_fitted_on_the_validation_images(made: Made, tmp_path: Path) -> None:
-    run = lmd.fit(made.features, out=tmp_path / "run", settings={"tau": "validation", "covariance": "oas"})
+    run = lmd.fit(made.features, out=tmp_path / "run", settings={"covariance": "oas"})
     train_X, train_y = made.features.split("train")
     model = lmd.VirtualFeatureClassifier(0, covariance="oas", random_state=42).fit(train_X, train_y)
     X, y = made.features.split("val")
@@ -151,7 +151,7 @@ def test_tau_and_temperature_are_fitted_on_the_validation_images(made: Made, tmp
     made_by = read_model_card(run).outputs
     assert made_by.tau_by == "validation"
     assert made_by.tau == choose_tau(logits, labels, log_prior(np.array(toy.COUNTS["train"])))
-    temperature = fit_temperature(logits, labels, log_prior(np.array(toy.COUNTS["val"])))
+    temperature = temperature_for("unknown", logits, labels, np.array(toy.COUNTS["train"]))
     assert made_by.temperature == pytest.approx(temperature, rel=1e-3)
 
 
@@ -165,9 +165,8 @@ def test_without_validation_images_there_is_nothing_to_fit_on(tmp_path: Path, ma
     assert card.outputs.temperature_by == "none"
     assert card.validation_bacc is None
     assert not run.predictions("val").exists()
-    with pytest.raises(lmd.SettingsError, match=r"tau = validation: .* has no validation image"):
-        lmd.fit(features, out=tmp_path / "other", settings="tau=validation")
-    assert not (tmp_path / "other").exists()
+    model = lmd.VirtualFeatureClassifier("validation", random_state=42).fit(*features.split("train"))
+    assert (card.outputs.tau, card.outputs.tau_by) == (model.tau_, "validation")
 
 
 # The command.

@@ -147,3 +147,10 @@ def test_a_data_set_for_testing_alone_can_be_embedded_and_not_fitted(
     code, _, err = embed(lmd, data.folder, tmp_path / "features", *choice)
     assert code == 0, err
     refused(lmd("fit", tmp_path / "features", "--out", tmp_path / "run"), "has no training image")
+
+
+def test_a_run_of_fit_has_no_first_stage(lmd: Command, made: Made, tmp_path: Path) -> None:
+    choice = ("--set", "encoder=test_resnet", "--set", "size=16")
+    result = lmd("train", made.dataset.folder, "--from", made.run.path, *choice, "--out", tmp_path / "run")
+    refused(result, "keeps no first stage", f"encoder: --weights {made.run.path}")
+    assert not (tmp_path / "run").exists()

@@ -115,9 +115,22 @@ def test_balanced_accuracy_is_judged_with_few_images() -> None:
 def test_the_spread_of_trainings_widens_the_interval() -> None:
     def rows(spread: float) -> dict[str, dict[tuple[int, str], Measured]]:
         first = {(s, ""): measured(0.7 + spread * (s - 2), s) for s in (1, 2, 3)}
-        return {"a": first, "b": {(s, ""): measured(0.65, 9 * s) for s in (1, 2, 3)}}
+        return {"a": first, "b": {(s, ""): measured(0.6, 9 * s) for s in (1, 2, 3)}}
 
     near, far = rank(rows(0.0), "bacc").pairs[0], rank(rows(0.1), "bacc").pairs[0]
     assert near.p is not None
     assert far.p is not None
     assert near.p < 0.05 < far.p
+
+
+def test_a_verdict_is_never_surer_than_the_trainings_alone_allow() -> None:
+    """Many images, and trainings that differ: the p-value is that of a paired t-test over the trainings."""
+    first = {(s, ""): measured(0.7 + 0.02 * (s - 2), s, images=3000) for s in (1, 2, 3)}
+    second = {(s, ""): measured(0.66, 9 * s, images=3000) for s in (1, 2, 3)}
+    pair = rank({"a": first, "b": second}, "bacc").pairs[0]
+    gaps = [first[key].value - second[key].value for key in first]
+    assert pair.p == pytest.approx(stats.ttest_1samp(gaps, 0).pvalue)
+    assert pair.p is not None
+    assert pair.difference.low is not None
+    assert pair.difference.high is not None
+    assert (pair.p < 0.05) == (not pair.difference.low <= 0 <= pair.difference.high)

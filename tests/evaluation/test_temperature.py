@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from lmd.evaluation.decisions import softmax
-from lmd.evaluation.temperature import fit_temperature, negative_log_likelihood
+from lmd.evaluation.temperature import fit_temperature, negative_log_likelihood, temperature_for
+from lmd.model_card import Prior
+from tests.evaluation import probable
 
 PRIOR = np.log([0.8, 0.15, 0.05])
 
@@ -40,6 +42,18 @@ def test_outputs_for_equally_frequent_classes_are_judged_as_such() -> None:
     logits, labels = drawn(20_000, PRIOR)
     assert fit_temperature(logits, labels, PRIOR) == pytest.approx(1.0, rel=0.03)
     assert abs(float(fit_temperature(logits, labels) or 0) - 1) > 0.2
+
+
+@pytest.mark.parametrize(("prior", "part"), [("training", 1.0), ("uniform", 0.0), ("unknown", 0.5)])
+def test_a_temperature_does_not_answer_for_the_shares_of_validation(prior: Prior, part: float) -> None:
+    """Equal shares in validation; outputs that imply the training shares, equal ones, or something between."""
+    counts = np.array([8000, 1500, 500])
+    labels, likelihoods = probable.drawn(6000, np.full(3, 1 / 3), gap=1.0)
+    found = temperature_for(prior, 3 * (likelihoods + part * PRIOR), labels, counts)
+    assert found == pytest.approx(3, rel=0.06)
+    if part:
+        plain = fit_temperature(3 * (likelihoods + part * PRIOR), labels)
+        assert abs(float(plain or 0) - 3) > 0.5
 
 
 def test_where_all_are_right_or_the_logits_say_nothing_there_is_none() -> None:

@@ -14,6 +14,8 @@ import lmd as package
 from lmd.data.dataset.folds_folder import Folds
 from lmd.errors import SettingsError
 from lmd.folds.average import AverageNetwork
+from lmd.folds.pooled_card import pooled_outputs
+from lmd.model_card import Outputs
 from lmd.models.network import Network, Output
 from tests import toy
 from tests.command import Command, refused
@@ -38,6 +40,23 @@ def test_its_softmax_is_the_mean_of_theirs() -> None:
     output = network(torch.zeros(3, 3, 4, 4))
     torch.testing.assert_close(output.logits.softmax(1), torch.tensor([[0.6, 0.4]] * 3))
     assert output.features.shape == (3, 4)
+
+
+def test_each_has_its_own_temperature() -> None:
+    """At temperatures of 2 and 4 the same two; softmax(s / 3) of the logits is the mean."""
+    networks = [Fixed([2 * np.log(0.8), 2 * np.log(0.2)]), Fixed([4 * np.log(0.4), 4 * np.log(0.6)])]
+    output = AverageNetwork(networks, [2.0, 4.0])(torch.zeros(3, 3, 4, 4))
+    torch.testing.assert_close((output.logits / 3).softmax(1), torch.tensor([[0.6, 0.4]] * 3))
+
+
+def test_what_the_mean_of_several_models_is() -> None:
+    one = Outputs(tau=0.5, tau_validation=0.25, temperature=1.0, temperature_by="validation", prior="uniform")
+    other = Outputs(tau=1.0, tau_validation=0.75, temperature=2.0, prior="uniform")
+    both = pooled_outputs([one, other])
+    assert (both.tau, both.tau_validation, both.temperature, both.prior) == (0.75, 0.5, 1.5, "uniform")
+    unknown = one.model_copy(update={"prior": "training", "tau_validation": None})
+    assert pooled_outputs([one, unknown]).prior == "unknown"
+    assert pooled_outputs([one, unknown]).tau_validation is None
 
 
 def test_logits_of_any_size_stay_finite() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 import lmd as package
 from lmd.data.dataset.folds_folder import Folds
@@ -16,8 +17,11 @@ from lmd.data.dataset.manifest import Dataset
 from lmd.errors import DataError
 from lmd.evaluation import measure
 from lmd.evaluation.results import Evaluation, read_evaluation
-from lmd.folds.folder import read_folds_run
+from lmd.folds.evaluate import with_decisions
+from lmd.folds.folder import cards, read_folds_run
+from lmd.folds.pooled_card import pooled_card
 from lmd.run import RunFolder
+from lmd.seals import sealed_json
 from tests import toy
 from tests.command import Command, refused
 from tests.folds.conftest import SETTINGS, make_folds, write_raw
@@ -196,3 +200,42 @@ def test_a_fold_can_still_be_measured_alone(lmd: Command, run: Path) -> None:
     assert code == 0, err
     assert RunFolder(run / "fold-3").evaluation("val").is_file()
     assert read_folds_run(run).names == ["fold-1", "fold-2", "fold-3"]
+
+
+def test_a_fold_that_does_not_shift_has_its_ranking_as_decisions_beside_one_that_does() -> None:
+    plain = pd.DataFrame({"id": ["a"], "predicted": ["x"], "p_x": ["0.7"], "p_y": ["0.3"]})
+    shifted = plain.assign(id="b", d_x="0.4", d_y="0.6", predicted="y")
+    both = with_decisions([plain, shifted])
+    assert [list(part.columns) for part in both] == [list(shifted.columns)] * 2
+    assert both[0][["d_x", "d_y"]].to_numpy().tolist() == [["0.7", "0.3"]]
+    assert with_decisions([plain, plain])[0].equals(plain)
+
+
+def test_folds_that_shift_are_pooled_and_averaged_with_both(lmd: Command, folds: Folds, run: Path) -> None:
+    """The cards say another tau: no training is needed for it."""
+    for name in folds.names:
+        card = run / name / "model" / "model.json"
+        tree = json.loads(card.read_text())
+        del tree["sha256"]
+        tree["outputs"] |= {"tau": 1.5, "temperature": 2.0}
+        card.write_text(sealed_json(tree))
+    code, out, err = lmd("evaluate", run)
+    assert code == 0, err
+    assert "are shifted to rare classes, tau 1.5; AUC ranks by p" in out
+    table = predictions(run)
+    shares, decisions = (table[[f"{kind}_{name}" for name in toy.CLASSES]].to_numpy() for kind in "pd")
+    decided = table["predicted"].to_numpy()
+    assert decided.tolist() == np.array(toy.CLASSES)[decisions.argmax(1)].tolist()
+    labels = table["label"].map({name: k for k, name in enumerate(toy.CLASSES)})
+    metrics = read_evaluation(run / "evaluation-test.json").metrics
+    auc = roc_auc_score(labels, shares, multi_class="ovr", average="macro")
+    assert metrics["auc"].value == pytest.approx(auc)
+    assert metrics["bacc"].value == pytest.approx(balanced_accuracy_score(table["label"], decided))
+    image = folds.first.root / "x58.png"
+    answer = package.load(run, average=True).predict(image)
+    each = [package.load(run / name).predict(image).filter(regex="^p_") for name in folds.names]
+    mean = np.mean(each, axis=0)
+    np.testing.assert_allclose(answer.filter(regex="^p_"), mean, atol=1e-6)
+    counts = np.array(pooled_card(cards(read_folds_run(run))).training_counts)
+    wanted = mean * (counts / counts.sum()) ** (-1.5 / 2.0)
+    np.testing.assert_allclose(answer.filter(regex="^d_"), wanted / wanted.sum(), atol=1e-6)

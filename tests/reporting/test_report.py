@@ -26,6 +26,7 @@ from lmd.reporting.pictures import Pictures, pictures_of
 from lmd.reporting.statistician import all_against_rest, cases_behind
 from lmd.reporting.svg import Inline
 from lmd.run import RunFolder
+from lmd.text import image_count
 from tests import toy
 from tests.command import Command, refused
 from tests.reporting.test_page import evaluation, rows
@@ -42,8 +43,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Dataset]:
     dataset = toy.make_dataset(place, COUNTS, classes=CLASSES)
     settings = {**toy.COMMON, "size": 64, "stage1": {"epochs": 1}}
     package.train(dataset, method="ce", settings=settings, out=place / "run")
-    package.evaluate(place / "run")
     package.evaluate(place / "run", "val")
+    package.evaluate(place / "run", prior="uniform", sensitivity=["common=0.6"])
     return place / "run", dataset
 
 
@@ -192,6 +193,36 @@ def test_predictions_that_were_changed_are_not_shown_beside_an_evaluation(run: P
     assert cases_behind(file, result) is None
 
 
+def test_what_an_evaluation_has_beyond_its_metrics_is_shown(made: tuple[Path, Dataset]) -> None:
+    package.report(made[0], pictures=False)
+    page = (made[0] / "report.html").read_text()
+    result, shown = read_evaluation(made[0] / "evaluation-test.json"), rows(page)
+    assert result.probabilities is not None
+    for entry in result.probabilities.variants:
+        row = next(row for row in shown if row[:2] == [entry.name, str(entry.nll)])
+        assert row[3] == str(entry.brier)
+        assert row[5:7] == [f"{entry.ece_equal_mass:.3f}", f"{entry.ece_equal_mass_by_chance:.3f}"]
+    assert result.prior is not None
+    for one in result.prior.decisions[0].classes:
+        numbers = [str(one.sensitivity), str(one.specificity), str(one.ppv), str(one.npv)]
+        assert [one.name, image_count(one.n), *numbers] in shown
+        if one.ppv.value is not None:
+            assert f"{clinician.per_hundred(one.ppv)} would be right" in page
+    assert result.thresholds is not None
+    wanted = result.thresholds.sensitivity[0]
+    assert ["common", "0.600", f"{wanted.threshold:.3f}"] in [row[:3] for row in shown]
+    assert result.sets is not None
+    for one in result.sets.classes:
+        assert [one.name, image_count(one.covered.n), str(one.covered.coverage)] in [row[:3] for row in shown]
+    assert result.selective is not None
+    assert [str(result.selective.table[-1].accuracy), str(result.selective.table[-1].bacc)] in [
+        row[2:4] for row in shown
+    ]
+    assert (
+        result.reasons["by_group"][1:] in page
+    )  # Groups of one image: the reason stands in place of numbers.
+
+
 # Figures.
 
 
@@ -199,9 +230,10 @@ def test_classes_have_one_order(made: tuple[Path, Dataset]) -> None:
     package.report(made[0], pictures=False)
     page = (made[0] / "report.html").read_text()
     assert class_order([6, 40, 12]) == [1, 2, 0]
-    first = [row[0] for row in rows(page) if row and row[0] in CLASSES]
-    assert len(first) >= 9  # The confusion, and the classes of two splits.
-    assert first == ["common", "less", "rare <b>x</b>"] * (len(first) // 3)
+    tables = [[row[0] for row in rows(part) if row and row[0] in CLASSES] for part in page.split("<table")]
+    full = [names for names in tables if len(names) > 1]
+    assert len(full) >= 5  # The confusion, and the classes of two splits among them.
+    assert all(names == ["common", "less", "rare <b>x</b>"] for names in full)
 
 
 def test_losses_of_one_kind_share_a_panel() -> None:
@@ -219,6 +251,8 @@ def test_losses_of_one_kind_share_a_panel() -> None:
         "what is minimised by epoch", "cross entropies by epoch", "distance to the class Gaussians by epoch",
         "own term by epoch", "validation: balanced accuracy by epoch",
     ]  # fmt: skip
+    alone = [{**record, "losses": {"total": 1.0, "cross_entropy": 1.0}}]
+    assert learning_curves(alone)[0].label == "cross entropies by epoch"
     assert "maximise" in panels["cross entropies by epoch"].svg
     assert "stage2" in panels["what is minimised by epoch"].svg
     assert "0.750, in epoch 2" in panels["validation: balanced accuracy by epoch"].caption

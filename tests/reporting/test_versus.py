@@ -21,7 +21,7 @@ from tests.comparing import made
 def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     place = tmp_path_factory.mktemp("runs")
     rows = [("ce", 2.0), ("focal", 2.1), ("lmd", 4.0)]
-    return [made.run(place / f"{name}-{seed}", name, seed, s) for name, s in rows for seed in (1, 2)]
+    return [made.run(place / f"{name}-{seed}", name, seed, s) for name, s in rows for seed in (1, 2, 3, 4)]
 
 
 @pytest.fixture(scope="module")

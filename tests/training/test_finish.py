@@ -20,7 +20,8 @@ from lmd.data.decode.cache import open_cache
 from lmd.data.feed.loader import image_set
 from lmd.evaluation.decisions import choose_tau, log_prior, margin_score, softmax
 from lmd.evaluation.judge import evaluate_run
-from lmd.evaluation.predict import load_model, logits_of
+from lmd.evaluation.outputs import logits_of
+from lmd.evaluation.predict import load_model
 from lmd.evaluation.temperature import fit_temperature
 from lmd.run import RunFolder, read_identity, read_model_card
 from lmd.seals import sealed_json
@@ -70,7 +71,8 @@ def test_no_shift_and_no_temperature_touches_the_weights(runs: dict[str, RunFold
 
 def test_the_card_says_what_the_outputs_are(runs: dict[str, RunFolder], dataset: Dataset) -> None:
     logits, labels = logits_and_labels(runs["shifted"], dataset)
-    best, temperature = choose_tau(logits, labels, PRIOR), fit_temperature(logits, labels)
+    offset = log_prior(np.array(toy.COUNTS["val"])) - PRIOR
+    best, temperature = choose_tau(logits, labels, PRIOR), fit_temperature(logits, labels, offset)
     assert temperature is not None
     made = read_model_card(runs["shifted"]).outputs
     assert (made.tau, made.tau_by, made.temperature_by) == (1.5, "settings", "validation")
@@ -146,7 +148,7 @@ def test_the_commands_say_which_probabilities_are_for_what(
     assert f"{words} 1.5; AUC ranks by p; all else counts decisions" in out
     _, out, err = lmd("predict", runs["shifted"].path, dataset.paths()[-1])
     assert f"{words} 1.5" in err
-    assert out.splitlines()[0].endswith("p_common,p_less,p_rare,d_common,d_less,d_rare")
+    assert ",p_common,p_less,p_rare,d_common,d_less,d_rare" in out.splitlines()[0]
     _, out, err = lmd("predict", runs["plain"].path, dataset.paths()[-1])
     assert "ranking" not in err
     assert "d_common" not in out
@@ -191,7 +193,11 @@ def test_a_run_of_an_earlier_version_is_what_it_was(
     assert read_identity(RunFolder(run))["settings"]["tau"] == 0.0
     result = evaluate_run(RunFolder(run), "val")
     assert result.metrics["bacc"].value == pytest.approx(history(runs["plain"])[-1]["bacc"])
-    assert "d_common" not in (run / "predictions-val.csv").read_text()
+    written = (run / "predictions-val.csv").read_text()
+    assert "d_common" not in written
+    (run / "predictions-val.csv").unlink()
+    evaluate_run(RunFolder(run), "test")
+    assert (run / "predictions-val.csv").read_text() == written
     data = read_identity(RunFolder(run))["data"]
     code, _, err = lmd("train", data, "--out", run, "--resume")
     assert code == 0, err

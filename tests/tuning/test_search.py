@@ -17,6 +17,7 @@ from lmd.data.dataset.folds_folder import Folds
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import CheckpointError, DataError, SettingsError
 from lmd.evaluation.decisions import margin_score
+from lmd.folds.folder import opened
 from lmd.planning.choice import Asked, choose
 from lmd.run import RunFolder, read_model_card
 from lmd.settings import CommonSettings
@@ -27,6 +28,7 @@ from lmd.tuning.scoring import clusters_of, score_of
 from tests import toy
 from tests.command import Command, refused
 from tests.comparing import made
+from tests.folds.conftest import make_folds, write_raw
 
 pytest.importorskip("optuna", reason="the extra 'tune' (optuna) is not installed")
 
@@ -48,7 +50,10 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         rate = settings.stage1.optimisation.lr  # type: ignore[attr-defined]
         if rate > 0.008:
             raise SettingsError("training has diverged")
-        made.run(place, part.method, settings.seed, strength=4 - abs(math.log10(rate / 0.03)))
+        strength = 4 - abs(math.log10(rate / 0.03))
+        if isinstance(data, Folds):
+            return opened(made.folds_run(place, strength, settings.seed, part.method))
+        made.run(place, part.method, settings.seed, strength)
         (place / "model" / "model.safetensors").write_text("weights")
         return RunFolder(place)
 
@@ -161,6 +166,15 @@ def test_the_test_split_is_not_touched(data: Dataset, tmp_path: Path) -> None:
     card = read_model_card(RunFolder(tmp_path / "out-0" / "trials" / "ce" / "001"))
     assert found[0].score == pytest.approx(card.validation_margin, abs=0.01)
     assert not list(tmp_path.rglob("predictions-test.csv"))
+
+
+def test_on_folds_the_score_is_the_mean_of_theirs(trained: list[Path], tmp_path: Path) -> None:
+    folds = make_folds(write_raw(tmp_path / "raw"), tmp_path / "cv", folds=2)
+    best = searched(folds, tmp_path / "out", 2).best[0]
+    place = tmp_path / "out" / "trials" / "ce" / f"{best.best:03d}"
+    each = [score_of(RunFolder(place / name)).score for name in ("fold-1", "fold-2")]
+    assert best.score == pytest.approx(np.mean(each))
+    assert len(score_of(opened(place)).each) == 2 * len(made.IMAGES)
 
 
 def test_another_search_in_the_same_folder_is_refused(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lmd import run
 from lmd.embedding.folder import IMAGES, Features, FeaturesInfo, read_features
-from lmd.errors import DataError, SettingsError
+from lmd.errors import DataError
 from lmd.estimator import VirtualFeatureClassifier
 from lmd.evaluation.answers import answer_table
 from lmd.evaluation.decisions import softmax
@@ -43,7 +43,7 @@ METHOD = "virtual-features"  # As the run folder and its pages call it.
 class FitSettings(Settings):
     """How a classifier is fitted to features."""
 
-    tau: Tau = 0.75
+    tau: Tau = "validation"
     """shift of the decisions to rare classes; validation: what suits the validation images best"""
     covariance: Literal["ridge", "oas", "ledoit_wolf", "pooled", "diagonal"] = "ridge"
     """regularisation of the covariance of each class"""
@@ -97,7 +97,7 @@ def fit(
     refuse_held(Path(out))
     folder = create(Path(out))
     found = features if isinstance(features, Features) else read_features(features)
-    _check(found, chosen)
+    _check(found)
     with locked(folder.path):
         fitted = _fitted(found, chosen)
         _write(folder, found, chosen, fitted)
@@ -106,7 +106,7 @@ def fit(
     return folder
 
 
-def _check(features: Features, settings: FitSettings) -> None:
+def _check(features: Features) -> None:
     """Refuses features that no classifier can be fitted to."""
     info = features.info
     if not any(info.counts["train"]):
@@ -118,15 +118,13 @@ def _check(features: Features, settings: FitSettings) -> None:
         raise DataError(
             f"class '{empty[0]}' of {features.folder} has no training image; it needs one at least"
         )
-    if settings.tau == "validation" and not any(info.counts["val"]):
-        raise SettingsError(f"tau = validation: {features.folder} has no validation image; give tau a number")
 
 
 def _fitted(features: Features, settings: FitSettings) -> Fitted:
     begun, rows = time.perf_counter(), features.rows("train")
     shared = {name: getattr(settings, name) for name in ("covariance", "ridge", "l2", "tol")}
-    tau = 0.0 if settings.tau == "validation" else settings.tau
-    estimator = VirtualFeatureClassifier(tau, random_state=settings.seed, **shared)
+    known = settings.tau == "validation" and any(features.info.counts["val"])  # They choose it, later.
+    estimator = VirtualFeatureClassifier(0.0 if known else settings.tau, random_state=settings.seed, **shared)
     estimator.fit(features.values[rows], features.labels[rows])
     weight, bias = (torch.from_numpy(part).float() for part in (estimator.coef_, estimator.intercept_))
     return Fitted(estimator, weight, bias, time.perf_counter() - begun)
@@ -157,13 +155,14 @@ def _validated(
 ) -> tuple[Outputs, Tree]:
     """What the outputs are and how good they are, by the validation images, where there are some.
 
-    An M-step on as many virtual features of each class knows no rare class: its prior is uniform.
+    Which shares of the classes the probabilities imply is unknown, as of LMD: validation has to tell.
     """
     tau, made = settings.tau, fitted.estimator
     if not len(labels):
-        return Outputs(tau=fitted.estimator.tau_, prior="uniform"), {}
+        by = "validation" if tau == "validation" else "settings"
+        return Outputs(tau=made.tau_, tau_by=by, prior="unknown"), {}
     counts = made.class_count_
-    outputs = fitted_outputs(logits, labels, counts, tau, settings.calibration, prior="uniform")
+    outputs = fitted_outputs(logits, labels, counts, tau, settings.calibration, prior="unknown")
     return outputs, judgement(logits, softmax(logits), labels, tau, made.log_prior_)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data  # type: ign
 
 from lmd.errors import SettingsError, advising, suggest
 from lmd.estimator.files import read_fitted, write_fitted
-from lmd.estimator.parts import FOLDS, held_out_parts
+from lmd.estimator.parts import held_out_parts
 from lmd.estimator.units import common_scale, in_units
 from lmd.evaluation.decisions import choose_tau, log_prior, softmax
 from lmd.evaluation.novelty import nearest, seen_classes, shared_covariance
@@ -24,6 +24,7 @@ from lmd.evaluation.novelty import relative as relative_distance
 from lmd.losses.covariance import Shrinkage, ledoit_wolf_coefficients, shrink
 from lmd.losses.exact import ExpectedCrossEntropy, minimise, quasi_normal
 from lmd.losses.gaussian import ClassGaussians, class_statistics
+from lmd.parallel import one_thread
 from lmd.stages.calibration.m_step import DRAWS, EVALUATIONS
 
 
@@ -42,9 +43,9 @@ class VirtualFeatureClassifier(ClassifierMixin, BaseEstimator):
     does not change where every feature is multiplied by the same number.
 
     Args:
-        tau: strength of the shift, or "validation": the tau that is best on held-out parts of the training
-            data, by the smoothed criterion of `evaluation.decisions`. This is of use only where the encoder
-            has not been trained on these images.
+        tau: strength of the shift. 0.75 is right where the encoder was trained on these images, and too much
+            where it has never seen them. Then take "validation": the tau that is best on held-out parts of
+            the training data, by the smoothed criterion of `evaluation.decisions`.
         covariance: how Sigma_k is regularised: "ridge", "oas", "ledoit_wolf", "pooled" or "diagonal".
         ridge: variance that is added to each channel, in that unit.
         l2: weight of ||W||^2 / 2, in that unit.
@@ -94,7 +95,7 @@ class VirtualFeatureClassifier(ClassifierMixin, BaseEstimator):
         features, seed = X.astype(np.float64), int(check_random_state(self.random_state).randint(2**31))
         self.class_count_ = np.bincount(labels)
         self.log_prior_ = log_prior(self.class_count_)
-        self._solve(features, labels, seed)
+        self._solve(features, labels, seed, None)
         self.tau_ = self._cross_fitted_tau(features, labels, seed) if self.tau == "validation" else self.tau
         return self
 
@@ -110,8 +111,8 @@ class VirtualFeatureClassifier(ClassifierMixin, BaseEstimator):
             hint = suggest(str(self.covariance), get_args(Shrinkage))
             raise SettingsError(f"covariance = {self.covariance!r} is none of the kinds{hint}")
 
-    def _solve(self, features: np.ndarray, labels: np.ndarray, seed: int) -> None:
-        """The class Gaussians and, from zero, the minimum of the expected cross entropy."""
+    def _solve(self, features: np.ndarray, labels: np.ndarray, seed: int, start: Self | None) -> None:
+        """The class Gaussians and, from zero or another classifier, the minimum of the cross entropy."""
         rows, classes = torch.from_numpy(features), torch.from_numpy(labels)
         num_classes = len(self.classes_)
         self.gaussians_ = class_statistics(rows, classes, num_classes)
@@ -119,10 +120,14 @@ class VirtualFeatureClassifier(ClassifierMixin, BaseEstimator):
         self.shrinkage_ = ledoit_wolf_coefficients(rows, classes, num_classes) if wanted else None
         self.scale_ = common_scale(self.gaussians_)
         centre, unit = self.gaussians_.mean.mean(0), in_units(self._regularised(), self.scale_)
-        start, draws = torch.zeros_like(unit.mean), quasi_normal(num_classes - 1, DRAWS, seed)
-        with advising("raise ridge or l2"):
+        weight, bias = torch.zeros_like(unit.mean), torch.zeros(num_classes, dtype=torch.float64)
+        if start is not None:
+            weight = torch.from_numpy(start.coef_ * self.scale_)
+            bias = torch.from_numpy(start.intercept_) + torch.from_numpy(start.coef_) @ centre
+        draws = quasi_normal(num_classes - 1, DRAWS, seed)
+        with advising("raise ridge or l2"), one_thread():
             objective = ExpectedCrossEntropy(unit, draws, self.l2, torch.float64)
-            found = minimise(objective, start, start[:, 0], self.tol, EVALUATIONS)
+            found = minimise(objective, weight, bias, self.tol, EVALUATIONS)
         if found.gradient > self.tol and found.evaluations >= EVALUATIONS:
             text = "the minimisation ended at a gradient of {:.1e} after {} evaluations: raise l2 or tol"
             warnings.warn(text.format(found.gradient, found.evaluations), ConvergenceWarning, stacklevel=3)
@@ -134,13 +139,14 @@ class VirtualFeatureClassifier(ClassifierMixin, BaseEstimator):
         """The tau that suits each image best when it is held out; a class of one image is never held out."""
         parts = held_out_parts(labels, seed)
         logits = np.empty((len(labels), len(self.classes_)))
-        for part in range(FOLDS):
+        for part in np.unique(parts[parts >= 0]):
             held = parts == part
-            twin = VirtualFeatureClassifier(0.0, self.covariance, self.ridge, self.l2, self.tol, seed)
-            if held.any():
-                logits[held] = twin.fit(features[~held], labels[~held])._scores(features[held])
+            twin = clone(self)
+            twin.classes_ = self.classes_
+            twin._solve(features[~held], labels[~held], seed, self)
+            logits[held] = twin._scores(features[held])
         used = parts >= 0
-        return choose_tau(logits[used], labels[used], self.log_prior_)
+        return choose_tau(logits[used], labels[used], self.log_prior_) if used.any() else 0.0
 
     def _regularised(self) -> ClassGaussians:
         return shrink(self.gaussians_, self.covariance, self.ridge * self.scale_**2, self.shrinkage_)

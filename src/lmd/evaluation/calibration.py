@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lmd.evaluation.decisions import softmax
 from lmd.evaluation.probability_metrics import TINY
 
 Kind = Literal["temperature", "bias", "vector"]
@@ -44,16 +45,6 @@ class Calibration:
 def log_of(probabilities: np.ndarray) -> np.ndarray:
     """The logarithm of probabilities, finite where one is 0."""
     return np.log(np.maximum(probabilities, TINY))
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """The softmax of each row [N, K].
-
-    >>> softmax(np.array([[0.0, 0.0], [1000.0, 0.0]])).tolist()
-    [[0.5, 0.5], [1.0, 0.0]]
-    """
-    powers = np.exp(logits - logits.max(1, keepdims=True))
-    return powers / powers.sum(1, keepdims=True)
 
 
 def all_right(labels: np.ndarray, probabilities: np.ndarray) -> bool:

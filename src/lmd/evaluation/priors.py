@@ -17,6 +17,7 @@ import numpy as np
 
 from lmd.errors import DataError
 from lmd.evaluation.calibration import Calibration, fit
+from lmd.evaluation.decisions import log_prior
 from lmd.text import listed
 
 Declared = Literal["training", "uniform", "unknown"]
@@ -26,11 +27,10 @@ FEW = 5  # Validation images of a class below which its bias is hardly known.
 def shares_of(counts: np.ndarray) -> np.ndarray:
     """The share of each class [K]; a class without images counts as one of a single image.
 
-    >>> shares_of(np.array([3, 1])).tolist()
+    >>> shares_of(np.array([3, 1])).round(9).tolist()
     [0.75, 0.25]
     """
-    present = np.maximum(np.asarray(counts, dtype=float), 1)
-    return present / present.sum()
+    return np.exp(log_prior(counts))
 
 
 def shifted(probabilities: np.ndarray, implied: np.ndarray, wanted: np.ndarray) -> np.ndarray:

@@ -145,15 +145,15 @@ def _pooled_table(run: FoldsRun, folds: Folds, names: list[str]) -> pd.DataFrame
             )
             part = read_predictions(run.folds[name].predictions(TEST))
             parts.append(part.assign(group=part["id"].map(groups), fold=name, repeat=number))
-    table = pd.concat(_with_decisions(parts)).sort_values(["repeat", "id"], kind="stable", ignore_index=True)
+    table = pd.concat(with_decisions(parts)).sort_values(["repeat", "id"], kind="stable", ignore_index=True)
     table["group"] = [f"g{number}" for number in pd.factorize(table["group"])[0]]
     first = ["id", "label", "group", "fold"]
     rest = [name for name in table.columns if name not in (*first, "repeat")]
     return cast("pd.DataFrame", table[[*first, *rest]])
 
 
-def _with_decisions(parts: list[pd.DataFrame]) -> list[pd.DataFrame]:
-    """The tables of all folds with d_<class> where one has them: without a shift they are p_<class>."""
+def with_decisions(parts: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Returns the tables of all folds with d_<class> where one has them; without a shift they are p."""
     longest = max(parts, key=lambda part: len(part.columns))
     shifted = [name for name in longest.columns if name.startswith("d_") and f"p_{name[2:]}" in longest]
     return [

@@ -34,7 +34,7 @@ from lmd.stages.optimisation import steps_per_epoch
 
 PAPER = "Marrakchi, Makansi and Brox, MICCAI 2021"
 STATUS = "baseline of the paper"
-PRIOR: Prior = "uniform"  # Of stage 2, whose images are class-balanced.
+PRIOR: Prior = "unknown"  # Stage 2 has class-balanced images: see `sampled_prior`.
 BUDGETS = budgets()
 
 

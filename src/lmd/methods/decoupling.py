@@ -34,7 +34,7 @@ from lmd.stages.optimisation import Losses
 
 PAPER = "Kang et al., ICLR 2020, arXiv 1910.09217"
 STATUS = "baseline of the paper"
-PRIOR: Prior = "uniform"  # Of cRT and LWS, whose images are class-balanced; `prior` has the others.
+PRIOR: Prior = "unknown"  # Stage 2 has class-balanced images: see `sampled_prior`.
 BUDGETS = budgets()
 
 

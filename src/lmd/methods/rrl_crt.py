@@ -18,7 +18,7 @@ from lmd.stages.relation import AUTO_STAGE1, SHORT_STAGE1, SMOKE_STAGE1, Relatio
 
 PAPER = "RRL of arXiv 2502.03238 (its ablation w/o ICC) with cRT of Kang et al., ICLR 2020"
 STATUS = "ablation of the paper"
-PRIOR: Prior = "uniform"  # Of stage 2, whose images are class-balanced.
+PRIOR: Prior = "unknown"  # Stage 2 has class-balanced images: see `sampled_prior`.
 BUDGETS = budgets(
     smoke={"stage1": SMOKE_STAGE1}, short={"stage1": SHORT_STAGE1}, auto={"stage1": AUTO_STAGE1}
 )

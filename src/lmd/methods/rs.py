@@ -20,7 +20,7 @@ from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
 
 PAPER = "Zhang et al., AAAI 2021; Kang et al., ICLR 2020, arXiv 1910.09217"
 STATUS = "baseline of the paper"
-PRIOR: Prior = "uniform"  # Class-balanced images.
+PRIOR: Prior = "unknown"  # Class-balanced images: see `sampled_prior`.
 BUDGETS = budgets()
 
 

@@ -61,7 +61,7 @@ def _recalls(axes: Any, entries: Sequence[Any], colours: Sequence[str]) -> None:
             continue
         if recall.low is not None and recall.high is not None:
             axes.hlines(row, recall.low, recall.high, color=colour, linewidth=2)
-        axes.plot(recall.value, row, marker="o", markersize=5, color=colour)
+        axes.plot(recall.value, row, marker="o", markersize=5, color=colour, clip_on=False)
 
 
 def _tail_caption(result: Evaluation) -> str:

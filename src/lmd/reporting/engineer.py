@@ -15,6 +15,7 @@ _CHOSEN = {
     "val_bacc": "epoch with the best balanced accuracy on validation",
     "val_margin": "epoch with the best smoothed balanced accuracy on validation",
 }
+IMPLIED = {"training": "those of the training images", "uniform": "all alike", "unknown": "not known"}
 _HASHES = {
     "manifest_sha256": "manifest of the data",
     "weights_sha256": "weights that it began with",
@@ -46,8 +47,8 @@ def facts(card: ModelCard) -> Table:
 def _probabilities(outputs: Outputs) -> str:
     fitted = " (fitted on validation)" if outputs.temperature_by == "validation" else ""
     return (
-        f"softmax(s / T), s the logits, T = {outputs.temperature:.4g}{fitted}; they imply the class shares: "
-        f"{outputs.prior}"
+        f"softmax(s / T), s the logits, T = {outputs.temperature:.4g}{fitted}; shares of the classes that "
+        f"they imply: {IMPLIED[outputs.prior]}"
     )
 
 

@@ -40,7 +40,7 @@ _Points = list[tuple[int, float]]
 
 def learning_curves(history: list[Tree]) -> list[Figure]:
     """Returns a panel for each kind of loss, then one for each score on the validation images."""
-    losses = _by_kind(_series(history, "losses"))
+    losses = _by_kind(_without_copy(_series(history, "losses")))
     scores = _series(history, "validation")
     starts = _starts(history)
     panels = [
@@ -60,6 +60,12 @@ def _series(history: list[Tree], part: str) -> dict[str, _Points]:
             if isinstance(value, int | float):
                 found.setdefault(name, []).append((epoch, float(value)))
     return found
+
+
+def _without_copy(series: dict[str, _Points]) -> dict[str, _Points]:
+    """The series but for the total where it is the only term once more."""
+    others = [points for name, points in series.items() if name != "total"]
+    return {name: points for name, points in series.items() if name != "total" or points not in others}
 
 
 def _by_kind(series: Mapping[str, _Points]) -> dict[str, dict[str, _Points]]:

@@ -91,5 +91,5 @@ def _cost(found: CostResult) -> list[str]:
     return [
         "",
         f"mean cost of an image ({found.file}): {_shown(found.least)} by the decisions of the least expected "
-        f"cost, {_shown(found.model)} by the model's; difference {_shown(found.change)}",
+        f"cost, {_shown(found.model)} by the model's; difference {found.change}",
     ]

@@ -17,6 +17,7 @@ from lmd.evaluation.probability_results import (
 )
 from lmd.evaluation.reliability_bins import ALL, ReliabilityBin
 from lmd.evaluation.results import Evaluation
+from lmd.reporting.engineer import IMPLIED
 from lmd.reporting.figures import BAND_COLOURS, GREY, Figure, drawing
 from lmd.reporting.order import in_order
 from lmd.reporting.tables import Cell, Part, Table, counted, decimal, number
@@ -42,8 +43,8 @@ def _calibration(found: ProbabilityResult) -> Part:
     head = ["probabilities", "log loss", "less that of the model", "Brier score", "ECE", "ECE, equal mass",
             "expected by chance", "ECE by class", "expected by chance"]  # fmt: skip
     line = (
-        "A probability is calibrated if it comes true as often as it says. The model's probabilities imply "
-        f"these shares of the classes: {found.implied}."
+        "A probability is calibrated if it comes true as often as it says. The shares of the classes that "
+        f"the model's probabilities imply: {IMPLIED.get(found.implied, found.implied)}."
     )
     notes = [f"{entry.name}: {entry.how}" for entry in found.variants]
     figures = [_reliability(entry) for entry in found.variants[:1]]

@@ -24,7 +24,7 @@ def ranking_figure(found: Comparison) -> str:
     """
     rows, groups = found.ranking.rows, found.ranking.groups
     place = {row.name: number for number, row in enumerate(rows)}
-    with drawing(8, 1.2 + 0.3 * len(rows)) as picture:
+    with drawing(5.6, 1.1 + 0.26 * len(rows)) as picture:
         axes = picture.axes
         for row in rows:
             _point(axes, row.value, place[row.name])

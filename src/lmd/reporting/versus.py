@@ -12,12 +12,18 @@ from lmd.evaluation.comparison import Comparison
 from lmd.evaluation.paired import Pair, Ranked
 from lmd.evaluation.parts import Estimate
 from lmd.files import atomic_write
-from lmd.reporting.page import METRICS, render
+from lmd.reporting.figures import Figure
+from lmd.reporting.page import METRICS, render, sentence
 from lmd.reporting.ranking import metric_title, ranking_figure
+from lmd.reporting.tables import Cell, Table, table_of
 from lmd.spreadsheet import guarded_table
 from lmd.text import image_count, in_columns
 
 _PAIRS = 30  # That the terminal shows.
+_CAPTION = (
+    "Each dot is the mean over a method's trainings, each line its 95% interval. A bar at the right joins "
+    "methods that cannot be told apart; its dots are those methods."
+)
 _RULES = {
     "0": "no shift: the largest probability decides (--tau 0)",
     "own": "each run decides as it does in use (--tau own)",
@@ -137,29 +143,44 @@ def write_versus(folder: Path, found: Comparison) -> Path:
     figure = ranking_figure(found)
     atomic_write(folder / "compare.svg", figure + "\n")
     content = {
-        "title": f"{metric_title(found.metric)} of {len(found.methods)} methods",
+        "title": sentence(f"{metric_title(found.metric)} of {len(found.methods)} methods"),
         "phantom": found.phantom,
         "heading": heading(found),
-        "rows": rows_table(found),
-        "pairs": pairs_table(found.ranking.pairs),
+        "figure_": Figure(figure, f"{metric_title(found.metric)} of each method", _CAPTION),
+        "rows": table_of(rows_table(found), "Methods, the best first"),
+        "pairs": _pairs(found),
         "legend": legend(found),
-        "bands": _bands_table(found),
-        "counts": [[name, image_count(number)] for name, number in found.counts.items()],
-        "figure": figure,
-        "runs": _runs_table(found),
+        "bands": [table_of(rows, "Recall by frequency band") for rows in _bands_table(found)],
+        "counts": table_of(_counts_table(found), "Images of each class"),
+        "runs": table_of(_runs_table(found), "Runs behind the rows"),
     }
     return render("compare.html", folder / "compare.html", content)
 
 
-def _bands_table(found: Comparison) -> list[list[str]]:
-    """The recall of each frequency band, its head first; nothing where there are no bands."""
+def _pairs(found: Comparison) -> Table:
+    """The table of pairs; its p-values are sorted as numbers."""
+    pairs = found.ranking.pairs
+    made = table_of(pairs_table(pairs), "Every pair of methods")
+    rows = [
+        [*row[:2], Cell(row[2].text, pair.p), Cell(row[3].text, pair.p_holm), row[4]]
+        for row, pair in zip(made.rows, pairs, strict=True)
+    ]
+    return made._replace(rows=rows)
+
+
+def _counts_table(found: Comparison) -> list[list[str]]:
+    return [["class", "images"], *([name, image_count(number)] for name, number in found.counts.items())]
+
+
+def _bands_table(found: Comparison) -> list[list[list[str]]]:
+    """The recall of each frequency band as one table, its head first; none where there are no bands."""
     known = next(iter(found.methods.values())).metrics
     bands = [name for name in known if name not in METRICS and name not in ("recall", "kappa")]
     rows = [
         [row.name, *(str(found.methods[row.name].metrics[band]) for band in bands)]
         for row in found.ranking.rows
     ]
-    return [["method", *map(metric_title, bands)], *rows] if bands else []
+    return [[["method", *map(metric_title, bands)], *rows]] if bands else []
 
 
 def _runs_table(found: Comparison) -> list[list[str]]:

@@ -14,7 +14,7 @@ from lmd.evaluation.familiar import features_of
 from lmd.evaluation.novelty import Familiar
 from lmd.evaluation.outputs import joined
 from lmd.evaluation.predict import names_of, write_predictions
-from lmd.evaluation.temperature import fit_temperature
+from lmd.evaluation.temperature import temperature_for
 from lmd.model_card import ModelCard, Outputs, Preprocessing, Prior, TrainedOn
 from lmd.models.classifier import classifier_kind
 from lmd.models.network import Network, Output
@@ -98,8 +98,7 @@ def fitted_outputs(
     """
     chosen, temperature = choose_tau(logits, labels, log_prior(counts)), None
     if calibration == "temperature":
-        present = log_prior(np.bincount(labels, minlength=len(counts)))
-        temperature = fit_temperature(logits, labels, present if prior == "uniform" else 0.0)
+        temperature = temperature_for(prior, logits, labels, counts)
     return Outputs(
         tau=chosen if tau == "validation" else tau,
         tau_by="validation" if tau == "validation" else "settings",

@@ -22,7 +22,6 @@ from lmd.tuning.scoring import score_of
 from lmd.tuning.space import Value
 from lmd.tuning.store import FILE, Store, best_of, shown
 
-_WEIGHTS = ("model.safetensors", "stage1.safetensors", "gaussians.safetensors")
 Say = Callable[[str], None]
 
 
@@ -109,6 +108,5 @@ def _lighten(out: Path, part: Part, tried: Sequence[Tried]) -> None:
     best = best_of(tried)
     for number in range(len(tried)):
         if number != best:
-            for file in part.folder(out, number).rglob("*.safetensors"):
-                if file.name in _WEIGHTS:
-                    file.unlink()
+            for file in part.folder(out, number).rglob("model/*.safetensors"):
+                file.unlink()

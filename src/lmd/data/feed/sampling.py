@@ -15,15 +15,17 @@ Sampling = Literal[
 ]
 
 
-def sampled_prior(kind: Sampling) -> Literal["training", "uniform", "unknown"]:
+def sampled_prior(kind: Sampling) -> Literal["training", "unknown"]:
     """Returns the frequency of classes that plain cross entropy learns under a rule of sampling.
 
+    Class-balanced images would make it uniform, if the network knew the images of a rare class no better
+    than others. It has seen each of them many times. On new images what it implies lies between the two
+    (measured with class weights, docs/probabilities.md), so that validation has to tell.
+
     >>> [sampled_prior(kind) for kind in ("instance", "class_aware", "square_root")]
-    ['training', 'uniform', 'unknown']
+    ['training', 'unknown', 'unknown']
     """
-    if kind == "instance":
-        return "training"
-    return "uniform" if kind in ("balanced", "class_aware") else "unknown"
+    return "training" if kind == "instance" else "unknown"
 
 
 def instance_order(num_images: int, seed: int, epoch: int, rank: int = 0, world: int = 1) -> np.ndarray:
