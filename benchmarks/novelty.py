@@ -26,10 +26,18 @@ from torch import Tensor
 
 from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.evaluation.metrics import class_auc
-from lmd.evaluation.novelty import nearest, relative, seen_classes, shared_covariance
+from lmd.evaluation.novelty import (
+    directions,
+    familiar,
+    length,
+    nearest,
+    relative,
+    seen_classes,
+    shared_covariance,
+)
 from lmd.losses.gaussian import class_statistics
 
-RIDGES = (0.05, 0.5, 5.0, 50.0)
+RIDGES = (0.5, 5.0)
 EACH, MIXED = "each class against it alike", "test images as they are mixed"
 
 
@@ -67,7 +75,8 @@ def one_encoder(dataset: Dataset, path: Path) -> pd.DataFrame:
     for left, name in enumerate(dataset.classes):
         train = (splits == "train") & (labels != left)
         asked = np.where(labels == left, splits != "train", splits == "test")
-        scores = all_scores(features, logits, labels, train, asked, left)
+        val = (splits == "val") & (labels != left)
+        scores = all_scores(features, logits, labels, train, val, asked, left)
         for score, values in scores.items():
             areas = {EACH: each_class(values, labels[asked], left), MIXED: mixed(values, labels[asked], left)}
             rows += [
@@ -79,16 +88,25 @@ def one_encoder(dataset: Dataset, path: Path) -> pd.DataFrame:
 
 
 def all_scores(
-    features: Tensor, logits: Tensor, labels: np.ndarray, train: np.ndarray, asked: np.ndarray, left: int
+    features: Tensor,
+    logits: Tensor,
+    labels: np.ndarray,
+    train: np.ndarray,
+    val: np.ndarray,
+    asked: np.ndarray,
+    left: int,
 ) -> dict[str, np.ndarray]:
     """Returns how unlike each image that is asked for is, by every score."""
-    known = class_statistics(features[train], torch.from_numpy(labels[train]), logits.shape[1])
-    new, means = features[asked], seen_classes(known)
     found: dict[str, Tensor] = {}
-    for ridge in RIDGES:
-        found[f"Mahalanobis, ridge {ridge:g}"] = nearest(new, means, shared_covariance(known, ridge))
-        found[f"relative Mahalanobis, ridge {ridge:g}"] = relative(new, known, ridge)
-    found["Euclidean"] = nearest(new, means, torch.eye(features.shape[1]))
+    for what, rows in (("features", features), ("directions", directions(features))):
+        known = class_statistics(rows[train], torch.from_numpy(labels[train]), logits.shape[1])
+        new, means = rows[asked], seen_classes(known)
+        for ridge in RIDGES:
+            found[f"Mahalanobis, {what}, {ridge:g}"] = nearest(new, means, shared_covariance(known, ridge))
+            found[f"relative, {what}, {ridge:g}"] = relative(new, known, ridge)
+        if what == "directions":
+            found["directions and length (ours)"] = familiar(known, features[val]).score(features[asked])
+    found["length"] = -length(features[asked])
     others = torch.cat([logits[asked, :left], logits[asked, left + 1 :]], 1)
     found["largest probability"] = -others.softmax(1).max(1).values
     found["energy"] = -others.logsumexp(1)

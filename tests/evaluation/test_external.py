@@ -338,7 +338,7 @@ def test_a_set_that_lacks_a_class_is_measured_on_the_rest(run: Path, tmp_path: P
     assert "no class of this band" in result.reasons["medium"]
     assert read_evaluation(run / "evaluation-test.json") == result
     columns = pd.read_csv(run / "predictions-test.csv").columns.tolist()
-    assert columns[-3:] == ["p_common", "p_less", "p_rare"]
+    assert columns[-4:] == ["p_common", "p_less", "p_rare", "unlike"]
 
 
 def test_absent_classes_are_marked_wherever_the_result_is_shown(

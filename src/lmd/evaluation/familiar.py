@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from lmd.data.feed.loader import ImageSet
 from lmd.errors import CheckpointError
-from lmd.evaluation.novelty import Familiar, familiar
+from lmd.evaluation.novelty import Familiar, directions, familiar
 from lmd.evaluation.outputs import Answering, outputs_of
 from lmd.files import atomic_path
 from lmd.losses.gaussian import ClassGaussians, ClassMoments
 from lmd.models.network import Output
 from lmd.run_folder import RunFolder
 
-_PARTS = [part.name for part in fields(ClassGaussians)] + ["rows"]
 
+def familiar_of(model: Answering, train: ImageSet, validation: Sequence[Output]) -> Familiar:
+    """Returns what to measure unlikeness by, after one pass over the clean training images.
 
-def familiar_of(
-    model: Answering, artefacts: Mapping[str, Tensor], train: ImageSet, validation: Sequence[Output]
-) -> Familiar:
-    """Returns what to measure unlikeness by; the validation images say what is usual.
-
-    Stage 2 of LMD leaves class Gaussians among its artefacts. For other methods they are made in one pass
-    over the clean training images.
+    The validation images say what is usual. The class Gaussians of LMD's stage 2 are no substitute: they are
+    of features with their lengths, and means over the encoders of several iterations.
     """
-    held = set(_PARTS) <= set(artefacts)
-    known = ClassGaussians.from_dict(dict(artefacts)) if held else gaussians_of(model, train)
-    return familiar(known.to("cpu"), features_of(validation))
+    return familiar(gaussians_of(model, train), features_of(validation))
 
 
 def features_of(outputs: Sequence[Output]) -> Tensor:
@@ -39,11 +32,11 @@ def features_of(outputs: Sequence[Output]) -> Tensor:
 
 
 def gaussians_of(model: Answering, images: ImageSet) -> ClassGaussians:
-    """Returns the class Gaussians of the features of some clean images."""
+    """Returns the class Gaussians of the directions of some clean images' features."""
     moments: ClassMoments | None = None
     done = 0
     for output in outputs_of(model, images.pixels):
-        features = output.features.cpu()
+        features = directions(output.features)
         moments = moments or ClassMoments(images.num_classes, features.shape[1])
         moments.add(features, images.labels[done : done + len(features)])
         done += len(features)
@@ -73,9 +66,9 @@ def read_familiar(run: RunFolder) -> Familiar | None:
     try:
         known = Familiar(**load_file(run.novelty))
         channels = known.mean.shape[1]
-        if known.covariance.shape != (channels, channels) or known.reference.ndim != 1:
+        if known.covariance.shape != (channels, channels) or known.scores.shape != known.lengths.shape:
             raise ValueError("its parts do not fit together")
-        known.distance(known.mean)
+        known.unlike(known.mean)
     except (OSError, SafetensorError, TypeError, ValueError, IndexError, RuntimeError) as error:
         raise CheckpointError(f"cannot read {run.novelty}: {error}") from error
     return known

@@ -1,7 +1,11 @@
-"""How unlike anything seen an image is: its distance to the class Gaussians of the features.
+"""How unlike anything seen an image is: where its features point, and how long they are.
 
-The distance is Mahalanobis' to the nearest class, with one covariance for all classes (Lee, Lee, Lee, Shin
-2018). The relative distance has that to all classes together taken from it (Ren, Fort, Liu, Roy, Padhy,
+Features are divided by their length (Mueller and Hein 2025). The distance is then Mahalanobis' to the nearest
+class, with one covariance for all classes (Lee, Lee, Lee, Shin 2018). The length itself counts as well: a
+network answers images of another kind with short features. Of features as they are, the distance is
+*smaller* for such images than for those of the data set.
+
+The relative distance has that to all classes together taken from it (Ren, Fort, Liu, Roy, Padhy,
 Lakshminarayanan 2021). `benchmarks/novelty.py` compares them; docs/sets.md has the numbers.
 """
 
@@ -17,49 +21,75 @@ from torch import Tensor
 
 from lmd.losses.gaussian import ClassGaussians
 
-RIDGE = 0.5  # Of the mean variance of a channel, added to each: found by benchmarks/novelty.py.
+RIDGE = 5.0  # Times the mean variance of a channel, added to each: found by benchmarks/novelty.py.
 
 
 @dataclass(frozen=True)
 class Familiar:
-    """What was seen: the classes' means [K, C], their covariance [C, C], and distances of validation images.
+    """What was seen, of features of length 1: the classes' means [K, C] and their covariance [C, C].
 
-    `reference` [V] are these distances in ascending order.
+    `distances`, `lengths` and `scores` [V] are those of the validation images, in ascending order.
     """
 
     mean: Tensor
     covariance: Tensor
-    reference: Tensor
-
-    def distance(self, features: Float[Tensor, "images channels"]) -> Float[Tensor, " images"]:
-        """Returns the squared Mahalanobis distance to the nearest class."""
-        return _nearest(features, self.mean, self._factor)
+    distances: Tensor
+    lengths: Tensor
+    scores: Tensor
 
     @cached_property
     def _factor(self) -> Tensor:
         return torch.linalg.cholesky(self.covariance.double())
 
+    def distance(self, features: Float[Tensor, "images channels"]) -> Float[Tensor, " images"]:
+        """Returns the squared Mahalanobis distance of the direction to the nearest class."""
+        return _nearest(directions(features), self.mean, self._factor).float()
+
+    def score(self, features: Float[Tensor, "images channels"]) -> Float[Tensor, " images"]:
+        """Returns -log p - log p': how rare so large a distance and so small a length are (Fisher 1932).
+
+        Each p is the share of validation images that are at least as extreme, this one counted.
+        """
+        number = len(self.distances)
+        nearer = torch.searchsorted(self.distances, self.distance(features))
+        shorter = torch.searchsorted(self.lengths, length(features), right=True)
+        rare = torch.stack([number - nearer, shorter]).double()
+        return -torch.log((rare + 1) / (number + 1)).sum(0).float()
+
     def unlike(self, features: Float[Tensor, "images channels"]) -> np.ndarray:
         """Returns the share of the validation images that are less unlike, from 0 to 1 [N]."""
-        distance = self.distance(features)
-        less = torch.searchsorted(self.reference, distance.to(self.reference))
-        return (less.double() / len(self.reference)).numpy()
+        less = torch.searchsorted(self.scores, self.score(features))
+        return (less.double() / len(self.scores)).numpy()
 
     def as_dict(self) -> dict[str, Tensor]:
-        """Returns plain tensors by name, in fp32 on the CPU."""
-        parts = {"mean": self.mean, "covariance": self.covariance, "reference": self.reference}
-        return {name: value.to("cpu", torch.float32).contiguous() for name, value in parts.items()}
+        """Returns plain tensors by name."""
+        names = ("mean", "covariance", "distances", "lengths", "scores")
+        return {name: getattr(self, name).contiguous() for name in names}
 
 
 def familiar(
     gaussians: ClassGaussians, validation: Float[Tensor, "images channels"], ridge: float = RIDGE
 ) -> Familiar:
-    """Returns what to measure unlikeness by: class Gaussians, and the features of validation images.
+    """Returns what to measure unlikeness by, from class Gaussians of directions and validation features.
 
-    All is rounded as it will be kept, so that a validation image has the same distance later.
+    All is rounded as it will be kept, so that a validation image has the same score later.
     """
     mean, covariance = seen_classes(gaussians).float(), shared_covariance(gaussians, ridge).float()
-    return Familiar(mean, covariance, nearest(validation, mean, covariance).float().sort().values)
+    nothing = torch.empty(0)
+    begun = Familiar(mean, covariance, nothing, nothing, nothing)
+    distances, lengths = begun.distance(validation).sort().values, length(validation).sort().values
+    half = Familiar(mean, covariance, distances, lengths, nothing)
+    return Familiar(mean, covariance, distances, lengths, half.score(validation).sort().values)
+
+
+def directions(features: Float[Tensor, "images channels"]) -> Float[Tensor, "images channels"]:
+    """Returns features of length 1; on the CPU."""
+    return torch.nn.functional.normalize(features.cpu().double(), dim=1)
+
+
+def length(features: Float[Tensor, "images channels"]) -> Float[Tensor, " images"]:
+    """Returns the Euclidean length of each feature; on the CPU."""
+    return features.cpu().double().norm(dim=1).float()
 
 
 def seen_classes(gaussians: ClassGaussians) -> Float[Tensor, "seen channels"]:

@@ -13,8 +13,8 @@ from lmd.settings import Settings
 
 USUAL = 0.99  # An image is called unlike what was seen from this share of the validation images on.
 METHOD = (
-    "squared Mahalanobis distance of the features to the nearest class, with the mean of the classes' "
-    "covariances; as the share of the validation images that are less distant"
+    "Mahalanobis distance of the features' direction to the nearest class, with the mean of the classes' "
+    "covariances, and the length of the features; as the share of the validation images that are less unlike"
 )
 
 

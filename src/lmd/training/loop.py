@@ -209,10 +209,10 @@ class Trainer:
     def _finish(self) -> RunFolder:
         artefacts = self.state.best.artefacts or self.stages[-1].artefacts()
         write_seen(self.folder, self.seen)
-        run.write_model(self.folder, dict(self.network.state_dict()), self._card(artefacts), artefacts)
+        run.write_model(self.folder, dict(self.network.state_dict()), self._card(), artefacts)
         return self.folder
 
-    def _card(self, artefacts: dict[str, Tensor]) -> ModelCard:
+    def _card(self) -> ModelCard:
         """The model card; the answers on the validation images are written before it."""
         seconds = sum(record["seconds"] for record in self.state.history)
         best, precision = self.state.best, self.runtime.precision
@@ -222,7 +222,7 @@ class Trainer:
         if self.val is None:
             return without_validation(card, self.settings, prior)
         outputs = list(outputs_of(model, self.val.pixels))
-        known = familiar_of(model, artefacts, self.train, outputs)
+        known = familiar_of(model, self.train, outputs)
         write_familiar(self.folder, known)
         return with_outputs(card, self.dataset, outputs, known, self.settings, prior, self.folder)
 
