@@ -24,12 +24,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lmd.evaluation.differences import paired_difference
-from lmd.evaluation.influence import BY_CELL, smoothed, variance_by_class
-from lmd.evaluation.measured import WHOLE, AllMetrics, value_of
+from lmd.evaluation.intervals.differences import paired_difference
+from lmd.evaluation.intervals.influence import BY_CELL, smoothed, variance_by_class
+from lmd.evaluation.intervals.measured import WHOLE, AllMetrics, value_of
+from lmd.evaluation.intervals.score import Scale, quantile
+from lmd.evaluation.intervals.uncertainty import Sample, needed_apart, too_few
 from lmd.evaluation.metrics import all_metrics
-from lmd.evaluation.score import Scale, quantile
-from lmd.evaluation.uncertainty import Sample, needed_apart, too_few
 
 RECALLS = (0.3, 0.5, 0.7, 0.85, 0.95, 1.0)
 FINE = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98, 1.0)  # Of the part that takes seconds.

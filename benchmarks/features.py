@@ -5,8 +5,8 @@
 FOLDER has `features-<name>.npz` files: `0_clean` (uint8 [N, C]) times `0_clean_scale` [C] are the features
 of the images of the dataset folder DATA, in its order. Every classifier gets three trials of its
 regularisation. For each rule of tau, the trial is kept whose validation images have the best smoothed
-criterion (`lmd.evaluation.decisions`). The test images are used once. What is fitted is kept in WORK, so
-that a second call goes on. The over-samplers need imbalanced-learn, and are left out without it.
+criterion (`lmd.evaluation.probability.decisions`). The test images are used once. What is fitted is kept in
+WORK, so that a second call goes on. The over-samplers need imbalanced-learn, and are left out without it.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from sklearn.linear_model import LogisticRegression
 import lmd
 from lmd.estimator import VirtualFeatureClassifier
 from lmd.evaluation.cases import Cases, measure_all
-from lmd.evaluation.decisions import WIDTH, choose_tau, log_prior, margin_score, softmax
-from lmd.evaluation.differences import paired_difference
-from lmd.evaluation.uncertainty import Measured, mean_of
+from lmd.evaluation.intervals.differences import paired_difference
+from lmd.evaluation.intervals.uncertainty import Measured, mean_of
+from lmd.evaluation.probability.decisions import WIDTH, choose_tau, log_prior, margin_score, softmax
 from lmd.runtime import environment
 
 TAUS: tuple[float | str, ...] = (0.0, 0.75, "validation")

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.evaluation.metrics import class_auc
-from lmd.evaluation.novelty import (
+from lmd.evaluation.selective.novelty import (
     directions,
     familiar,
     length,

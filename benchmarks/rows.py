@@ -18,8 +18,8 @@ from typing import Any
 import pandas as pd
 
 from lmd.evaluation.cases import Cases, cases_of, measure
-from lmd.evaluation.differences import paired_difference
-from lmd.evaluation.uncertainty import Measured, mean_of
+from lmd.evaluation.intervals.differences import paired_difference
+from lmd.evaluation.intervals.uncertainty import Measured, mean_of
 
 SHOWN = ("bacc", "auc", "f1")
 

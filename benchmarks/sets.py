@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.novelty import read_features
 from lmd.data.dataset.manifest import read_dataset
-from lmd.evaluation.conformal import calibrate, members, threshold_of
+from lmd.evaluation.selective.conformal import calibrate, members, threshold_of
 
 DRAWS, LEVEL = 100, 0.9
 Sets = dict[str, np.ndarray]

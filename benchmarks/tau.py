@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from lmd.data.dataset.manifest import Dataset, read_dataset
-from lmd.evaluation.decisions import GRID, choose_tau, log_prior, softmax
 from lmd.evaluation.metrics import balanced_accuracy, macro_auc
+from lmd.evaluation.probability.decisions import GRID, choose_tau, log_prior, softmax
 from lmd.losses.covariance import shrink
 from lmd.losses.exact import ExpectedCrossEntropy, minimise, quasi_normal
 from lmd.losses.gaussian import class_statistics

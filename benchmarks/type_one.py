@@ -28,9 +28,9 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.coverage import ALIKE, DESIGNS, Design
-from lmd.evaluation.measured import AllMetrics
-from lmd.evaluation.differences import p_of
-from lmd.evaluation.uncertainty import Measured, Sample, mean_of
+from lmd.evaluation.intervals.differences import p_of
+from lmd.evaluation.intervals.measured import AllMetrics
+from lmd.evaluation.intervals.uncertainty import Measured, Sample, mean_of
 
 SEED, RECALL, LEVEL = 0, 0.7, 0.05
 SIZES = (2, 5, 10, 20, 50, 200, 500)

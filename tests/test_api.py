@@ -29,7 +29,6 @@ from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 
 import lmd
-from lmd import api
 from lmd.data.audit.results import Fingerprint
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.feed import OrderSampler, class_shares
@@ -224,7 +223,7 @@ def in_table(section: str) -> set[str]:
     return {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
 
 
-FUNCTIONS = [name for home in ("api", "api_reports", "api_several") for name in lmd._HOMES[f"lmd.{home}"]]
+FUNCTIONS = [name for home in ("data", "runs", "several") for name in lmd._HOMES[f"lmd.api.{home}"]]
 
 
 @pytest.mark.parametrize(
@@ -315,14 +314,14 @@ def test_settings_may_be_a_tree_or_texts_and_are_those_of_the_command(
     texts += ["stage1.epochs=2", "stage1.optimisation.lr=0.02"]
     given = {"seed": 5, "stage1.epochs": 2, "stage1.optimisation.lr": 0.02}
     runs = [
-        api.train(dataset, method="ce", settings=tree, out=tmp_path / "tree"),
-        api.train(dataset.folder, method="ce", settings=texts, out=str(tmp_path / "texts")),
-        api.train(dataset, method="ce", settings={**toy.COMMON, **given}, out=tmp_path / "both"),
+        lmd.train(dataset, method="ce", settings=tree, out=tmp_path / "tree"),
+        lmd.train(dataset.folder, method="ce", settings=texts, out=str(tmp_path / "texts")),
+        lmd.train(dataset, method="ce", settings={**toy.COMMON, **given}, out=tmp_path / "both"),
     ]
     options = [word for text in texts for word in ("--set", text)]
     code, _, error = lmd("train", dataset.folder, "--method", "ce", *options, "--out", tmp_path / "command")
     assert code == 0, error
-    runs.append(api.RunFolder(tmp_path / "command"))
+    runs.append(lmd.RunFolder(tmp_path / "command"))
     assert len({run.settings.read_text() for run in runs}) == 1
     assert len({run.weights.read_bytes() for run in runs}) == 1
 

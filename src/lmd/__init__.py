@@ -19,9 +19,9 @@ from lmd.version import __version__
 
 if TYPE_CHECKING:
     from lmd import data, evaluation, losses, methods, models, stages
-    from lmd.api import evaluate, inspect, load, plan, prepare, read_dataset, train
-    from lmd.api_reports import report
-    from lmd.api_several import compare, reproduce, tune
+    from lmd.api.data import inspect, prepare, read_dataset
+    from lmd.api.runs import evaluate, load, plan, report, train
+    from lmd.api.several import compare, reproduce, tune
     from lmd.data.dataset.folds_folder import Folds
     from lmd.embedding.embed import embed
     from lmd.embedding.fit import fit
@@ -66,17 +66,9 @@ __all__ = [
 
 _ROOMS = ("data", "evaluation", "losses", "methods", "models", "stages")
 _HOMES = {
-    "lmd.api": (
-        "evaluate",
-        "inspect",
-        "load",
-        "plan",
-        "prepare",
-        "read_dataset",
-        "train",
-    ),
-    "lmd.api_reports": ("report",),
-    "lmd.api_several": ("compare", "reproduce", "tune"),
+    "lmd.api.data": ("inspect", "prepare", "read_dataset"),
+    "lmd.api.runs": ("evaluate", "load", "plan", "report", "train"),
+    "lmd.api.several": ("compare", "reproduce", "tune"),
     "lmd.errors": ("CheckpointError", "DataError", "LmdError", "SettingsError"),
     "lmd.run": ("RunFolder",),
     "lmd.embedding.embed": ("embed",),

@@ -6,7 +6,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from lmd import api
+from lmd.api.data import prepare
+from lmd.api.runs import evaluate, train
 from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.evaluation.cases import compare, read_cases
 from lmd.evaluation.results import Estimate, Evaluation
@@ -60,11 +61,11 @@ def run_demo(out: Path, seed: int, watcher: Watcher | None = None) -> tuple[Path
         with (watcher or SilentWatcher()).training(entry.name) as progress:
             target = out / entry.name.lower().replace(" + ", "-")
             start = None if entry.start is None else runs[entry.start]
-            runs[entry.name] = api.train(
+            runs[entry.name] = train(
                 data, out=target, method=entry.method, budget="paper", settings=entry.settings, seed=seed,
                 start=start, resume=target.exists(), progress=progress,
             )  # fmt: skip
-    results = {name: api.evaluate(run) for name, run in runs.items()}
+    results = {name: evaluate(run) for name, run in runs.items()}
     differences = _differences(runs)
     note = f"Seed {seed}. Phantoms show that the machinery works; they say nothing about patients."
     about = _about_differences(next(iter(results.values())))
@@ -75,7 +76,7 @@ def run_demo(out: Path, seed: int, watcher: Watcher | None = None) -> tuple[Path
 def _data(folder: Path, seed: int) -> Dataset:
     if folder.exists():
         return read_dataset(folder)
-    return cast("Dataset", api.prepare("phantom", folder, seed=seed, images=IMAGES))  # Without folds.
+    return cast("Dataset", prepare("phantom", folder, seed=seed, images=IMAGES))  # Without folds.
 
 
 def _about_differences(result: Evaluation) -> str:

@@ -11,8 +11,8 @@ from lmd.comparing.compare import compare_runs
 from lmd.comparing.runs import rows_of
 from lmd.errors import CheckpointError, DataError, SettingsError
 from lmd.evaluation.cases import cases_of, read_predictions
-from lmd.evaluation.decisions import choose_tau, log_prior
 from lmd.evaluation.metrics import balanced_accuracy
+from lmd.evaluation.probability.decisions import choose_tau, log_prior
 from lmd.model_card import Outputs
 from tests.comparing import made
 

@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 import lmd
-from lmd.evaluation.decisions import choose_tau, log_prior
-from lmd.evaluation.seen import read_seen
-from lmd.evaluation.temperature import temperature_for
+from lmd.evaluation.leaks.seen import read_seen
+from lmd.evaluation.probability.decisions import choose_tau, log_prior
+from lmd.evaluation.probability.temperature import temperature_for
 from lmd.run import read_identity, read_model_card
 from tests import toy
 from tests.command import Command

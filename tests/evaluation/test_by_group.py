@@ -10,7 +10,7 @@ import pytest
 from scipy.special import logsumexp
 
 from lmd.evaluation import measure
-from lmd.evaluation.by_group import by_group, group_table
+from lmd.evaluation.groups.by_group import by_group, group_table
 
 NAMES = ["NV", "MEL"]
 

@@ -8,8 +8,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
-from lmd.evaluation.calibration import all_right, at_temperature, fit, fitted, out_of_fold
-from lmd.evaluation.probability_metrics import log_losses
+from lmd.evaluation.probability.calibration import all_right, at_temperature, fit, fitted, out_of_fold
+from lmd.evaluation.probability.metrics import log_losses
 from tests.evaluation.probable import SHARES, drawn, posterior
 
 LABELS, SCORES = drawn(2000)

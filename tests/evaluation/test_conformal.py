@@ -11,8 +11,8 @@ from scipy import stats
 
 from lmd.errors import SettingsError
 from lmd.evaluation.cases import Cases
-from lmd.evaluation.conformal import calibrate, fewest, likely_coverage, members, threshold_of
-from lmd.evaluation.sets import sets_of
+from lmd.evaluation.selective.conformal import calibrate, fewest, likely_coverage, members, threshold_of
+from lmd.evaluation.selective.sets import sets_of
 
 NO_BANDS: dict[str, list[int]] = {}
 

@@ -8,7 +8,7 @@ from scipy.stats import binom
 
 from benchmarks import coverage
 from benchmarks.coverage import DESIGNS, PARTS, Design, Part, rows_of
-from lmd.evaluation import score, uncertainty
+from lmd.evaluation.intervals import score, uncertainty
 
 GROUPS = next(part for part in PARTS if part.name == "groups")
 DIFFERENCES = next(part for part in PARTS if part.name == "differences")

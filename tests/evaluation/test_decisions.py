@@ -9,10 +9,10 @@ from scipy.special import expit, softmax
 from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
 
 import lmd
-from lmd.evaluation import decisions
 from lmd.evaluation.answers import answer_table
 from lmd.evaluation.cases import cases_of, measure_all
 from lmd.evaluation.evaluate import evaluate
+from lmd.evaluation.probability import decisions
 from lmd.model_card import ModelCard, Outputs
 
 COUNTS = np.array([800, 150, 50])

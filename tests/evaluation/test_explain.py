@@ -9,7 +9,7 @@ from sklearn.metrics import confusion_matrix
 from torch import Tensor, nn
 
 from lmd.evaluation.explain import Maps, find_maps, grad_cam, nearest, spread_over_classes, worst_first
-from lmd.evaluation.one_against_rest import against_rest
+from lmd.evaluation.intervals.one_against_rest import against_rest
 from lmd.models.encoder import build_encoder, num_features
 from lmd.models.network import Network
 

@@ -16,7 +16,7 @@ from lmd.evaluation.cases import cases_of, read_predictions
 from lmd.evaluation.evaluate import evaluate
 from lmd.evaluation.further import Around, Further, further
 from lmd.evaluation.results import read_evaluation, write_evaluation
-from lmd.evaluation.sets import sets_of
+from lmd.evaluation.selective.sets import sets_of
 from tests import toy
 from tests.command import Command, refused
 

@@ -7,7 +7,7 @@ from itertools import chain, combinations
 import numpy as np
 import pytest
 
-from lmd.evaluation.multiple import cliques, holm, letters
+from lmd.evaluation.pairs.multiple import cliques, holm, letters
 
 
 def closed(p_values: list[float]) -> list[float]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from lmd.evaluation.novelty import (
+from lmd.evaluation.selective.novelty import (
     Familiar,
     directions,
     familiar,

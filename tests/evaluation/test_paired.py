@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lmd.evaluation.differences import gap_of, paired_difference
-from lmd.evaluation.measured import AllMetrics
-from lmd.evaluation.paired import rank
-from lmd.evaluation.score import p_value
-from lmd.evaluation.uncertainty import Measured, Sample
+from lmd.evaluation.intervals.differences import gap_of, paired_difference
+from lmd.evaluation.intervals.measured import AllMetrics
+from lmd.evaluation.intervals.score import p_value
+from lmd.evaluation.intervals.uncertainty import Measured, Sample
+from lmd.evaluation.pairs.paired import rank
 
 
 def measured(recall: float, seed: int, images: int = 100, metric: str = "bacc") -> Measured:

@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 
 from lmd.errors import DataError
-from lmd.evaluation.calibration import fit
-from lmd.evaluation.label_shift import check_identifiable, confusion_of, estimate_shares, maximised
-from lmd.evaluation.priors import shares_of, shifted, with_known_prior
+from lmd.evaluation.probability.calibration import fit
+from lmd.evaluation.probability.label_shift import (
+    check_identifiable,
+    confusion_of,
+    estimate_shares,
+    maximised,
+)
+from lmd.evaluation.probability.priors import shares_of, shifted, with_known_prior
 from tests.evaluation.probable import CLASSES, SHARES, drawn, posterior
 
 ELSEWHERE = np.array([0.2, 0.3, 0.5])

@@ -12,16 +12,16 @@ import pytest
 import lmd as api
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import DataError, SettingsError
-from lmd.evaluation.at_prior import prior_of, thresholds_of
-from lmd.evaluation.calibration import fit
 from lmd.evaluation.cases import Cases, cases_of, read_predictions
-from lmd.evaluation.priors import shifted
-from lmd.evaluation.probability_results import ProbabilityScores, ThresholdsResult
-from lmd.evaluation.probable import probabilities_of
+from lmd.evaluation.probability.at_prior import prior_of, thresholds_of
+from lmd.evaluation.probability.calibration import fit
+from lmd.evaluation.probability.priors import shifted
+from lmd.evaluation.probability.quality import probabilities_of
+from lmd.evaluation.probability.results import ProbabilityScores, ThresholdsResult
+from lmd.evaluation.probability.source import Source, validation_cases
+from lmd.evaluation.probability.start import start_of
+from lmd.evaluation.probability.thresholds import threshold_for
 from lmd.evaluation.results import Evaluation, read_evaluation, write_evaluation
-from lmd.evaluation.source import Source, validation_cases
-from lmd.evaluation.start import start_of
-from lmd.evaluation.thresholds import threshold_for
 from lmd.evaluation.wanted import NOTHING_WANTED, Wanted, stated_prior
 from lmd.reporting.probability_lines import probability_lines
 from lmd.run import RunFolder

@@ -9,7 +9,8 @@ from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
 from lmd.errors import DataError
-from lmd.evaluation.probability_metrics import (
+from lmd.evaluation.intervals.shares import share_of
+from lmd.evaluation.probability.metrics import (
     brier_scores,
     calibration_error,
     check_probabilities,
@@ -21,8 +22,7 @@ from lmd.evaluation.probability_metrics import (
     log_losses,
     mean_with_interval,
 )
-from lmd.evaluation.reliability_bins import reliability, reliability_by_band
-from lmd.evaluation.shares import share_of
+from lmd.evaluation.probability.reliability_bins import reliability, reliability_by_band
 from tests.evaluation.probable import SHARES, drawn, posterior
 
 LABELS, SCORES = drawn(600)

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from lmd.evaluation import measure
-from lmd.evaluation.selective import Answers, answered_at, curve_of, risk_coverage, selective_of
+from lmd.evaluation.selective.abstention import Answers, answered_at, curve_of, risk_coverage, selective_of
 
 BANDS = {"head": [0], "tail": [1, 2]}
 NAMES = ["NV", "DF", "VASC"]

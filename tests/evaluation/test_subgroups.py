@@ -8,7 +8,7 @@ import pytest
 
 from lmd.errors import DataError, SettingsError
 from lmd.evaluation import measure
-from lmd.evaluation.subgroups import By, cells_of, parse_by, subgroups_of
+from lmd.evaluation.groups.subgroups import By, cells_of, parse_by, subgroups_of
 
 NAMES = ["NV", "MEL", "DF"]
 

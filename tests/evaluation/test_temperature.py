@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lmd.evaluation.decisions import softmax
-from lmd.evaluation.temperature import fit_temperature, negative_log_likelihood, temperature_for
+from lmd.evaluation.probability.decisions import softmax
+from lmd.evaluation.probability.temperature import fit_temperature, negative_log_likelihood, temperature_for
 from lmd.model_card import Prior
 from tests.evaluation import probable
 

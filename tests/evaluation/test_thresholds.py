@@ -7,10 +7,10 @@ import pytest
 from scipy import stats
 from scipy.special import betaincinv
 
-from lmd.evaluation.costs import MeanCost, cheapest
-from lmd.evaluation.expected import Alarms
-from lmd.evaluation.thresholds import assured, images_needed, images_to_be_sure, threshold_for
-from lmd.evaluation.uncertainty import Sample
+from lmd.evaluation.intervals.uncertainty import Sample
+from lmd.evaluation.probability.costs import MeanCost, cheapest
+from lmd.evaluation.probability.expected import Alarms
+from lmd.evaluation.probability.thresholds import assured, images_needed, images_to_be_sure, threshold_for
 from tests.evaluation.probable import SHARES, drawn, posterior
 
 

@@ -19,12 +19,12 @@ from lmd.data.feed.scale import MEAN, STD
 from lmd.errors import DataError
 from lmd.evaluation.cases import Cases, cases_of, compare, measure, measure_all, read_cases
 from lmd.evaluation.evaluate import METHOD, evaluate
-from lmd.evaluation.influence import BY_CELL
+from lmd.evaluation.intervals.influence import BY_CELL
+from lmd.evaluation.intervals.measured import WHOLE, AllMetrics, value_of
+from lmd.evaluation.intervals.score import design_effect, quantile, wilson
+from lmd.evaluation.intervals.uncertainty import Sample, mean_of, too_few
 from lmd.evaluation.judge import evaluate_run
-from lmd.evaluation.measured import WHOLE, AllMetrics, value_of
 from lmd.evaluation.results import read_evaluation
-from lmd.evaluation.score import design_effect, quantile, wilson
-from lmd.evaluation.uncertainty import Sample, mean_of, too_few
 from lmd.experiments.measure import Trial, difference, summary
 from lmd.model_card import ModelCard
 from lmd.models.classifier import build_classifier

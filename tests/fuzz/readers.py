@@ -227,7 +227,7 @@ def _checkpoint(folder: Path, number: int) -> None:
 
 
 def _seen(folder: Path, number: int) -> None:
-    from lmd.evaluation.seen import joined, read_seen
+    from lmd.evaluation.leaks.seen import joined, read_seen
     from lmd.run_folder import RunFolder
 
     seen = read_seen(RunFolder(_run(folder)))

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from lmd.comparing.compare import compare_runs
-from lmd.evaluation.comparison import Comparison
+from lmd.evaluation.pairs.comparison import Comparison
 from lmd.reporting.ranking import ranking_figure
 from lmd.reporting.versus import comparison_text, write_versus
 from tests.command import Command, refused

@@ -18,11 +18,11 @@ from lmd import methods
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.cache import open_cache
 from lmd.data.feed.loader import image_set
-from lmd.evaluation.decisions import choose_tau, log_prior, margin_score, softmax
 from lmd.evaluation.judge import evaluate_run
 from lmd.evaluation.outputs import logits_of
 from lmd.evaluation.predict import load_model
-from lmd.evaluation.temperature import fit_temperature
+from lmd.evaluation.probability.decisions import choose_tau, log_prior, margin_score, softmax
+from lmd.evaluation.probability.temperature import fit_temperature
 from lmd.run import RunFolder, read_identity, read_model_card
 from lmd.seals import sealed_json
 from lmd.settings import merge

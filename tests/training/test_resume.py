@@ -208,7 +208,7 @@ def test_the_same_hardware_says_nothing(
 def test_pixels_that_are_decoded_otherwise_are_said(
     dataset: Dataset, run: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from lmd.evaluation.seen import read_seen, write_seen
+    from lmd.evaluation.leaks.seen import read_seen, write_seen
 
     seen = read_seen(RunFolder(run))
     assert seen is not None

@@ -17,7 +17,7 @@ from lmd import methods
 from lmd.data.dataset.manifest import Dataset, write_dataset
 from lmd.errors import CheckpointError, DataError, LmdError, SettingsError
 from lmd.evaluation.judge import evaluate_run
-from lmd.evaluation.seen import read_seen
+from lmd.evaluation.leaks.seen import read_seen
 from lmd.run import RunFolder
 from lmd.seals import read_sealed_json, sealed_json
 from lmd.settings import CommonSettings, Tree, merge

@@ -16,7 +16,7 @@ import lmd
 from lmd.data.dataset.folds_folder import Folds
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import CheckpointError, DataError, SettingsError
-from lmd.evaluation.decisions import margin_score
+from lmd.evaluation.probability.decisions import margin_score
 from lmd.folds.folder import opened
 from lmd.planning.choice import Asked, choose
 from lmd.run import RunFolder, read_model_card
@@ -137,7 +137,7 @@ def test_only_the_best_keeps_its_weights(data: Dataset, trained: list[Path], tmp
 
 
 def test_the_score_is_the_smoothed_criterion_of_the_decisions(tmp_path: Path) -> None:
-    from lmd.evaluation.decisions import log_prior
+    from lmd.evaluation.probability.decisions import log_prior
     from lmd.model_card import Outputs
 
     shifted = made.run(tmp_path / "a", outputs=Outputs(tau=0.5, temperature=2.0))

@@ -58,8 +58,8 @@ def compare(
     from lmd.comparing.runs import rows_of
 
     rows_of(runs)  # Before torch is loaded.
-    from lmd.api import read_dataset
-    from lmd.api_several import compare as compare_runs
+    from lmd.api.data import read_dataset
+    from lmd.api.several import compare as compare_runs
     from lmd.reporting.versus import comparison_text
     from lmd.terminal import bar
 

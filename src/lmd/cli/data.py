@@ -48,8 +48,8 @@ def inspect(
     seed: Seed = None,
 ) -> None:
     """Shows what to know before training: counts, leaks, copies, damaged files, test resolution."""
-    from lmd.api import inspect as look_through
-    from lmd.api import read_dataset
+    from lmd.api.data import inspect as look_through
+    from lmd.api.data import read_dataset
     from lmd.data.dataset.folds_folder import Folds
     from lmd.reporting.inspect_page import write_inspection
     from lmd.terminal import bar

@@ -130,7 +130,7 @@ def _prepare(name: str, out: Path, given: dict[str, Any]) -> None:
     model = sources.load(name).Options
     words = from_words(model, given)
     read_options(model, words, f"prepare {name}", spelled)
-    from lmd.api import prepare as make_dataset
+    from lmd.api.data import prepare as make_dataset
     from lmd.data.audit.folds_text import folds_summary
     from lmd.data.audit.text import summary_lines
     from lmd.data.dataset.folds_folder import Folds

@@ -32,8 +32,8 @@ def report(
 ) -> None:
     """Writes report.html anew: numbers for three readers, and pictures of the worst mistakes."""
     check_run(run)
-    from lmd.api import read_dataset
-    from lmd.api_reports import report as write
+    from lmd.api.data import read_dataset
+    from lmd.api.runs import report as write
 
     dataset = None if data is None else read_dataset(data)
     path = write(run, split, data=dataset, pictures=not no_pictures, say=say)

@@ -66,8 +66,8 @@ def evaluate(
     ] = None,
 ) -> None:
     """Predicts a split, measures with intervals, writes evaluation-<split>.json and report.html."""
-    from lmd.api import evaluate as run_evaluation
-    from lmd.api import read_dataset
+    from lmd.api.data import read_dataset
+    from lmd.api.runs import evaluate as run_evaluation
     from lmd.terminal import bar
 
     card = check_run(run)
@@ -157,7 +157,7 @@ def predict(
     """Predicts image files: the class, a probability for each class, and how unlike the training images."""
     card = check_run(run, average)
     files = _files_to_predict(images, out, skip_bad)
-    from lmd.api import load
+    from lmd.api.runs import load
     from lmd.evaluation.predict import predict_files, write_predictions
     from lmd.evaluation.prior_answers import answers_at_prior, prior_lines
     from lmd.evaluation.wanted import checked_prior

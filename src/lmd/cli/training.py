@@ -85,8 +85,8 @@ def train(
 
     refuse_several_processes()
     check_choice(method, recipe, settings or [], allow_code)
-    from lmd.api import read_dataset
-    from lmd.api import train as run_training
+    from lmd.api.data import read_dataset
+    from lmd.api.runs import train as run_training
     from lmd.terminal import TrainingProgress
 
     dataset = read_dataset(data)  # Before torch is loaded.
@@ -107,7 +107,7 @@ def train(
 
 def _show_plan(dataset: Dataset | Folds, start: Path | None, **choices: Any) -> None:
     """Prints what a training would do."""
-    from lmd.api import plan
+    from lmd.api.runs import plan
     from lmd.training.start import check_fresh
 
     found = plan(dataset, taken_over=start is not None, **choices)

@@ -59,8 +59,8 @@ def tune(
     refuse_several_processes()
     for name in method:
         check_choice(name, recipe, settings or [], allow_code)
-    from lmd.api import read_dataset
-    from lmd.api_several import tune as run_search
+    from lmd.api.data import read_dataset
+    from lmd.api.several import tune as run_search
     from lmd.tuning.sampler import optuna
 
     optuna()  # Before torch is loaded.

@@ -13,8 +13,8 @@ from lmd.data.dataset.folds_folder import Folds, by_repeat
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import DataError
 from lmd.evaluation.cases import read_predictions
-from lmd.evaluation.overlap import overlap_with_training
-from lmd.evaluation.own import is_own
+from lmd.evaluation.leaks.overlap import overlap_with_training
+from lmd.evaluation.leaks.own import is_own
 from lmd.evaluation.predict import pixels_for, predict_split
 from lmd.evaluation.results import read_evaluation
 from lmd.folds.either import evaluate_either, load_either

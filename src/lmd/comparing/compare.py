@@ -16,9 +16,9 @@ from lmd.data.dataset.folds_folder import Folds
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import DataError, SettingsError, suggest
 from lmd.evaluation.cases import Cases, measure
-from lmd.evaluation.comparison import Comparison, MethodCompared, RunUsed, TauRule
-from lmd.evaluation.paired import rank
-from lmd.evaluation.uncertainty import Measured, mean_of
+from lmd.evaluation.intervals.uncertainty import Measured, mean_of
+from lmd.evaluation.pairs.comparison import Comparison, MethodCompared, RunUsed, TauRule
+from lmd.evaluation.pairs.paired import rank
 from lmd.parallel import Steps, quiet
 
 Key = tuple[int, str]

@@ -11,9 +11,9 @@ import pandas as pd
 from lmd.comparing.answers import Answers
 from lmd.errors import DataError, SettingsError
 from lmd.evaluation.cases import Cases, cases_of, read_predictions
-from lmd.evaluation.comparison import TauRule
-from lmd.evaluation.decisions import choose_tau, decide, log_prior
 from lmd.evaluation.judge import evaluate_run
+from lmd.evaluation.pairs.comparison import TauRule
+from lmd.evaluation.probability.decisions import choose_tau, decide, log_prior
 from lmd.folds.folder import FoldsRun
 from lmd.model_card import ModelCard
 from lmd.parallel import Steps

@@ -25,8 +25,8 @@ from lmd.embedding.folder import (
 )
 from lmd.embedding.source import Source, named, of_run
 from lmd.errors import DataError
-from lmd.evaluation.earlier import refuse_known_test, seen_before
-from lmd.evaluation.seen import begun_with, seen_in_training, seen_text
+from lmd.evaluation.leaks.earlier import refuse_known_test, seen_before
+from lmd.evaluation.leaks.seen import begun_with, seen_in_training, seen_text
 from lmd.model_card import TrainedOn
 from lmd.models.encoder import num_features
 from lmd.models.packages import weights_path

@@ -19,10 +19,10 @@ from lmd.embedding.folder import IMAGES, Features, FeaturesInfo, read_features
 from lmd.errors import DataError
 from lmd.estimator import VirtualFeatureClassifier
 from lmd.evaluation.answers import answer_table
-from lmd.evaluation.decisions import softmax
-from lmd.evaluation.familiar import write_familiar
-from lmd.evaluation.novelty import familiar
 from lmd.evaluation.predict import write_predictions
+from lmd.evaluation.probability.decisions import softmax
+from lmd.evaluation.selective.familiar import write_familiar
+from lmd.evaluation.selective.novelty import familiar
 from lmd.fields import as_overrides
 from lmd.files import atomic_write
 from lmd.locks import locked, refuse_held

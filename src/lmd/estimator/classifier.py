@@ -18,9 +18,9 @@ from lmd.errors import SettingsError, advising, suggest
 from lmd.estimator.files import read_fitted, write_fitted
 from lmd.estimator.parts import held_out_parts
 from lmd.estimator.units import common_scale, in_units
-from lmd.evaluation.decisions import choose_tau, log_prior, softmax
-from lmd.evaluation.novelty import nearest, seen_classes, shared_covariance
-from lmd.evaluation.novelty import relative as relative_distance
+from lmd.evaluation.probability.decisions import choose_tau, log_prior, softmax
+from lmd.evaluation.selective.novelty import nearest, seen_classes, shared_covariance
+from lmd.evaluation.selective.novelty import relative as relative_distance
 from lmd.losses.covariance import Shrinkage, ledoit_wolf_coefficients, shrink
 from lmd.losses.exact import ExpectedCrossEntropy, minimise, quasi_normal
 from lmd.losses.gaussian import ClassGaussians, class_statistics

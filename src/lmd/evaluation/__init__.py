@@ -10,7 +10,7 @@ import pandas as pd
 
 from lmd.errors import DataError
 from lmd.evaluation.evaluate import evaluate as _evaluate
-from lmd.evaluation.probability_metrics import check_probabilities
+from lmd.evaluation.probability.metrics import check_probabilities
 from lmd.evaluation.results import Evaluation
 
 __all__ = ["Evaluation", "measure"]

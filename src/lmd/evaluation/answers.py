@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lmd.evaluation.decisions import decide, log_prior
+from lmd.evaluation.probability.decisions import decide, log_prior
 from lmd.model_card import ModelCard
 
 

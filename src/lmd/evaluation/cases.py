@@ -11,11 +11,11 @@ import pandas as pd
 
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import DataError
-from lmd.evaluation.differences import paired_difference
-from lmd.evaluation.measured import AllMetrics
+from lmd.evaluation.intervals.differences import paired_difference
+from lmd.evaluation.intervals.measured import AllMetrics
+from lmd.evaluation.intervals.uncertainty import Measured, Sample
 from lmd.evaluation.parts import Estimate
-from lmd.evaluation.probability_metrics import check_probabilities
-from lmd.evaluation.uncertainty import Measured, Sample
+from lmd.evaluation.probability.metrics import check_probabilities
 from lmd.spreadsheet import unguarded_table
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from lmd.evaluation.cases import cases_of, measure_all
-from lmd.evaluation.measured import AllMetrics
+from lmd.evaluation.intervals.measured import AllMetrics
+from lmd.evaluation.intervals.score import LEVEL
+from lmd.evaluation.intervals.uncertainty import Measured, defined
 from lmd.evaluation.results import BandResult, ClassResult, Evaluation, Resampling
-from lmd.evaluation.score import LEVEL
-from lmd.evaluation.uncertainty import Measured, defined
 
 _OF_BAND = ("recall", "precision", "f1", "auc")
 METHOD = "score intervals from the variance over images"

@@ -9,14 +9,14 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from lmd.evaluation.by_group import by_group
 from lmd.evaluation.cases import Cases, cases_of
-from lmd.evaluation.conformal import check_level
+from lmd.evaluation.groups.by_group import by_group
+from lmd.evaluation.groups.subgroups import By, parse_by, subgroups_of
 from lmd.evaluation.results import Evaluation
-from lmd.evaluation.selective import Answers, selective_of
-from lmd.evaluation.sets import COVERAGE, sets_of
-from lmd.evaluation.subgroups import By, parse_by, subgroups_of
-from lmd.evaluation.unlikeness import novelty_of
+from lmd.evaluation.selective.abstention import Answers, selective_of
+from lmd.evaluation.selective.conformal import check_level
+from lmd.evaluation.selective.sets import COVERAGE, sets_of
+from lmd.evaluation.selective.unlikeness import novelty_of
 from lmd.evaluation.wanted import NOTHING_WANTED, Wanted
 
 SURE = {

@@ -20,11 +20,11 @@ from lmd.data.feed.loader import image_set
 from lmd.errors import CheckpointError, DataError
 from lmd.evaluation.answers import answer_table
 from lmd.evaluation.classes import refuse_other_classes
-from lmd.evaluation.familiar import read_familiar
-from lmd.evaluation.novelty import Familiar
 from lmd.evaluation.outputs import answered, in_batches, joined, outputs_of, read_images
 from lmd.evaluation.prior_answers import answers_at_prior
-from lmd.evaluation.source import Source, source_of
+from lmd.evaluation.probability.source import Source, source_of
+from lmd.evaluation.selective.familiar import read_familiar
+from lmd.evaluation.selective.novelty import Familiar
 from lmd.evaluation.wanted import Prior, checked_prior
 from lmd.files import atomic_write
 from lmd.model_card import ModelCard

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lmd.evaluation.parts import Estimate
-from lmd.evaluation.source import Source
+from lmd.evaluation.probability.source import Source
 from lmd.evaluation.wanted import AtPrior, StatedPrior
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from pydantic import ConfigDict, Field
 
 from lmd.errors import CheckpointError
-from lmd.evaluation.levels import ColumnResult, GroupsResult
+from lmd.evaluation.groups.levels import ColumnResult, GroupsResult
 from lmd.evaluation.parts import BandResult, ClassResult, Estimate
-from lmd.evaluation.probability_results import PriorResult, ProbabilityResult, ThresholdsResult
-from lmd.evaluation.selective import SelectiveResult
-from lmd.evaluation.sets import SetsResult
-from lmd.evaluation.unlikeness import NoveltyResult
+from lmd.evaluation.probability.results import PriorResult, ProbabilityResult, ThresholdsResult
+from lmd.evaluation.selective.abstention import SelectiveResult
+from lmd.evaluation.selective.sets import SetsResult
+from lmd.evaluation.selective.unlikeness import NoveltyResult
 from lmd.fields import read_json
 from lmd.files import atomic_write
 from lmd.settings import Settings

@@ -11,8 +11,8 @@ import numpy as np
 
 from lmd.errors import DataError, SettingsError
 from lmd.evaluation.parts import Estimate
-from lmd.evaluation.source import Source
-from lmd.evaluation.start import Start, check_estimate, estimated, start_of
+from lmd.evaluation.probability.source import Source
+from lmd.evaluation.probability.start import Start, check_estimate, estimated, start_of
 from lmd.evaluation.stated import WORDS, checked_shares, read_costs, read_shares, wanted_sensitivities
 
 Prior = str | Path | Mapping[str, float]

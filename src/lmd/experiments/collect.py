@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lmd.evaluation.score import LEVEL
+from lmd.evaluation.intervals.score import LEVEL
 from lmd.experiments import heading
 from lmd.experiments.base import KINDS, Block, Contrast, Experiment, Row
 from lmd.experiments.caveats import caveats

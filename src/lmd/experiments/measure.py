@@ -17,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 
 from lmd.evaluation.cases import Cases, measure, read_cases
-from lmd.evaluation.differences import paired_difference
+from lmd.evaluation.intervals.differences import paired_difference
+from lmd.evaluation.intervals.uncertainty import Measured, Sample, mean_of
 from lmd.evaluation.results import Estimate
-from lmd.evaluation.uncertainty import Measured, Sample, mean_of
 from lmd.settings import Tree
 
 __all__ = [

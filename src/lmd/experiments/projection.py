@@ -8,9 +8,9 @@ import numpy as np
 
 from lmd.data.decode.cache import open_cache, read_as
 from lmd.data.feed.loader import image_set
+from lmd.evaluation.intervals.uncertainty import without_interval
 from lmd.evaluation.plane import tsne
 from lmd.evaluation.predict import load_model
-from lmd.evaluation.uncertainty import without_interval
 from lmd.experiments.base import Experiment
 from lmd.experiments.given import shown_classes
 from lmd.experiments.measure import Measured, Samples, Trial

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import CheckpointError
-from lmd.evaluation.seen import files_of, read_seen
+from lmd.evaluation.leaks.seen import files_of, read_seen
 from lmd.experiments.runs import Run, sha256_of
 from lmd.files import atomic_write
 from lmd.locks import refuse_held

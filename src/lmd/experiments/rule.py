@@ -13,9 +13,9 @@ import numpy as np
 from lmd.data.decode.cache import open_cache, read_as
 from lmd.data.feed.loader import image_set
 from lmd.evaluation.cases import Cases, read_cases
-from lmd.evaluation.decisions import choose_tau, decide, log_prior
 from lmd.evaluation.outputs import logits_of
 from lmd.evaluation.predict import load_model
+from lmd.evaluation.probability.decisions import choose_tau, decide, log_prior
 from lmd.experiments.runs import Run
 from lmd.run import read_model_card
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from lmd.evaluation.overlap import overlap_words
+from lmd.evaluation.leaks.overlap import overlap_words
 from lmd.evaluation.results import Evaluation, Overlap
 from lmd.settings import Settings
 

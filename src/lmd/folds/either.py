@@ -9,7 +9,7 @@ from lmd.data.dataset.manifest import Dataset
 from lmd.errors import CheckpointError, DataError, LmdError, SettingsError
 from lmd.evaluation.further import NOTHING, Further
 from lmd.evaluation.judge import evaluate_run, recorded
-from lmd.evaluation.own import is_own
+from lmd.evaluation.leaks.own import is_own
 from lmd.evaluation.predict import Model, load_model
 from lmd.evaluation.results import Evaluation
 from lmd.folds.average import load_average

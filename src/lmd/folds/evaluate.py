@@ -15,9 +15,9 @@ from lmd.evaluation.cases import cases_of, read_predictions
 from lmd.evaluation.evaluate import evaluate
 from lmd.evaluation.further import NOTHING, Around, Further, further
 from lmd.evaluation.judge import evaluate_run, write_judged
-from lmd.evaluation.overlap import overlap_with_training
+from lmd.evaluation.leaks.overlap import overlap_with_training
 from lmd.evaluation.predict import pixels_for, predict_split, write_predictions
-from lmd.evaluation.probabilities import fields_of
+from lmd.evaluation.probability.fields import fields_of
 from lmd.evaluation.results import Evaluation, FoldsResult, OtherData
 from lmd.evaluation.wanted import NOTHING_WANTED
 from lmd.folds.average import load_average

@@ -9,8 +9,8 @@ import pandas as pd
 
 from lmd.data.dataset.folds_folder import Folds
 from lmd.evaluation.cases import Cases, cases_of, read_predictions
-from lmd.evaluation.probabilities import fields_of
-from lmd.evaluation.source import Source
+from lmd.evaluation.probability.fields import fields_of
+from lmd.evaluation.probability.source import Source
 from lmd.evaluation.wanted import Understood
 from lmd.folds.folder import FoldsRun
 from lmd.model_card import ModelCard

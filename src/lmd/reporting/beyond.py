@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from lmd.evaluation.levels import Cell, ColumnResult, GroupsResult
+from lmd.evaluation.groups.levels import Cell, ColumnResult, GroupsResult
 from lmd.evaluation.parts import Estimate
 from lmd.evaluation.results import Evaluation
-from lmd.evaluation.selective import SelectiveResult
-from lmd.evaluation.sets import SetsResult
-from lmd.evaluation.unlikeness import USUAL, NoveltyResult
+from lmd.evaluation.selective.abstention import SelectiveResult
+from lmd.evaluation.selective.sets import SetsResult
+from lmd.evaluation.selective.unlikeness import USUAL, NoveltyResult
 from lmd.text import image_count, in_columns, shortened
 
 _SHOWN = (1.0, 0.8, 0.5)  # The shares of answered images of which the terminal has a line.

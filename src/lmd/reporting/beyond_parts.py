@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lmd.evaluation.levels import ColumnResult, GroupsResult
+from lmd.evaluation.groups.levels import ColumnResult, GroupsResult
 from lmd.evaluation.results import Evaluation
-from lmd.evaluation.selective import SelectiveResult
-from lmd.evaluation.sets import Covered, SetsResult
-from lmd.evaluation.unlikeness import USUAL, NoveltyResult
+from lmd.evaluation.selective.abstention import SelectiveResult
+from lmd.evaluation.selective.sets import Covered, SetsResult
+from lmd.evaluation.selective.unlikeness import USUAL, NoveltyResult
 from lmd.reporting.figures import BAND_COLOURS, GREY, Figure, drawing
 from lmd.reporting.order import in_order
 from lmd.reporting.page import METRICS

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lmd.evaluation.one_against_rest import Against
+from lmd.evaluation.intervals.one_against_rest import Against
 from lmd.evaluation.results import ClassResult, Estimate, Evaluation
 from lmd.reporting.order import in_order
 from lmd.text import FEW, image_count, listed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lmd.evaluation.parts import Estimate
-from lmd.evaluation.probability_results import (
+from lmd.evaluation.probability.results import (
     ClassAtPrior,
     CostResult,
     PriorResult,

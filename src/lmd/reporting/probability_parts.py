@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lmd.evaluation.probability_results import (
+from lmd.evaluation.probability.reliability_bins import ALL, ReliabilityBin
+from lmd.evaluation.probability.results import (
     ClassAtPrior,
     CostResult,
     DecisionsAtPrior,
@@ -15,7 +16,6 @@ from lmd.evaluation.probability_results import (
     ThresholdResult,
     ThresholdsResult,
 )
-from lmd.evaluation.reliability_bins import ALL, ReliabilityBin
 from lmd.evaluation.results import Evaluation
 from lmd.reporting.engineer import IMPLIED
 from lmd.reporting.figures import BAND_COLOURS, GREY, Figure, drawing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lmd.evaluation.comparison import Comparison
+from lmd.evaluation.pairs.comparison import Comparison
 from lmd.evaluation.parts import Estimate
 from lmd.reporting.figures import BLUE, GREY, drawing
 from lmd.reporting.page import METRICS

@@ -14,7 +14,7 @@ from lmd.data.decode.cache import open_cache, read_as
 from lmd.data.feed.loader import ImageSet
 from lmd.errors import DataError
 from lmd.evaluation.cases import read_predictions
-from lmd.evaluation.own import training_set
+from lmd.evaluation.leaks.own import training_set
 from lmd.evaluation.predict import Model, load_model
 from lmd.models.inference import encode
 from lmd.reporting.thumbnails import thumbnails

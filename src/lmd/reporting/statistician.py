@@ -9,7 +9,7 @@ import numpy as np
 
 from lmd.errors import LmdError
 from lmd.evaluation.cases import Cases, cases_of, read_predictions
-from lmd.evaluation.one_against_rest import Against, against_rest
+from lmd.evaluation.intervals.one_against_rest import Against, against_rest
 from lmd.evaluation.results import Evaluation
 from lmd.reporting.beyond_parts import beyond_parts
 from lmd.reporting.class_figures import roc_and_precision_recall

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pandas as pd
 
-from lmd.evaluation.comparison import Comparison
-from lmd.evaluation.paired import Pair, Ranked
+from lmd.evaluation.pairs.comparison import Comparison
+from lmd.evaluation.pairs.paired import Pair, Ranked
 from lmd.evaluation.parts import Estimate
 from lmd.files import atomic_write
 from lmd.reporting.figures import Figure

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lmd import run
 from lmd.errors import CheckpointError
-from lmd.evaluation.seen import SeenImages
+from lmd.evaluation.leaks.seen import SeenImages
 from lmd.models.classifier import classifier_kind
 from lmd.models.network import Network
 from lmd.run import RunFolder

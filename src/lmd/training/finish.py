@@ -9,12 +9,12 @@ import numpy as np
 
 from lmd.data.dataset.manifest import Dataset
 from lmd.evaluation.answers import answer_table
-from lmd.evaluation.decisions import choose_tau, log_prior
-from lmd.evaluation.familiar import features_of
-from lmd.evaluation.novelty import Familiar
 from lmd.evaluation.outputs import joined
 from lmd.evaluation.predict import names_of, write_predictions
-from lmd.evaluation.temperature import temperature_for
+from lmd.evaluation.probability.decisions import choose_tau, log_prior
+from lmd.evaluation.probability.temperature import temperature_for
+from lmd.evaluation.selective.familiar import features_of
+from lmd.evaluation.selective.novelty import Familiar
 from lmd.model_card import ModelCard, Outputs, Preprocessing, Prior, TrainedOn
 from lmd.models.classifier import classifier_kind
 from lmd.models.network import Network, Output

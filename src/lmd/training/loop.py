@@ -14,12 +14,12 @@ from lmd.data.decode.cache import open_cache
 from lmd.data.feed.loader import ImageSet, image_set, resident
 from lmd.data.feed.sampling import instance_order
 from lmd.errors import SettingsError
-from lmd.evaluation.decisions import log_prior
-from lmd.evaluation.earlier import seen_before
-from lmd.evaluation.familiar import familiar_of, write_familiar
+from lmd.evaluation.leaks.earlier import seen_before
+from lmd.evaluation.leaks.seen import begun_with, joined, seen_in_training, still_seen, write_seen
 from lmd.evaluation.outputs import outputs_of
 from lmd.evaluation.predict import Model
-from lmd.evaluation.seen import begun_with, joined, seen_in_training, still_seen, write_seen
+from lmd.evaluation.probability.decisions import log_prior
+from lmd.evaluation.selective.familiar import familiar_of, write_familiar
 from lmd.model_card import ModelCard
 from lmd.models.classifier import build_classifier, classifier_kind
 from lmd.models.encoder import build_encoder, num_features

@@ -10,8 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from lmd.data.feed.loader import ImageSet
-from lmd.evaluation.decisions import WIDTH, choose_tau, margin_score
 from lmd.evaluation.metrics import balanced_accuracy, macro_auc
+from lmd.evaluation.probability.decisions import WIDTH, choose_tau, margin_score
 from lmd.models.inference import encode
 from lmd.models.network import Network
 from lmd.runtime import Runtime

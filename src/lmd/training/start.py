@@ -8,9 +8,9 @@ from pathlib import Path
 from lmd import run
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import CheckpointError, DataError, SettingsError
-from lmd.evaluation.earlier import refuse_known_test
-from lmd.evaluation.own import refuse_other_data
-from lmd.evaluation.seen import read_seen
+from lmd.evaluation.leaks.earlier import refuse_known_test
+from lmd.evaluation.leaks.own import refuse_other_data
+from lmd.evaluation.leaks.seen import read_seen
 from lmd.locks import locked, refuse_held
 from lmd.models.encoder import check_encoder
 from lmd.models.names import normalisation

@@ -13,7 +13,7 @@ import yaml
 from lmd.data.dataset.folds_folder import Folds
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import CheckpointError
-from lmd.evaluation.comparison import TauRule
+from lmd.evaluation.pairs.comparison import TauRule
 from lmd.files import atomic_write
 from lmd.folds.folder import opened
 from lmd.settings import Settings

@@ -12,7 +12,7 @@ from lmd import methods
 from lmd.data.dataset.folds_folder import Folds
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import SettingsError
-from lmd.evaluation.comparison import TauRule
+from lmd.evaluation.pairs.comparison import TauRule
 from lmd.fields import as_overrides
 from lmd.folds.either import choose_either
 from lmd.planning.choice import Asked

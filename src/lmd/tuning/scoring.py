@@ -10,7 +10,7 @@ import pandas as pd
 
 from lmd.errors import CheckpointError
 from lmd.evaluation.cases import cases_of, read_predictions
-from lmd.evaluation.decisions import WIDTH, log_prior, margins
+from lmd.evaluation.probability.decisions import WIDTH, log_prior, margins
 from lmd.folds.folder import FoldsRun
 from lmd.run import RunFolder, read_model_card
 

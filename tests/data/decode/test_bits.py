@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from lmd import api
+import lmd
 from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.data.decode.cache import open_cache, read_as
 from lmd.data.decode.images import decode, decode_small, examine, verify
@@ -172,8 +172,8 @@ def test_bits_leave_ordinary_files_alone(tmp_path: Path) -> None:
 def folders(tmp_path: Path) -> tuple[Dataset, Dataset]:
     """The same images, prepared without and with --bits 12."""
     root = twelve_bits(tmp_path / "raw")
-    plain = api.prepare("folder", tmp_path / "plain", root=root)
-    return plain, api.prepare("folder", tmp_path / "bits", root=root, bits=12)
+    plain = lmd.prepare("folder", tmp_path / "plain", root=root)
+    return plain, lmd.prepare("folder", tmp_path / "bits", root=root, bits=12)
 
 
 def test_the_recipe_and_the_cache_keep_it(folders: tuple[Dataset, Dataset]) -> None:
@@ -196,10 +196,10 @@ def test_other_bits_make_another_cache(folders: tuple[Dataset, Dataset]) -> None
 
 def test_a_look_with_other_bits_is_another_look(folders: tuple[Dataset, Dataset]) -> None:
     plain, wide = folders
-    first = api.inspect(plain).files
+    first = lmd.inspect(plain).files
     assert first is not None
     assert first.largest_of_16_bits == 4000
-    second = api.inspect(wide).files
+    second = lmd.inspect(wide).files
     assert second is not None
     assert second.largest_of_16_bits is None
     assert [path.name for path in (plain.folder / "cache").glob("looks*")] == ["looks-3.npy"]
@@ -241,7 +241,7 @@ def test_a_run_writes_it_into_model_json(folders: tuple[Dataset, Dataset], tmp_p
     settings = {**toy.recipe("ce"), "encoder": "test_resnet"}
     for dataset, bits in zip(folders, (None, 12), strict=True):
         run = tmp_path / f"run-{bits}"
-        folder = api.train(read_dataset(dataset.folder), out=run, method="ce", settings=settings)
+        folder = lmd.train(read_dataset(dataset.folder), out=run, method="ce", settings=settings)
         card = json.loads(folder.model.read_text())
         assert card["preprocessing"]["bits"] == bits
 

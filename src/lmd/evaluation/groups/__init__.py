@@ -1,0 +1,1 @@
+"""Evaluations at other levels than all images: groups (patients, lesions) and subgroups."""

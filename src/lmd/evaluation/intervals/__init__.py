@@ -1,0 +1,1 @@
+"""How sure a metric is: intervals of values and of paired differences."""

@@ -1,0 +1,1 @@
+"""Whether a model is measured on what it has seen in training."""

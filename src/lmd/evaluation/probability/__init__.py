@@ -1,0 +1,1 @@
+"""Probabilities: calibrated, at stated shares of the classes, and the decisions made of them."""

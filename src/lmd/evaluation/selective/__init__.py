@@ -1,0 +1,1 @@
+"""Where a model should not answer alone: prediction sets, abstention, images unlike anything seen."""

@@ -1,0 +1,74 @@
+"""What a run keeps to tell how unlike anything seen an image is: made once, at the end of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lmd.data.feed.loader import ImageSet
+from lmd.errors import CheckpointError
+from lmd.evaluation.outputs import Answering, outputs_of
+from lmd.evaluation.selective.novelty import Familiar, directions, familiar
+from lmd.files import atomic_path
+from lmd.losses.gaussian import ClassGaussians, ClassMoments
+from lmd.models.network import Output
+from lmd.run_folder import RunFolder
+
+
+def familiar_of(model: Answering, train: ImageSet, validation: Sequence[Output]) -> Familiar:
+    """Returns what to measure unlikeness by, after one pass over the clean training images.
+
+    The validation images say what is usual. The class Gaussians of LMD's stage 2 are no substitute: they are
+    of features with their lengths, and means over the encoders of several iterations.
+    """
+    return familiar(gaussians_of(model, train), features_of(validation))
+
+
+def features_of(outputs: Sequence[Output]) -> Tensor:
+    """Returns the features of all batches [N, C], on the CPU."""
+    return torch.cat([output.features.cpu() for output in outputs])
+
+
+def gaussians_of(model: Answering, images: ImageSet) -> ClassGaussians:
+    """Returns the class Gaussians of the directions of some clean images' features."""
+    moments: ClassMoments | None = None
+    done = 0
+    for output in outputs_of(model, images.pixels):
+        features = directions(output.features)
+        moments = moments or ClassMoments(images.num_classes, features.shape[1])
+        moments.add(features, images.labels[done : done + len(features)])
+        done += len(features)
+    assert moments is not None
+    return moments.gaussians()
+
+
+def write_familiar(run: RunFolder, known: Familiar) -> None:
+    """Writes it beside the model."""
+    from safetensors.torch import save_file
+
+    with atomic_path(run.novelty) as temporary:
+        save_file(known.as_dict(), temporary)
+
+
+def read_familiar(run: RunFolder) -> Familiar | None:
+    """Returns what a run keeps; None of a run without.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not run.novelty.is_file():
+        return None
+    try:
+        known = Familiar(**load_file(run.novelty))
+        channels = known.mean.shape[1]
+        if known.covariance.shape != (channels, channels) or known.scores.shape != known.lengths.shape:
+            raise ValueError("its parts do not fit together")
+        known.unlike(known.mean)
+    except (OSError, SafetensorError, TypeError, ValueError, IndexError, RuntimeError) as error:
+        raise CheckpointError(f"cannot read {run.novelty}: {error}") from error
+    return known
