@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
+import torch
+from PIL import Image
 
 import lmd
 from lmd.data.dataset.manifest import Dataset, write_dataset
@@ -16,7 +19,9 @@ from lmd.evaluation.cases import cases_of, read_predictions
 from lmd.evaluation.evaluate import evaluate
 from lmd.evaluation.further import Around, Further, further
 from lmd.evaluation.results import read_evaluation, write_evaluation
+from lmd.evaluation.selective.familiar import read_familiar
 from lmd.evaluation.selective.sets import sets_of
+from lmd.run_folder import RunFolder
 from tests import toy
 from tests.command import Command, refused
 
@@ -105,7 +110,7 @@ def test_predictions_of_validation_images_are_made_where_they_are_missing(
     val.unlink()
     result = lmd.evaluate(run, data=grouped, allow_overlap=True)  # Its validation images may be others.
     assert result.sets is None
-    assert "on its own data set makes them" in result.reasons["sets"]
+    assert "validation" in result.reasons["sets"]
     assert not val.exists()
     assert lmd.evaluate(run).sets is not None
     pd.testing.assert_frame_equal(pd.read_csv(val), before, rtol=1e-5, atol=1 / 15 + 1e-6)
@@ -132,23 +137,24 @@ def test_an_evaluation_of_an_earlier_version_can_be_read(run: Path) -> None:
     assert json.loads(file.read_text()) == tree
 
 
-def test_predict_warns_of_images_unlike_anything_seen(lmd: Command, run: Path, tmp_path: Path) -> None:
-    from PIL import Image
-
-    random = np.random.default_rng(0)
-    strange, usual = tmp_path / "strange.png", tmp_path / "usual.png"
-    Image.fromarray((random.random((20, 20, 3)) > 0.5).astype(np.uint8) * 255).save(strange)
-    Image.fromarray(toy.draw(0, 3)).save(usual)
-    code, out, err = lmd("predict", run, usual, strange)
-    assert code == 0, err
-    answers = pd.read_csv(pd.io.common.StringIO(out)).set_index("id")
-    assert answers["unlike"][str(strange)] == 1
-    assert answers["unlike"][str(usual)] < 0.99
-    note = "note: 1 of 2 images is more unlike what the model has seen than 99% of the validation images"
-    assert note in err
-    assert str(strange) in err
-    _, _, err = lmd("predict", run, usual)
-    assert "unlike" not in err
+def test_predict_warns_of_images_unlike_anything_seen(
+    lmd: Command, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = read_familiar(RunFolder(run))
+    assert known is not None
+    image = tmp_path / "new.png"
+    Image.fromarray(toy.draw(0, 3)).save(image)
+    for scores, unlike in (
+        (0.0, 1),
+        (1e9, 0),
+    ):  # Validation images that are nothing special, and all strange.
+        other = replace(known, scores=torch.full_like(known.scores, scores))
+        monkeypatch.setattr("lmd.evaluation.predict.read_familiar", lambda folder, other=other: other)
+        code, out, err = lmd("predict", run, image)
+        assert code == 0, err
+        assert pd.read_csv(io.StringIO(out))["unlike"].tolist() == [unlike]
+        note = "note: 1 of 1 images is more unlike what the model has seen than 99% of the validation images"
+        assert (note in err) == (str(image) in err) == bool(unlike)
 
 
 def test_the_terminal_says_it_in_lines(lmd: Command, run: Path, grouped: Dataset) -> None:
