@@ -21,6 +21,8 @@ from tests import toy
 from tests.command import Command, refused
 from tests.processes import exit_code
 
+P, D = ([f"{kind}_{name}" for name in ("common", "less", "rare")] for kind in "pd")
+
 TINY = [
     "--set", "encoder=test_resnet", "--set", "pretrained=false", "--set", "size=16", "--set", "batch=8",
     "--set", "stage1.epochs=2",
@@ -109,8 +111,10 @@ def test_the_main_job(lmd: Command, run: Path, data: Path, images: Path, tmp_pat
     assert code == 0
     answers = pd.read_csv(tmp_path / "answers.csv")
     assert len(answers) == 1 + 20
-    assert answers.columns.tolist() == ["id", "predicted", "p_common", "p_less", "p_rare"]
-    assert answers.filter(like="p_").sum(axis=1).tolist() == pytest.approx([1.0] * 21, abs=1e-6)
+    assert answers.columns.tolist() == ["id", "predicted", *P, *D, "unlike"]
+    for columns in (P, D):
+        assert answers[columns].sum(axis=1).tolist() == pytest.approx([1.0] * 21, abs=1e-6)
+    assert (answers[D].idxmax(axis=1).str.removeprefix("d_") == answers["predicted"]).all()
 
 
 def test_a_prediction_for_a_file_is_that_of_the_split(lmd: Command, run: Path, images: Path) -> None:

@@ -23,6 +23,7 @@ from lmd.errors import CheckpointError, SettingsError
 from lmd.estimator import VirtualFeatureClassifier
 from lmd.estimator.parts import FOLDS, held_out_parts
 from lmd.evaluation.probability.decisions import choose_tau
+from lmd.evaluation.selective.novelty import RIDGE
 from lmd.files import save_tree
 
 COUNTS, CHANNELS = (200, 40, 8), 24
@@ -186,7 +187,7 @@ def test_images_of_no_class_are_far_from_all(fitted: VirtualFeatureClassifier) -
         near, far = (fitted.out_of_class_score(part, relative=relative) for part in (TEST_X, strange))
         assert np.median(far) > np.quantile(near, 0.99)
     covariance = np.mean([np.cov(X[k == Y].T) for k in range(3)], axis=0)
-    covariance += 0.5 * covariance.diagonal().mean() * np.eye(CHANNELS)
+    covariance += RIDGE * covariance.diagonal().mean() * np.eye(CHANNELS)
     apart = TEST_X[:, None] - fitted.means_
     expected = np.einsum("nki,ij,nkj->nk", apart, np.linalg.inv(covariance), apart).min(1)
     np.testing.assert_allclose(fitted.out_of_class_score(TEST_X), expected)

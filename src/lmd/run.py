@@ -147,7 +147,7 @@ def read_stage1(run: RunFolder, settings: CommonSettings) -> tuple[str, dict[str
             wanted = getattr(settings, name)
             raise SettingsError(f"--from {run.path}: it has {name} = {found[name]}, this run wants {wanted}")
     check_files(run, card)
-    if not run.stage1.is_file():
+    if not run.stage1.is_file() and run.stage1.name not in card.files:
         raise CheckpointError(
             f"--from {run.path}: it keeps no first stage, as runs of 'lmd fit' do not; begin with its "
             f"encoder: --weights {run.path}"

@@ -8,7 +8,7 @@ from scipy.stats import binom
 
 from benchmarks import coverage
 from benchmarks.coverage import DESIGNS, PARTS, Design, Part, rows_of
-from lmd.evaluation.intervals import score, uncertainty
+from lmd.evaluation.intervals import differences, score, uncertainty
 
 GROUPS = next(part for part in PARTS if part.name == "groups")
 DIFFERENCES = next(part for part in PARTS if part.name == "differences")
@@ -56,7 +56,8 @@ def _small(part: Part) -> Part:
 
 def test_groups_are_held_and_found_out_where_they_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     held = {row.metric: row.lowest for row in rows_of(_small(GROUPS), DESIGNS[1], 150, 150)}
-    monkeypatch.setattr(uncertainty, "design_effect", lambda *_: 1.0)
+    for module in (uncertainty, differences):
+        monkeypatch.setattr(module, "design_effect", lambda *_: 1.0)
     ignored = {row.metric: row.lowest for row in rows_of(_small(GROUPS), DESIGNS[1], 150, 150)}
     assert min(held.values()) >= 90
     assert max(ignored[name] for name in ("bacc", "f1", "mcc")) < 90
@@ -66,8 +67,8 @@ def test_differences_are_held_and_found_out_where_their_variance_is_halved(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     held = {row.metric: row.lowest for row in rows_of(_small(DIFFERENCES), DESIGNS[1], 150, 150)}
-    whole = uncertainty._of_difference
-    monkeypatch.setattr(uncertainty, "_of_difference", lambda *parts: whole(*parts) / 2)
+    whole = differences._of_difference
+    monkeypatch.setattr(differences, "_of_difference", lambda *parts: whole(*parts) / 2)
     halved = {row.metric: row.lowest for row in rows_of(_small(DIFFERENCES), DESIGNS[1], 150, 150)}
     assert min(held.values()) >= 90
     assert max(halved[name] for name in ("bacc", "f1", "mcc")) < 90

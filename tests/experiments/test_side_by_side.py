@@ -32,7 +32,7 @@ def test_a_child_asks_for_what_the_parent_was_asked_for(
     """The words of a child make the same request, of whatever it consists."""
     request = Request(
         "table3", ["100=a", "300=b"], tmp_path, seeds=2, methods="ce,lmd", budget="smoke", weights="w",
-        partial_weights=True, overrides=["size=16", "stage1.epochs=1"], allow_code=True, jobs=3,
+        partial_weights=True, overrides=["size=16", "stage1.epochs=1"], allow_code=True, jobs=3, tau="own",
     )  # fmt: skip
     defaults = Request("", [], tmp_path)
     assert all(

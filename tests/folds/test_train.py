@@ -62,6 +62,7 @@ def test_a_fold_has_the_weights_of_a_run_on_it_alone(folds: Folds, finished: Pat
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+@pytest.mark.slow
 def test_side_by_side_gives_the_same_weights_at_equal_threads(
     folds: Folds, finished: Path, tmp_path: Path
 ) -> None:

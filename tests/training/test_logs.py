@@ -75,7 +75,8 @@ def train(dataset: Dataset, out: Path, **options: Any) -> RunFolder:
 
 
 def names(epochs: int) -> list[tuple[str, int]]:
-    terms = ("loss/total", "loss/cross_entropy", "validation/bacc", "validation/auc", "seconds")
+    terms = ("loss/total", "loss/cross_entropy", "validation/bacc", "validation/auc",
+             "validation/margin", "seconds")  # fmt: skip
     return [(f"stage1/{term}", epoch) for epoch in range(1, epochs + 1) for term in terms]
 
 

@@ -79,7 +79,7 @@ def tune(
 ) -> Tuned:
     """Searches settings of methods on validation images, as many trials of each (docs/tune.md).
 
-    It needs optuna: pip install 'lmd[tune]'. A second call goes on; its trials are those of one call.
+    It needs optuna, the extra `tune`. A second call goes on; its trials are those of one call.
 
     Args:
         data: a dataset folder with validation images, or a folder of folds, each with its own.

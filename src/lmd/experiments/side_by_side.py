@@ -69,6 +69,8 @@ def words_of(request: Request) -> list[str]:
         str(request.seeds),
         "--budget",
         request.budget,
+        "--tau",
+        request.tau,
     ]
     words += [word for folder in request.data for word in ("--data", folder)]
     words += [word for text in request.overrides for word in ("--set", text)]

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lmd.errors import SettingsError
+from lmd.errors import SettingsError, how_to_install
 from lmd.runtime import derive_seed
 from lmd.tuning.space import Choice, Range, Value
 
@@ -36,7 +36,7 @@ def optuna() -> Any:
     try:
         package: Any = importlib.import_module("optuna")
     except ImportError as error:
-        raise SettingsError("lmd tune needs optuna: pip install 'lmd[tune]'") from error
+        raise SettingsError(f"lmd tune needs optuna: {how_to_install('tune')}") from error
     package.logging.set_verbosity(logging.WARNING)
     return package
 
