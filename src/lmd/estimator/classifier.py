@@ -33,8 +33,8 @@ class VirtualFeatureClassifier(ClassifierMixin, BaseEstimator):
 
     1. Mean and covariance of each class are estimated (see eq. 6-7 of arXiv 2502.03238).
     2. (W, b) minimise the mean over classes of the expected cross entropy of features drawn from these
-       Gaussians, plus (l2 / 2) ||W||^2: see eq. 8, for R -> infinity (`lmd.losses.exact`). So every class has the
-       same weight, and one of ten images has as many virtual features as one of thousands.
+       Gaussians, plus (l2 / 2) ||W||^2: see eq. 8, for R -> infinity (`lmd.losses.exact`). So every class
+       has the same weight, and one of ten images has as many virtual features as one of thousands.
     3. On new images the means of rare classes lie nearer to the middle than they do in training. Decisions
        are therefore shifted: softmax(W z + b - tau log pi), pi the classes' shares of the training images.
 
