@@ -164,6 +164,14 @@ def test_an_override_is_read_as_yaml() -> None:
     assert parse_override("a=1e-4") == {"a": "1e-4"} or parse_override("a=1e-4") == {"a": 1e-4}
 
 
+def test_a_name_of_thousands_of_parts_is_refused_in_one_line() -> None:
+    """Found by `make fuzz` (set, seed 42, input 8637): the tree of such a name was deeper than Python goes."""
+    with pytest.raises(SettingsError, match=r"a name of 6000 parts; 40 are the most") as error:
+        parse_override(".".join(["optimis"] * 6000) + "=1")
+    assert len(str(error.value)) < 300
+    assert parse_override(".".join("a" * 40) + "=1")
+
+
 def test_scientific_notation_reaches_a_number() -> None:
     settings = resolve(lmd_method.Settings, overrides=["e_step.optimisation.lr=1e-6"])
     assert settings.e_step.optimisation.lr == 1e-6

@@ -17,7 +17,7 @@ from yaml.constructor import SafeConstructor
 
 MOST_YAML = 2**18  # Bytes; settings.yaml has two thousand.
 MOST_JSON = 2**28  # images.json of a million images has 150 million.
-_MOST_DEPTH = 40  # Groups in groups. Our own files have at most a dozen.
+MOST_DEPTH = 40  # Groups in groups. Our own files have at most a dozen.
 _MOST_DIGITS = 40
 _INT64 = range(-(2**63), 2**63)
 
@@ -84,7 +84,7 @@ def _short(text: str) -> str:
 
 
 def _too_deep() -> UnreadableError:
-    return UnreadableError(f"has groups inside of groups, more than {_MOST_DEPTH} deep")
+    return UnreadableError(f"has groups inside of groups, more than {MOST_DEPTH} deep")
 
 
 def _whole(text: str) -> int:
@@ -108,7 +108,7 @@ def _check(tree: Any, letters: bool) -> None:
     """Refuses what is too deep and, with `letters`, halves of letters; without a call for each level."""
     level, depth = [tree], 0
     while level:
-        if depth > _MOST_DEPTH:
+        if depth > MOST_DEPTH:
             raise _too_deep()
         if letters:
             for value in level:
@@ -176,7 +176,7 @@ class _Nodes(yaml.SafeLoader):
             event = self.peek_event()
             raise UnreadableError(f"has the alias *{event.anchor} (line {event.start_mark.line + 1}): "
                                   "write the value itself")  # fmt: skip
-        if self._depth > _MOST_DEPTH:
+        if self._depth > MOST_DEPTH:
             raise _too_deep()
         self._depth += 1
         node = super().compose_node(parent, index)

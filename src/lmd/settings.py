@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from lmd.errors import SettingsError, suggest
 from lmd.fields import leaf_values, must_be, old_names_of, setting_names
-from lmd.reading import UnreadableError, yaml_of
+from lmd.reading import MOST_DEPTH, UnreadableError, yaml_of
 from lmd.text import shortened
 
 Tree = dict[str, Any]
@@ -124,13 +124,20 @@ def parse_override(text: str) -> Tree:
     {'stage1': {'epochs': 5}}
     """
     name, equals, value = text.partition("=")
-    if not equals or not all(name.split(".")):
-        raise SettingsError(f"--set needs name=value, found '{text}'")
+    parts = name.split(".")
+    if not equals or not all(parts):
+        raise SettingsError(f"--set needs name=value, found '{shortened(text)}'")
+    if len(parts) > MOST_DEPTH:
+        raise SettingsError(
+            f"--set {shortened(name)}: a name of {len(parts)} parts; {MOST_DEPTH} are the most"
+        )
     try:
         leaf: Any = yaml_of(value)
     except UnreadableError as error:
-        raise SettingsError(f"--set {name}: '{shortened(value)}' is not a value: it {error}") from error
-    for part in reversed(name.split(".")):
+        raise SettingsError(
+            f"--set {shortened(name)}: '{shortened(value)}' is not a value: it {error}"
+        ) from error
+    for part in reversed(parts):
         leaf = {part: leaf}
     return cast("Tree", leaf)
 
