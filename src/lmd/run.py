@@ -152,9 +152,21 @@ def read_stage1(run: RunFolder, settings: CommonSettings) -> tuple[str, dict[str
             f"--from {run.path}: it keeps no first stage, as runs of 'lmd fit' do not; begin with its "
             f"encoder: --weights {run.path}"
         )
+    return stage1_of(run)
+
+
+def stage1_of(run: RunFolder) -> tuple[str, dict[str, Tensor]]:
+    """Returns the kind of classifier and the weights that stage1.safetensors holds.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or holds something else.
+    """
     tree = load_tree(run.stage1)
-    kind = "classifier" if "classifier" in tree else "head"  # Version 0.1 wrote "head".
-    return tree[kind], tree["weights"]
+    try:
+        kind = "classifier" if "classifier" in tree else "head"  # Version 0.1 wrote "head".
+        return tree[kind], dict(tree["weights"])
+    except (KeyError, TypeError, ValueError) as error:  # Its checksum fits: somebody made it so.
+        raise CheckpointError(f"{run.stage1} is damaged: it does not hold a first stage") from error
 
 
 def write_model(

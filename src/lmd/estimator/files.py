@@ -11,6 +11,7 @@ import torch
 from lmd.errors import CheckpointError
 from lmd.files import load_tree, save_tree
 from lmd.losses.gaussian import ClassGaussians
+from lmd.settings import Tree
 
 _MARK, _FORMAT = "virtual_feature_classifier", 1
 # What a fitted estimator is, besides its parameters, its classes and its Gaussians.
@@ -55,6 +56,14 @@ def read_fitted(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     tree = load_tree(path)
     if not isinstance(tree, dict) or tree.get(_MARK) != _FORMAT:
         raise CheckpointError(f"{path} holds no VirtualFeatureClassifier that this version can read")
+    try:
+        return _unpacked(tree)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # Its checksum fits: made by somebody.
+        raise CheckpointError(f"{path} is damaged: it does not hold a fitted estimator") from error
+
+
+def _unpacked(tree: Tree) -> tuple[Tree, Tree]:
+    """The parameters and the fitted attributes in a tree."""
     kind, names = tree["classes"]
     fitted = {name: value.numpy() for name, value in tree["arrays"].items()} | tree["numbers"]
     fitted["classes_"] = np.array(names, dtype=kind)

@@ -17,8 +17,7 @@ from safetensors.torch import load_file
 from lmd.experiments.measure import read_cases
 from lmd.experiments.request import Job
 from lmd.experiments.runs import Run, sha256_of
-from lmd.files import load_tree
-from lmd.run import RunFolder
+from lmd.run import RunFolder, stage1_of
 
 # Probabilities that differ by no more are the same but for rounding (the files hold nine digits).
 SAME_ANSWER = 1e-6
@@ -132,7 +131,7 @@ def encoder_moved(folder: RunFolder) -> float:
     The kinds are all parameters, and BatchNorm's running means and running variances, whose sizes differ
     much; theta is one of them in the final encoder, theta_1 as stage 1 handed it over.
     """
-    before, after = load_tree(folder.stage1)["weights"], load_file(folder.weights)
+    before, after = stage1_of(folder)[1], load_file(folder.weights)
     names: dict[str, list[str]] = {}
     for name, value in before.items():
         if name.startswith("encoder.") and value.is_floating_point():

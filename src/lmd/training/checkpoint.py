@@ -17,6 +17,8 @@ from lmd.settings import Tree
 from lmd.stages.base import Stage
 from lmd.training.selection import Best
 
+_PARTS = ("identity", "classifier", "network", "stage_state", "state")
+
 
 class FirstStage(NamedTuple):
     """What another run's first stage handed over, and the images that it saw where the run tells."""
@@ -60,7 +62,16 @@ def load(folder: RunFolder, identity: Tree) -> Tree | None:
     if not folder.checkpoint.is_file():
         return None
     saved = run.load_checkpoint(folder)
-    run.check_identity(saved["identity"], identity)
+    try:
+        for name in _PARTS:
+            saved[name]
+        run.check_identity(saved["identity"], identity)
+        state_of(saved)
+    except (AttributeError, KeyError, TypeError) as error:  # Its checksum fits: somebody made it so.
+        raise CheckpointError(
+            f"{folder.checkpoint} is damaged: it does not hold what a run saves; start the run anew in "
+            "another folder"
+        ) from error
     return saved
 
 
