@@ -98,7 +98,7 @@ def test_of_a_card_that_does_not_say_validation_is_asked(request_: Request) -> N
 
 
 def test_a_rule_that_is_none_is_refused(request_: Request, lmd: Command) -> None:
-    refused(lmd(*words_for(request_), "--tau", "0.75"), "unknown tau '0.75'")
+    refused(lmd(*words_for(replace(request_, tau="0.75"))), "unknown tau '0.75'")
     refused(lmd(*words_for(request_), "--set", "tau=0.5"), "--set tau: use --tau")
     with pytest.raises(SettingsError, match=r"--tau best: must be one of 0, own, validation"):
         check(replace(request_, tau="best"))

@@ -20,9 +20,9 @@ def refuse_tau_alone(tree: Any) -> Any:
     Up to version 0.2 `tau` was what `adjustment` is now. An old recipe must not shift the decisions besides.
     """
     given = cast("dict[str, Any]", tree) if isinstance(tree, dict) else {}
-    tau = given.get("tau")
-    number = isinstance(tau, int | float) and tau >= 0  # What is no tau at all is refused as such.
-    if number and "adjustment" not in given:
+    tau = given.get("tau", "validation")
+    meant = tau is None or (isinstance(tau, int | float) and tau >= 0)  # What is neither is refused as such.
+    if meant and "adjustment" not in given:
         raise ValueError(
             "tau alone may mean two things here: 'adjustment' is this method's own factor, in the weights "
             "(the tau of its paper, once called tau), and 'tau' shifts the decisions besides; name both, as "
