@@ -47,7 +47,7 @@ class Outputs(Settings):
     """What a model's answers are; a card of an earlier version says nothing of it, and nothing is shifted.
 
     With s the logits and pi the classes' shares of the training images, softmax(s / T) ranks, and
-    softmax((s - tau log pi) / T) decides (`evaluation.decisions`).
+    softmax((s - tau log pi) / T) decides (`evaluation.probability.decisions`).
     """
 
     tau: NonNegative = 0.0

@@ -15,6 +15,7 @@ import lmd
 from lmd.evaluation.leaks.seen import read_seen
 from lmd.evaluation.probability.decisions import choose_tau, log_prior
 from lmd.evaluation.probability.temperature import temperature_for
+from lmd.evaluation.selective.familiar import familiar_of_features, read_familiar
 from lmd.run import read_identity, read_model_card
 from tests import toy
 from tests.command import Command
@@ -140,6 +141,21 @@ def test_the_answers_on_validation_images_are_those_of_the_network(made: Made) -
     assert kept[["id", "label", "group", "predicted"]].equals(again[["id", "label", "group", "predicted"]])
     for kind in ("p", "d"):
         np.testing.assert_allclose(probabilities(kept, kind), probabilities(again, kind), atol=1e-5)
+
+
+def test_unlikeness_is_measured_by_the_directions_of_training_features(made: Made) -> None:
+    features = made.features
+    train, val = (features.values[features.rows(split)] for split in ("train", "val"))
+    labels = features.labels[features.rows("train")]
+    known = read_familiar(made.run)
+    assert known is not None
+    lengths = np.linalg.norm(train, axis=1, keepdims=True)
+    means = np.stack([(train / lengths)[labels == k].mean(0) for k in range(len(features.info.classes))])
+    wanted = familiar_of_features(*map(torch.from_numpy, (train, labels)), len(means), torch.from_numpy(val))
+    np.testing.assert_allclose(known.mean.numpy(), means, atol=1e-5)
+    np.testing.assert_allclose(
+        known.unlike(torch.from_numpy(val)), wanted.unlike(torch.from_numpy(val)), atol=1e-6
+    )
 
 
 def test_tau_and_temperature_are_fitted_on_the_validation_images(made: Made, tmp_path: Path) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from lmd.comparing.answers import Answers
 from lmd.errors import DataError, SettingsError
-from lmd.evaluation.cases import Cases, cases_of, read_predictions
+from lmd.evaluation.cases import Cases, cases_of
 from lmd.evaluation.judge import evaluate_run
 from lmd.evaluation.pairs.comparison import TauRule
 from lmd.evaluation.probability.decisions import choose_tau, decide, log_prior
+from lmd.evaluation.probability.source import validation_cases
 from lmd.folds.folder import FoldsRun
 from lmd.model_card import ModelCard
 from lmd.parallel import Steps
@@ -94,17 +94,19 @@ def chosen_tau(answers: Answers, name: str, classes: list[str], progress: Steps)
             "them: take --tau 0 or --tau own"
         )
     folder = run.folder.folds[name] if isinstance(run.folder, FoldsRun) else run.folder
-    cases = cases_of(read_predictions(_validation(folder, progress)), classes)
+    _validated(folder, progress)
+    cases = validation_cases(folder, classes)
+    if isinstance(cases, str):
+        raise SettingsError(f"--tau validation: {path}: {cases}")
     card = run.models[name]
     return choose_tau(
         logits_of(cases.probabilities, card.outputs.temperature), cases.labels, prior_of(card, classes)
     )
 
 
-def _validation(folder: RunFolder, progress: Steps) -> Path:
-    """The predictions on validation images, after making them where there are none."""
-    file = folder.predictions("val")
-    if not file.is_file():
+def _validated(folder: RunFolder, progress: Steps) -> None:
+    """Makes the predictions on validation images where there are none."""
+    if not folder.predictions("val").is_file():
         try:
             evaluate_run(folder, "val", progress=progress)
         except DataError as error:
@@ -112,4 +114,3 @@ def _validation(folder: RunFolder, progress: Steps) -> Path:
                 f"--tau validation: {folder.path} has no predictions on validation images: {error}; "
                 "take --tau 0 or --tau own"
             ) from error
-    return file

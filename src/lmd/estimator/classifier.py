@@ -45,7 +45,7 @@ class VirtualFeatureClassifier(ClassifierMixin, BaseEstimator):
     Args:
         tau: strength of the shift. 0.75 is right where the encoder was trained on these images, and too much
             where it has never seen them. Then take "validation": the tau that is best on held-out parts of
-            the training data, by the smoothed criterion of `evaluation.decisions`.
+            the training data, by the smoothed criterion of `evaluation.probability.decisions`.
         covariance: how Sigma_k is regularised: "ridge", "oas", "ledoit_wolf", "pooled" or "diagonal".
         ridge: variance that is added to each channel, in that unit.
         l2: weight of ||W||^2 / 2, in that unit.
@@ -194,7 +194,7 @@ class VirtualFeatureClassifier(ClassifierMixin, BaseEstimator):
         return softmax(self._logits(X))
 
     def out_of_class_score(self, X: Any, *, relative: bool = False) -> np.ndarray:
-        """Returns how unlike all classes each image is [N]; larger is stranger (`evaluation.novelty`).
+        """Returns how unlike all classes each image is [N]; larger is stranger.
 
         It is the squared Mahalanobis distance to the nearest class; with `relative`, that to one Gaussian of
         all classes is taken from it.

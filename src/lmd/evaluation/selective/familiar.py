@@ -44,6 +44,13 @@ def gaussians_of(model: Answering, images: ImageSet) -> ClassGaussians:
     return moments.gaussians()
 
 
+def familiar_of_features(train: Tensor, labels: Tensor, num_classes: int, validation: Tensor) -> Familiar:
+    """Returns the same of features [N, C] that are there: those of training with labels, and validation."""
+    moments = ClassMoments(num_classes, train.shape[1])
+    moments.add(directions(train), labels)
+    return familiar(moments.gaussians(), validation)
+
+
 def write_familiar(run: RunFolder, known: Familiar) -> None:
     """Writes it beside the model."""
     from safetensors.torch import save_file
