@@ -1,6 +1,6 @@
 """What tau does on the features of trained encoders: the table of docs/tau.md.
 
-    python -m benchmarks.tau ISIC /work/shared/features/features-*.npz
+    python -m benchmarks.tau ISIC FEATURES/features-*.npz
 
 ISIC is the dataset folder that the features are of: `lmd prepare isic2019 --root ISIC_2019 --allow-missing
 --split lesion --out ISIC`. A file has `0_clean` times `0_clean_scale` [N, 512], in the order of the manifest,
