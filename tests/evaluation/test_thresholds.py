@@ -59,6 +59,19 @@ def test_groups_count_where_images_repeat() -> None:
     assert threshold_for(scores, np.arange(100), 0.9).assured > (found.assured or 1)
 
 
+@pytest.mark.parametrize("large", [8, 30])
+def test_groups_of_very_unequal_size_keep_the_promise_on_average(large: int) -> None:
+    """A tenth of the groups have many images, all alike; a new image is one of a random group."""
+    random = np.random.default_rng(1)
+    sizes = np.where(np.arange(50) % 10 == 0, large, 1)
+    clusters = np.repeat(np.arange(50), sizes)
+    reached = [
+        stats.norm.sf(threshold_for(random.normal(size=50)[clusters], clusters, 0.9).value or 0.0)
+        for _ in range(1500)
+    ]
+    assert 0.895 <= np.mean(reached) < 0.93
+
+
 LABELS, SCORES = drawn(4000, np.array([0.5, 0.3, 0.2]))
 P = posterior(SCORES, np.array([0.5, 0.3, 0.2]))
 COSTS = np.array([[0.0, 1.0, 2.0], [3.0, 0.0, 1.0], [20.0, 5.0, 0.0]])

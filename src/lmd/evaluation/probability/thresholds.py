@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lmd.evaluation.selective.conformal import threshold_of
+
 CERTAINTY = 0.95
 
 
@@ -36,7 +38,8 @@ def threshold_for(scores: np.ndarray, clusters: np.ndarray, wanted: float) -> Th
 
     Args:
         scores: the probabilities of the class, of the validation images of this class alone [n].
-        clusters: the group of each of them; groups count where images repeat.
+        clusters: the group of each of them. Each group counts as one image, and its images share this weight,
+            as in prediction sets. `assured` then holds for groups of one image, and nearly for others.
         wanted: the sensitivity, above 0 and below 1.
 
     >>> threshold_for(np.arange(1, 20) / 20, np.arange(19), 0.9).value
@@ -46,9 +49,9 @@ def threshold_for(scores: np.ndarray, clusters: np.ndarray, wanted: float) -> Th
     missed = math.floor((groups + 1) * (1 - wanted) + 1e-9)
     if missed < 1:
         return Threshold(None, images, groups, reason=_too_few(groups, images, wanted))
-    place = max(math.floor(missed * images / groups + 1e-9), 1)
+    value = threshold_of(scores, clusters, wanted)
     expected = (groups + 1 - missed) / (groups + 1)
-    return Threshold(float(np.sort(scores)[place - 1]), images, groups, expected, assured(groups, missed))
+    return Threshold(value, images, groups, expected, assured(groups, missed))
 
 
 def assured(number: int, missed: int) -> float:
