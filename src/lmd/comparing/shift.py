@@ -12,20 +12,12 @@ from lmd.errors import DataError, SettingsError
 from lmd.evaluation.cases import Cases, cases_of
 from lmd.evaluation.judge import evaluate_run
 from lmd.evaluation.pairs.comparison import TauRule
-from lmd.evaluation.probability.decisions import choose_tau, decide, log_prior
+from lmd.evaluation.probability.decisions import choose_tau, decide, log_prior, logits_of
 from lmd.evaluation.probability.source import validation_cases
 from lmd.folds.folder import FoldsRun
 from lmd.model_card import ModelCard
 from lmd.parallel import Steps
 from lmd.run import RunFolder
-
-_LEAST = 1e-300  # A probability that was rounded to 0 has a logarithm, too.
-
-
-def logits_of(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Returns logits [N, K] behind probabilities softmax(s / T), each row with the mean 0."""
-    logits = temperature * np.log(np.maximum(probabilities, _LEAST))
-    return logits - logits.mean(1, keepdims=True)
 
 
 def decided(

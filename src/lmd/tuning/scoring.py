@@ -10,11 +10,9 @@ import pandas as pd
 
 from lmd.errors import CheckpointError
 from lmd.evaluation.cases import cases_of, read_predictions
-from lmd.evaluation.probability.decisions import WIDTH, log_prior, margins
+from lmd.evaluation.probability.decisions import WIDTH, log_prior, logits_of, sureness
 from lmd.folds.folder import FoldsRun
 from lmd.run import RunFolder, read_model_card
-
-_LEAST = 1e-300  # A probability that was rounded to 0 has a logarithm, too.
 
 
 class Scored(NamedTuple):
@@ -50,17 +48,10 @@ def _one(run: RunFolder) -> tuple[np.ndarray, pd.DataFrame]:
         raise CheckpointError(f"{run.path} has no predictions on validation images ({file.name})")
     card = read_model_card(run)
     cases = cases_of(read_predictions(file), card.classes)
-    logits = card.outputs.temperature * np.log(np.maximum(cases.probabilities, _LEAST))
-    logits -= logits.mean(1, keepdims=True)
+    logits = logits_of(cases.probabilities, card.outputs.temperature)
     shifted = logits - card.outputs.tau * log_prior(np.array(card.training_counts))
     table = pd.DataFrame({"id": cases.ids, "label": cases.labels, "group": cases.clusters})
     return sureness(shifted, cases.labels, WIDTH * float(np.std(logits))), table
-
-
-def sureness(logits: np.ndarray, labels: np.ndarray, width: float) -> np.ndarray:
-    """Returns sigmoid(margin / width) of each image [N]; the mean over classes is the smoothed criterion."""
-    found = margins(logits, labels) / max(width, np.finfo(np.float64).tiny)
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * np.clip(found, -1e3, 1e3))))
 
 
 def _mean_of_classes(each: np.ndarray, labels: np.ndarray) -> float:

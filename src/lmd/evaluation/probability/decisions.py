@@ -16,6 +16,7 @@ import numpy as np
 GRID = tuple(round(0.05 * step, 2) for step in range(41))
 # The width of the criterion's step, as a part of the standard deviation of all logits.
 WIDTH = 0.15
+_LEAST = 1e-300  # A probability that was rounded to 0 has a logarithm, too.
 
 
 def log_prior(counts: np.ndarray) -> np.ndarray:
@@ -67,6 +68,18 @@ def margins(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return own - others.max(1)
 
 
+def logits_of(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Returns logits [N, K] behind probabilities softmax(s / T), each row with the mean 0."""
+    logits = temperature * np.log(np.maximum(probabilities, _LEAST))
+    return logits - logits.mean(1, keepdims=True)
+
+
+def sureness(logits: np.ndarray, labels: np.ndarray, width: float) -> np.ndarray:
+    """Returns sigmoid(margin / width) of each case [N]; the mean over classes is the smoothed criterion."""
+    found = margins(logits, labels) / max(width, np.finfo(np.float64).tiny)
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * np.clip(found, -1e3, 1e3))))  # It cannot overflow.
+
+
 def margin_score(logits: np.ndarray, labels: np.ndarray, scale: float | None = None) -> float:
     """Returns the smoothed balanced accuracy: the mean over classes of the mean of sigmoid(margin / scale).
 
@@ -78,10 +91,8 @@ def margin_score(logits: np.ndarray, labels: np.ndarray, scale: float | None = N
     0.875
     """
     width = WIDTH * float(np.std(logits)) if scale is None else scale
-    found = margins(logits, labels) / max(width, np.finfo(np.float64).tiny)
-    hits = 0.5 * (1.0 + np.tanh(0.5 * np.clip(found, -1e3, 1e3)))  # A sigmoid that cannot overflow.
     counts = np.bincount(labels)
-    sums = np.bincount(labels, hits)
+    sums = np.bincount(labels, sureness(logits, labels, width))
     return float((sums[counts > 0] / counts[counts > 0]).mean())
 
 
