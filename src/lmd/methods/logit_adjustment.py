@@ -55,15 +55,15 @@ class Settings(CommonSettings):
 class AdjustedTraining(CrossEntropy):
     """Supervised training with the prior in the logits."""
 
-    def __init__(self, settings: Settings, tau: float, counts: np.ndarray) -> None:
-        """Keeps tau and the counts."""
+    def __init__(self, settings: Settings, strength: float, counts: np.ndarray) -> None:
+        """Keeps the strength a and the counts."""
         super().__init__(settings, settings.stage1)
-        self.tau = tau
+        self.strength = strength
         self.counts = torch.from_numpy(counts)
 
     def criterion(self, logits: Tensor, labels: Tensor, epoch: float) -> dict[str, Tensor]:
-        """Returns the cross entropy of s + tau log pi."""
-        return {"adjusted_cross_entropy": prior_cross_entropy(logits, labels, self.counts, self.tau)}
+        """Returns the cross entropy of s + a log pi."""
+        return {"adjusted_cross_entropy": prior_cross_entropy(logits, labels, self.counts, self.strength)}
 
 
 def prior(settings: Settings) -> Prior:
