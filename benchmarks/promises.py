@@ -2,7 +2,7 @@
 
     python -m benchmarks.promises [--only expected|costs|thresholds]   # benchmarks/results/probabilities
 
-`expected`: PPV, NPV and specificity at stated shares; each image of a class is taken for the last class with a
+`expected`: PPV, NPV and specificity at stated shares; each image of a class is taken for the last one with a
 given probability. `costs`: the mean cost of decisions, and the paired difference of two that agree on
 about half of the images. `thresholds`: the certainty of a threshold for a sensitivity of .9 with 50 groups,
 of which five have 4, 8 or 30 images that are alike.
@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
+from benchmarks.coverage import ALIKE
 from lmd.evaluation.intervals.uncertainty import Sample
 from lmd.evaluation.parts import Estimate
 from lmd.evaluation.probability.costs import MeanCost
@@ -112,12 +115,14 @@ def thresholds_rows(samples: int = 3000) -> Iterator[dict[str, Any]]:
         clusters = np.repeat(np.arange(GROUPS), sizes)
         kept, reached = [], []
         for _ in range(samples):
-            scores = random.random(GROUPS)[clusters]  # Uniform: the sensitivity of a new group is 1 - t.
+            own, shared = random.normal(size=len(clusters)), random.normal(size=GROUPS)[clusters]
+            scores = math.sqrt(1 - ALIKE) * own + math.sqrt(ALIKE) * shared
             chosen = threshold_for(scores, clusters, WANTED)
             assert chosen.value is not None
             assert chosen.assured is not None
-            kept.append(1 - chosen.value >= chosen.assured)
-            reached.append(1 - chosen.value)
+            sensitivity = NormalDist().cdf(-chosen.value)  # Of a random image of a new group.
+            kept.append(sensitivity >= chosen.assured)
+            reached.append(sensitivity)
         found = {"on average": float(np.mean(reached)), "held": float(np.mean(kept))}
         yield {"groups": GROUPS, "large groups": LARGE, "images of a large group": large,
                "samples": samples, "wanted": WANTED, **found}  # fmt: skip

@@ -19,8 +19,8 @@ from lmd.evaluation.cases import cases_of, read_predictions
 from lmd.evaluation.evaluate import evaluate
 from lmd.evaluation.further import Around, Further, further
 from lmd.evaluation.results import read_evaluation, write_evaluation
-from lmd.evaluation.selective.familiar import read_familiar
 from lmd.evaluation.selective.sets import sets_of
+from lmd.evaluation.selective.unlikeness_files import read_unlikeness
 from lmd.run_folder import RunFolder
 from tests import toy
 from tests.command import Command, refused
@@ -61,8 +61,8 @@ def test_an_evaluation_has_sets_abstention_and_unlikeness(run: Path) -> None:
     largest = table[[f"p_{name}" for name in toy.CLASSES]].astype(float).to_numpy().max(1)
     assert result.selective.confidence == "the largest probability"
     assert result.selective.table[0].threshold == pytest.approx(largest.min())
-    assert result.novelty is not None
-    assert result.novelty.unlike_n == (table["unlike"].astype(float) >= 0.99).sum()
+    assert result.unlikeness is not None
+    assert result.unlikeness.unlike_n == (table["unlike"].astype(float) >= 0.99).sum()
     assert result.by_group is None
     assert result.subgroups is None
     assert result.reasons["by_group"] == "each group has one image: numbers by group are those by image"
@@ -117,10 +117,16 @@ def test_predictions_of_validation_images_are_made_where_they_are_missing(
 
 
 def test_a_run_of_an_earlier_version_has_no_unlikeness(run: Path) -> None:
-    (run / "model" / "novelty.safetensors").unlink()
+    """Or it has a file of another name, which is read."""
+    kept = run / "model" / "unlikeness.safetensors"
+    wanted = lmd.evaluate(run).unlikeness
+    assert wanted is not None
+    earlier = kept.rename(kept.with_name("novelty.safetensors"))
+    assert lmd.evaluate(run).unlikeness == wanted
+    earlier.unlink()
     result = lmd.evaluate(run)
-    assert result.novelty is None
-    assert "an earlier version made it" in result.reasons["novelty"]
+    assert result.unlikeness is None
+    assert "an earlier version made it" in result.reasons["unlikeness"]
     assert "unlike" not in read_predictions(run / "predictions-test.csv").columns
 
 
@@ -128,11 +134,18 @@ def test_an_evaluation_of_an_earlier_version_can_be_read(run: Path) -> None:
     lmd.evaluate(run)
     file = run / "evaluation-test.json"
     tree: dict[str, Any] = json.loads(file.read_text())
-    for name in ("sets", "selective", "novelty"):
+    earlier = {"novelty" if name == "unlikeness" else name: value for name, value in tree.items()}
+    earlier["reasons"] = {**tree["reasons"], "novelty": "why"}
+    file.write_text(json.dumps(earlier))
+    found = read_evaluation(file)
+    assert found.reasons["unlikeness"] == "why"
+    assert found.unlikeness is not None
+    assert found.unlikeness.model_dump(mode="json") == tree["unlikeness"]
+    for name in ("sets", "selective", "unlikeness"):
         del tree[name]
     file.write_text(json.dumps(tree))
     found = read_evaluation(file)
-    assert (found.sets, found.selective, found.novelty) == (None, None, None)
+    assert (found.sets, found.selective, found.unlikeness) == (None, None, None)
     write_evaluation(file, found)
     assert json.loads(file.read_text()) == tree
 
@@ -140,7 +153,7 @@ def test_an_evaluation_of_an_earlier_version_can_be_read(run: Path) -> None:
 def test_predict_warns_of_images_unlike_anything_seen(
     lmd: Command, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = read_familiar(RunFolder(run))
+    known = read_unlikeness(RunFolder(run))
     assert known is not None
     image = tmp_path / "new.png"
     Image.fromarray(toy.draw(0, 3)).save(image)
@@ -149,7 +162,7 @@ def test_predict_warns_of_images_unlike_anything_seen(
         (1e9, 0),
     ):  # Validation images that are nothing special, and all strange.
         other = replace(known, scores=torch.full_like(known.scores, scores))
-        monkeypatch.setattr("lmd.evaluation.predict.read_familiar", lambda folder, other=other: other)
+        monkeypatch.setattr("lmd.evaluation.predict.read_unlikeness", lambda folder, other=other: other)
         code, out, err = lmd("predict", run, image)
         assert code == 0, err
         assert pd.read_csv(io.StringIO(out))["unlike"].tolist() == [unlike]
@@ -215,9 +228,9 @@ def test_confidence_is_of_the_decision() -> None:
     assert [row.threshold for row in result.selective.table] == [0.6, 0.9]
     assert result.selective.table[-1].accuracy.value == 1
     assert "tau shifts" in result.selective.confidence
-    assert result.novelty is not None
-    assert result.novelty.of_class == {"y": 1}
-    assert result.novelty.accuracy_unlike.value == 1
-    assert result.novelty.accuracy_usual.value == 0
+    assert result.unlikeness is not None
+    assert result.unlikeness.of_class == {"y": 1}
+    assert result.unlikeness.accuracy_unlike.value == 1
+    assert result.unlikeness.accuracy_usual.value == 0
     assert result.reasons["sets"] == "none"
     assert groups is None

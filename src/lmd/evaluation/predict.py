@@ -23,8 +23,8 @@ from lmd.evaluation.classes import refuse_other_classes
 from lmd.evaluation.outputs import answered, in_batches, joined, outputs_of, read_images
 from lmd.evaluation.prior_answers import answers_at_prior
 from lmd.evaluation.probability.source import Source, source_of
-from lmd.evaluation.selective.familiar import read_familiar
-from lmd.evaluation.selective.novelty import Familiar
+from lmd.evaluation.selective.unlikeness import Unlikeness
+from lmd.evaluation.selective.unlikeness_files import read_unlikeness
 from lmd.evaluation.wanted import Prior, checked_prior
 from lmd.files import atomic_write
 from lmd.model_card import ModelCard
@@ -45,7 +45,7 @@ class Model:
     network: Network
     card: ModelCard
     runtime: Runtime
-    familiar: Familiar | None = field(default=None, kw_only=True)
+    unlikeness: Unlikeness | None = field(default=None, kw_only=True)
     """what tells how unlike anything seen an image is; None where the run does not keep it"""
     folder: RunFolder | None = field(default=None, kw_only=True)
     """where its run lies; None of the mean of several"""
@@ -110,8 +110,8 @@ def load_model(folder: RunFolder) -> Model:
     network = Network(encoder, classifier, (made.mean, made.std))
     network.load_state_dict(_read_weights(folder, network))
     runtime = Runtime(card.precision)
-    familiar = read_familiar(folder)
-    return Model(network.to(runtime.device), card, runtime, familiar=familiar, folder=folder)
+    kept = read_unlikeness(folder)
+    return Model(network.to(runtime.device), card, runtime, unlikeness=kept, folder=folder)
 
 
 def _read_weights(folder: RunFolder, network: Network) -> dict[str, torch.Tensor]:
@@ -182,8 +182,8 @@ class _Answers:
     def add(self, output: Output) -> int:
         """Adds a batch and returns how many images there are now."""
         self.logits.append(output.logits)
-        if self.model.familiar is not None:
-            self.unlike.append(self.model.familiar.unlike(output.features))
+        if self.model.unlikeness is not None:
+            self.unlike.append(self.model.unlikeness.unlike(output.features))
         return sum(map(len, self.logits))
 
     def table(self, names: pd.DataFrame) -> pd.DataFrame:
