@@ -153,10 +153,19 @@ def predict(
         bool, typer.Option("--average", help="of a run on folds: the mean of its folds' probabilities")
     ] = False,
     prior: Prior = None,
+    sets: Annotated[
+        float | None,
+        typer.Option(
+            metavar=SHARE, help="also a set of classes for each image, which holds the true one so often"
+        ),
+    ] = None,
 ) -> None:
     """Predicts image files: the class, a probability for each class, and how unlike the training images."""
     card = check_run(run, average)
     files = _files_to_predict(images, out, skip_bad)
+    from lmd.evaluation.set_answers import refuse_both
+
+    refuse_both(prior, sets)
     from lmd.api.runs import load
     from lmd.evaluation.predict import predict_files, write_predictions
     from lmd.evaluation.prior_answers import answers_at_prior, prior_lines
@@ -167,6 +176,7 @@ def predict(
 
     model = load(run, average=average)
     stated = None if prior is None else checked_prior(prior, model.source)
+    promise = None if sets is None else model.promise(sets)
     with bar("predicting") as progress:
         answers, skipped = predict_files(model, files, skip_bad, frame, progress)
     for reason in skipped.values():
@@ -177,7 +187,9 @@ def predict(
     else:
         answers, found = answers_at_prior(answers, model.source, stated)
         say("\n".join(prior_lines(model.classes, found)), err=True)
-    for line in unlike_lines(answers):
+    if promise is not None:
+        answers = promise.added_to(answers)
+    for line in [*(promise.lines() if promise is not None else []), *unlike_lines(answers)]:
         say(line, err=True)
     if out is None:
         typer.echo(guarded_table(answers).to_csv(index=False, float_format="%.4f"), nl=False)
