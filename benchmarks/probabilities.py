@@ -10,7 +10,6 @@ the shares are estimated from them. The tables of docs/probabilities.md are made
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -19,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from benchmarks.saved import Saved, all_saved, parser
+from benchmarks.saved import Saved, all_saved, parser, write_parts
 from lmd.estimator import VirtualFeatureClassifier
 from lmd.evaluation.intervals.score import quantile
 from lmd.evaluation.probability.calibration import fit
@@ -192,12 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.add_argument("--only", choices=list(PARTS), action="append")
     asked = options.parse_args(arguments)
     some = all_saved(asked)
-    for name in asked.only or PARTS:
-        rows = []
-        for row in PARTS[name](some):
-            print(row, flush=True)
-            rows.append(row)
-        (asked.out / f"{name}.json").write_text(json.dumps(rows, indent=1) + "\n")
+    write_parts(asked.out, {name: PARTS[name](some) for name in asked.only or PARTS})
     return 0
 
 

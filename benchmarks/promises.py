@@ -11,7 +11,6 @@ of which five have 4, 8 or 30 images that are alike.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.coverage import ALIKE
+from benchmarks.saved import write_parts
 from lmd.evaluation.intervals.uncertainty import Sample
 from lmd.evaluation.parts import Estimate
 from lmd.evaluation.probability.costs import MeanCost
@@ -141,13 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/probabilities"))
     parser.add_argument("--only", choices=list(PARTS), action="append")
     asked = parser.parse_args(arguments)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    for name in asked.only or PARTS:
-        rows = []
-        for row in PARTS[name]():
-            print(row, flush=True)
-            rows.append(row)
-        (asked.out / f"{name}.json").write_text(json.dumps(rows, indent=1) + "\n")
+    write_parts(asked.out, {name: PARTS[name]() for name in asked.only or PARTS})
     return 0
 
 

@@ -8,9 +8,12 @@ dataset folder is made by `lmd prepare isic2019 --root ISIC_2019 --allow-missing
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -80,3 +83,14 @@ def all_saved(options: argparse.Namespace) -> list[Saved]:
     options.out.mkdir(parents=True, exist_ok=True)
     dataset = read_dataset(options.data, check_files=False)
     return [read_saved(dataset, path) for path in options.features]
+
+
+def write_parts(out: Path, parts: Mapping[str, Iterator[dict[str, Any]]]) -> None:
+    """Prints the rows of each part as they come, and writes a JSON file of each."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name, rows in parts.items():
+        found = []
+        for row in rows:
+            print(row, flush=True)
+            found.append(row)
+        (out / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lmd.cli.app import Data, PartialWeights, Set, app, say
-from lmd.cli.names import among, within
+from lmd.cli.app import Data, PartialWeights, Set, app, one_of, say
+from lmd.cli.names import within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER
 
@@ -48,9 +48,7 @@ def embed(
     ] = None,
     crop: Annotated[
         str | None,
-        typer.Option(
-            metavar=CROPS, callback=among(CROPS), help="the whole image, squashed (default), or its middle"
-        ),
+        one_of(CROPS, "the whole image, squashed (default), or its middle"),
     ] = None,
 ) -> None:
     """Encodes every image once, and writes features, labels and the encoder into one folder."""

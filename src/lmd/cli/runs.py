@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmd.cli.app import Run, app, say
-from lmd.cli.names import SPLITS, among, within
+from lmd.cli.app import Run, app, one_of, say
+from lmd.cli.names import SPLITS, within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER, SHARE
 from lmd.errors import DataError
@@ -33,9 +33,7 @@ Prior = Annotated[
 )
 def evaluate(
     run: Run,
-    split: Annotated[
-        str, typer.Option(metavar=SPLITS, callback=among(SPLITS), help="the images to predict")
-    ] = "test",
+    split: Annotated[str, one_of(SPLITS, "the images to predict")] = "test",
     data: Annotated[
         Path | None, typer.Option(metavar="DIR", help="another dataset folder than the run's own")
     ] = None,

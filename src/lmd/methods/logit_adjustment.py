@@ -24,7 +24,7 @@ from lmd.model_card import Prior
 from lmd.settings import CommonSettings, NonNegative, budgets
 from lmd.stages.base import Stage
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
-from lmd.stages.logit_adjustment import LogitAdjustment, refuse_tau_alone
+from lmd.stages.logit_adjustment import LogitAdjustment, prior_after, refuse_tau_alone
 
 PAPER = "Menon et al., ICLR 2021, arXiv 2007.07314"
 STATUS = "beyond the paper"
@@ -68,11 +68,7 @@ class AdjustedTraining(CrossEntropy):
 
 def prior(settings: Settings) -> Prior:
     """Returns what is left of the frequency of classes: nothing at adjustment = 1, all of it at 0."""
-    if settings.stage1.sampling != "instance":
-        return "unknown"
-    if settings.adjustment in (0.0, 1.0):
-        return "uniform" if settings.adjustment else "training"
-    return "unknown"
+    return prior_after(settings.stage1.sampling, settings.adjustment)
 
 
 def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:

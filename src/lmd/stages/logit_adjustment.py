@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from lmd.losses.prior import log_prior
+from lmd.model_card import Prior
 from lmd.settings import CommonSettings
 from lmd.stages.adjustment import Adjustment, best_on_validation, linear_classifier
 from lmd.stages.base import StageContext
@@ -29,6 +30,13 @@ def refuse_tau_alone(tree: Any) -> Any:
             "adjustment=1 and tau=0"
         )
     return cast("Any", tree)
+
+
+def prior_after(sampling: str, adjustment: float | None) -> Prior:
+    """Returns what an adjustment leaves of the frequency of classes: nothing at 1, all of it at 0."""
+    if sampling != "instance" or adjustment not in (0.0, 1.0):
+        return "unknown"
+    return "uniform" if adjustment else "training"
 
 
 class LogitAdjustment(Adjustment):
