@@ -38,7 +38,9 @@ def embed(
     partial_weights: PartialWeights = False,
     run: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="take the encoder of this finished run, with its size and crop"),
+        typer.Option(  # Named, because typer 0.27 calls an option as its metavar where case alone differs.
+            "--run", metavar="RUN", help="take the encoder of this finished run, with its size and crop"
+        ),
     ] = None,
     size: Annotated[
         int | None,
