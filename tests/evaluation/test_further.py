@@ -171,7 +171,8 @@ def test_the_terminal_says_it_in_lines(lmd: Command, run: Path, grouped: Dataset
     assert [line.split()[:2] for line in lines[place + 1 : place + 4]] == [
         ["female", "5"], ["male", "5"], ["(empty)", "5"],
     ]  # fmt: skip
-    assert any(line.strip().startswith("male: 5 images or groups are few") for line in lines)
+    assert any(line.strip().startswith("male: only 5 images or groups;") for line in lines)
+    assert out.count("a cell needs 30 images or groups to be compared") == 1
 
 
 @pytest.mark.parametrize(
