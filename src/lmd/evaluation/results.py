@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 
 from lmd.errors import CheckpointError
 from lmd.evaluation.groups.levels import ColumnResult, GroupsResult
-from lmd.evaluation.parts import BandResult, ClassResult, Estimate
+from lmd.evaluation.parts import BandResult, ClassResult, Estimate, Metrics, Reasons
 from lmd.evaluation.probability.results import PriorResult, ProbabilityResult, ThresholdsResult
 from lmd.evaluation.selective.abstention import SelectiveResult
 from lmd.evaluation.selective.sets import SetsResult
@@ -79,7 +79,7 @@ class Evaluation(Settings):
     split: str
     n: int
     """images in the split"""
-    metrics: dict[str, Estimate]
+    metrics: Metrics
     """by the names of `evaluation.metrics.MACRO`"""
     bands: dict[str, BandResult] = Field(alias="groups")  # The name in JSON.
     classes: list[ClassResult]
@@ -87,7 +87,7 @@ class Evaluation(Settings):
     confusion: list[list[int]]
     """images of each true class (row) by predicted class (column)"""
     interval: Resampling
-    reasons: dict[str, str]
+    reasons: Reasons
     """why something is undefined or left out"""
     data: OtherData | None = None
     """None for the run's own data set"""
