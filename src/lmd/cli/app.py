@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from lmd.cli.names import BUDGETS, among, within
+from lmd.cli.names import BUDGETS, TAUS, among, within
 from lmd.cli.verbs import Verbs
 from lmd.cli.words import NUMBER, needs
 from lmd.errors import LmdError
@@ -28,6 +28,12 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+
+def one_of(choices: str, help: str) -> Any:
+    """Returns an option whose value is one of some words, such as "train|val|test"."""
+    return typer.Option(metavar=choices, callback=among(choices), help=help)
+
+
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="a dataset folder made by 'lmd prepare'")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder made by 'lmd train'")]
 Seed = Annotated[
@@ -45,6 +51,12 @@ Budget = Annotated[
         callback=among(BUDGETS),
         help="the schedule: auto is a plan for these data and this machine (default of train), smoke takes "
         "seconds, short has 12 epochs at 64 pixels, paper 100 at 224",
+    ),
+]
+TauRule = Annotated[
+    str,
+    one_of(
+        TAUS, "one rule for all: no shift to rare classes, each with its own, or chosen on validation images"
     ),
 ]
 Weights = Annotated[

@@ -13,8 +13,9 @@ from lmd.evaluation.leaks.own import is_own
 from lmd.evaluation.predict import Model, load_model
 from lmd.evaluation.results import Evaluation
 from lmd.folds.average import load_average
-from lmd.folds.evaluate import evaluate_folds
+from lmd.folds.evaluate import evaluate_folds, refuse_shared
 from lmd.folds.folder import FoldsRun, check_average, is_folds_run, opened, refuse_folds, saved_choice
+from lmd.folds.pictures import pictures_of_folds
 from lmd.folds.report import write_folds_report
 from lmd.folds.running import Say, train_one
 from lmd.folds.train import train_folds
@@ -141,8 +142,7 @@ def report_either(
         DataError: the data set that is named is not the one that was measured.
     """
     if isinstance(run, FoldsRun):
-        path = write_folds_report(run)
-        return path, f"pictures of cases are those of one fold: lmd report {run.path / run.names[0]}"
+        return _folds_report(run, split, data, pictures)
     if not pictures:
         return write_report(run.path), "left out"
     if isinstance(data, Folds):
@@ -155,6 +155,25 @@ def report_either(
             raise
         return write_report(run.path, None, NO_PICTURES.format(why=error)), str(error)
     return write_report(run.path, made), None
+
+
+def _folds_report(
+    run: FoldsRun, split: str, data: Dataset | Folds | None, pictures: bool
+) -> tuple[Path, str | None]:
+    refuse_shared(run, split)
+    if not pictures:
+        return write_folds_report(run), "left out"
+    if isinstance(data, Dataset):
+        raise DataError(
+            f"{data.folder} is one data set, and the pictures of {run.path} are of folds: leave --data out"
+        )
+    try:
+        made = pictures_of_folds(run, data)
+    except LmdError as error:
+        if data is not None:
+            raise
+        return write_folds_report(run, None, NO_PICTURES.format(why=error)), str(error)
+    return write_folds_report(run, made), None
 
 
 def load_either(run: RunFolder, average: bool) -> Model:

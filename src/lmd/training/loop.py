@@ -19,7 +19,7 @@ from lmd.evaluation.leaks.seen import begun_with, joined, seen_in_training, stil
 from lmd.evaluation.outputs import outputs_of
 from lmd.evaluation.predict import Model
 from lmd.evaluation.probability.decisions import log_prior
-from lmd.evaluation.selective.familiar import familiar_of, write_familiar
+from lmd.evaluation.selective.unlikeness_files import unlikeness_of_model, write_unlikeness
 from lmd.model_card import ModelCard
 from lmd.models.classifier import build_classifier, classifier_kind
 from lmd.models.encoder import build_encoder, num_features
@@ -222,8 +222,8 @@ class Trainer:
         if self.val is None:
             return without_validation(card, self.settings, prior)
         outputs = list(outputs_of(model, self.val.pixels))
-        known = familiar_of(model, self.train, outputs)
-        write_familiar(self.folder, known)
+        known = unlikeness_of_model(model, self.train, outputs)
+        write_unlikeness(self.folder, known)
         return with_outputs(card, self.dataset, outputs, known, self.settings, prior, self.folder)
 
 
