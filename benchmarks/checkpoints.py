@@ -60,9 +60,8 @@ def main() -> None:
             for every, times in found.items():
                 times.append(seconds(data, Path(folder) / f"{every}-{run}", every, options.epochs))
     for every, times in found.items():
-        print(
-            f"{VARIABLE}={every}: {statistics.median(times):.3f} s an epoch ({min(times):.3f} to {max(times):.3f})"
-        )
+        middle, least, most = statistics.median(times), min(times), max(times)
+        print(f"{VARIABLE}={every}: {middle:.3f} s an epoch ({least:.3f} to {most:.3f})")
 
 
 if __name__ == "__main__":
