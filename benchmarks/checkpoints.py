@@ -6,6 +6,7 @@ OMP_NUM_THREADS=1 python -m benchmarks.checkpoints --epochs 20 --runs 5
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import statistics
 import tempfile
@@ -41,7 +42,7 @@ def seconds(data: Path, out: Path, every: str, epochs: int) -> float:
     settings = methods.settings_of("ce", recipe={**SETTINGS, "stage1": {"epochs": epochs}})
     watch = Watch()
     train(read_dataset(data), "ce", settings, out, progress=watch)
-    times = [after - before for before, after in zip(watch.ended[1:], watch.ended[2:], strict=False)]
+    times = [after - before for before, after in itertools.pairwise(watch.ended[1:])]
     return statistics.median(times)
 
 
