@@ -22,6 +22,7 @@ _IMPORTING = "<frozen importlib"  # Python drops exceptions in some places of it
 _SOON = 0.02
 
 _asked: list[tuple[int, float]] = []  # The signal that came first, and when.
+_held: list[bool] = []  # What must not be stopped now, and whether it was asked to.
 
 
 class Stopped(KeyboardInterrupt):
@@ -59,6 +60,25 @@ def check() -> None:
         raise Stopped
 
 
+@contextmanager
+def held() -> Iterator[None]:
+    """Lets no signal stop what runs under it; one that came meanwhile stops it at the end.
+
+    Raises:
+        Stopped: a signal has come meanwhile.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _held.append(False)
+    try:
+        yield
+    finally:
+        came = _held.pop()
+    if came:
+        raise Stopped
+
+
 def _stop(number: int, frame: FrameType | None) -> None:
     """Raises at the first signal; a second Ctrl-C ends the process at once, all else lets it end in order."""
     now = time.monotonic()
@@ -69,7 +89,10 @@ def _stop(number: int, frame: FrameType | None) -> None:
         return
     if not _asked:
         _asked.append((number, now))
-        raise Stopped
+        if not _held:
+            raise Stopped
+        _held[0] = True  # What is outermost.
+        return
     if number == signal.SIGINT and now - _asked[0][1] > _AGAIN:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)

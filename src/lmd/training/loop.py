@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from lmd import methods, run, stopping
@@ -22,10 +21,8 @@ from lmd.evaluation.probability.decisions import log_prior
 from lmd.evaluation.selective.unlikeness_files import unlikeness_of_model, write_unlikeness
 from lmd.model_card import ModelCard
 from lmd.models.classifier import build_classifier, classifier_kind
-from lmd.models.encoder import build_encoder, num_features
-from lmd.models.freezing import freeze
+from lmd.models.encoder import num_features
 from lmd.models.inference import recalibrate
-from lmd.models.names import normalisation
 from lmd.models.network import Network
 from lmd.run import RunFolder
 from lmd.runtime import Runtime, derive_seed, make_deterministic
@@ -34,7 +31,9 @@ from lmd.stages.base import Stage, StageContext
 from lmd.training import checkpoint, surroundings
 from lmd.training.checkpoint import FirstStage, State
 from lmd.training.finish import card_of, with_outputs, without_validation
+from lmd.training.fresh import new_network
 from lmd.training.progress import Progress
+from lmd.training.saving import Saver
 from lmd.training.selection import CHOSEN_BY, Selection, validate
 
 
@@ -53,11 +52,12 @@ class Trainer:
         """Loads the data, builds the network, and goes to where the run stands."""
         self.dataset, self.settings, self.folder = dataset, settings, folder
         self.identity, self.progress = identity, progress
+        self.saver = Saver(folder)
         saved = checkpoint.load(folder, identity)
         self.runtime = Runtime(settings.usable_precision)
         make_deterministic()
         self._load_data()
-        self.network = _new_network(settings, self.train.num_classes, fresh=saved is None and first is None)
+        self.network = new_network(settings, self.train.num_classes, fresh=saved is None and first is None)
         self.runtime.place(self.network)
         self.stages = methods.load(identity["method"]).stages(settings, self.train.counts)
         self.state = State()
@@ -81,6 +81,7 @@ class Trainer:
 
     def _write_head(self) -> None:
         """Writes what a run folder begins with: its settings and its environment."""
+        self.folder.metrics.unlink(missing_ok=True)  # Of epochs that a killed run had not saved.
         run.write_identity(self.folder, self.identity)
         write_seen(self.folder, self.seen)
         surroundings.write(self.folder, self.runtime)
@@ -102,7 +103,7 @@ class Trainer:
         self._write_head()
         run.write_stage1(self.folder, first.weights, first.classifier)
         self.state = State(stage=1)
-        self._checkpoint(None)
+        self._save_between()
 
     def _restore(self, saved: Tree) -> None:
         self.seen = still_seen(self.folder, self.seen)
@@ -145,10 +146,16 @@ class Trainer:
 
     def _stepped(self, done: int, total: int) -> None:
         stopping.check()
+        self.saver.check()
         self.progress.stepped(done, total)
 
     def run(self) -> RunFolder:
         """Runs what is left of the stages and writes the model."""
+        with self.saver:
+            self._run_stages()
+            return self._finish()
+
+    def _run_stages(self) -> None:
         for number in range(self.state.stage, len(self.stages)):
             stage = self.stages[number]
             if self.stage is not stage:
@@ -157,8 +164,7 @@ class Trainer:
             self._run_stage(stage)
             if number + 1 < len(self.stages):
                 self.state = State(stage=number + 1, history=self.state.history)
-                self._checkpoint(None)
-        return self._finish()
+                self._save_between()
 
     def _run_stage(self, stage: Stage) -> None:
         for epoch in range(self.state.epoch, stage.epochs):
@@ -166,7 +172,7 @@ class Trainer:
             record = self._run_epoch(stage, epoch)
             self.state.history.append(record)
             self.state.epoch = epoch + 1
-            self._checkpoint(stage)
+            self._keep(stage)
             self.progress.finished(record)
         self._hand_over(stage)
 
@@ -203,8 +209,19 @@ class Trainer:
             order = instance_order(len(self.train.labels), derive_seed(self.settings.seed, "recalibrate"), 0)
             recalibrate(self.network, self.train, self.runtime, order, self.settings.batch)
 
-    def _checkpoint(self, stage: Stage | None) -> None:
-        checkpoint.save(self.folder, self.identity, self.network, stage, self.state)
+    def _keep(self, stage: Stage) -> None:
+        """Keeps the state at the end of an epoch: it is written if it is time, and after the last one."""
+        last = stage is self.stages[-1] and self.state.epoch == stage.epochs
+        self.saver.keep(lambda: self._whole(stage), now=last)
+        run.write_metrics(self.folder, self.state.history)
+
+    def _save_between(self) -> None:
+        """Saves the state between two stages."""
+        self.saver.save(lambda: self._whole(None))
+        run.write_metrics(self.folder, self.state.history)
+
+    def _whole(self, stage: Stage | None) -> Tree:
+        return checkpoint.whole(self.identity, self.network, stage, self.state)
 
     def _finish(self) -> RunFolder:
         artefacts = self.state.best.artefacts or self.stages[-1].artefacts()
@@ -225,20 +242,3 @@ class Trainer:
         known = unlikeness_of_model(model, self.train, outputs)
         write_unlikeness(self.folder, known)
         return with_outputs(card, self.dataset, outputs, known, self.settings, prior, self.folder)
-
-
-def _new_network(settings: CommonSettings, num_classes: int, *, fresh: bool) -> Network:
-    """A new network, drawn from the seed; one that a checkpoint will fill needs no weights."""
-    torch.manual_seed(derive_seed(settings.seed, "encoder"))
-    encoder = build_encoder(
-        settings.encoder,
-        size=settings.size,
-        pretrained=settings.pretrained and fresh,
-        weights=settings.weights if fresh else None,
-        partial_weights=settings.partial_weights,
-    )
-    freeze(encoder, settings.freeze)
-    classifier = build_classifier(
-        "linear", num_features(encoder), num_classes, derive_seed(settings.seed, "classifier")
-    )
-    return Network(encoder, classifier, normalisation(settings.encoder))
