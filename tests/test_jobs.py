@@ -13,20 +13,34 @@ from pathlib import Path
 
 import pytest
 
-from lmd import jobs
 from lmd.errors import SettingsError
-from lmd.jobs import Done, Task, check_jobs, run_tasks, share_of_cores
+from lmd.jobs import Done, Task, check_jobs, run_tasks, share_of_cores, shares
 from lmd.parallel import num_cores
 
-# In place of Python: a shell, whose last word is what to do.
-SHELL = '#!/bin/sh\nfor word; do last="$word"; done\neval "$last"\n'
+# In place of a worker: it hands the last word of each command to a shell, and begins at once.
+WORKER = """#!{python} -S
+import json, os, subprocess, sys
+for line in sys.stdin:
+    asked = json.loads(line)
+    with open(asked["log"], "ab") as log:
+        shell = subprocess.Popen(["/bin/sh", "-c", asked["words"][-1]], stdout=log, stderr=log)
+    import signal
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: shell.send_signal(number))
+    code = shell.wait()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    if code < 0:
+        os.kill(os.getpid(), -code)
+    print(code, flush=True)
+"""
 
 
 @pytest.fixture
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Lets a child be a shell instead of Python, so that it may do anything and begins at once."""
+    """Lets a worker run commands of a shell, so that a task may do anything and begins at once."""
     program = tmp_path / "shell"
-    program.write_text(SHELL)
+    program.write_text(WORKER.format(python=os.path.realpath(f"/proc/{os.getpid()}/exe")))
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -56,7 +70,7 @@ def test_commands_run_and_a_failing_one_stops_no_other(tmp_path: Path) -> None:
 
 
 def test_so_many_at_a_time_and_each_with_its_share(shell: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "num_cores", lambda: 8)
+    monkeypatch.setattr(shares, "num_cores", lambda: 8)
     count = f"touch {shell}/now-$$; sleep 0.3; ls {shell} | grep -c now-; sleep 0.2; rm {shell}/now-$$"
     words = f"echo $OMP_NUM_THREADS $MKL_NUM_THREADS $LMD_CORES; {count}"
     tasks = [task(shell, name, words) for name in "abcd"]
@@ -75,7 +89,7 @@ def test_one_at_a_time_has_all_cores_and_never_meets_another(shell: Path) -> Non
 
 
 def test_the_user_s_own_limit_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "num_cores", lambda: 8)
+    monkeypatch.setattr(shares, "num_cores", lambda: 8)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert [share_of_cores(number) for number in (1, 2, 4, 16)] == [3, 3, 2, 1]
     monkeypatch.delenv("OMP_NUM_THREADS")
@@ -190,19 +204,22 @@ def test_a_second_signal_does_not_wait_for_a_stubborn_child(shell: Path) -> None
 def test_a_child_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     program = (
         "import os, subprocess, sys, time\n"
-        "words = [sys.executable, '-c', 'import lmd.jobs, runpy, time; '"
-        "'runpy.run_module = lambda *a, **k: (print(os.getpid(), flush=True), time.sleep(60)); '"
-        "'import os; lmd.jobs._child()']\n"
-        "child = subprocess.Popen(words, env={**os.environ, 'LMD_PARENT': str(os.getpid())})\n"
+        "environment = {**os.environ, 'LMD_PARENT': str(os.getpid())}\n"
+        "child = subprocess.Popen([sys.executable, '-m', 'lmd.jobs'], env=environment)\n"
+        "time.sleep(0.5)\n"  # Until it has asked to end with its parent.
+        "print(child.pid, flush=True)\n"
         "time.sleep(60)\n"
     )
-    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=ENVIRONMENT)
-    assert parent.stdout is not None
-    child = int(parent.stdout.readline())
-    assert alive(child)
-    parent.kill()
-    parent.communicate()
-    until = time.monotonic() + 10
-    while alive(child) and time.monotonic() < until:
-        time.sleep(0.02)
-    assert not alive(child)
+    # The child's input stays open here, so that it is not the end of it that ends the child.
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT
+    ) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        assert alive(child)
+        parent.kill()
+        parent.wait()
+        until = time.monotonic() + 10
+        while alive(child) and time.monotonic() < until:
+            time.sleep(0.02)
+        assert not alive(child)

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from lmd.cli.app import AllowCode, Budget, PartialWeights, Set, Weights, app, say
+from lmd.cli.app import AllowCode, Budget, Deadline, PartialWeights, Set, Weights, app, say
 from lmd.cli.names import TAUS, among, within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER
+from lmd.errors import TRY_AGAIN
 
 
 @app.command(
@@ -43,6 +44,7 @@ def reproduce(
     jobs: Annotated[
         int, typer.Option(metavar=NUMBER, callback=within(1), help="how many runs are trained side by side")
     ] = 1,
+    deadline: Deadline = None,
     tau: Annotated[
         str,
         typer.Option(
@@ -70,6 +72,7 @@ def reproduce(
         allow_code,
         jobs,
         tau,
+        deadline,
     )
     from lmd.runtime import refuse_several_processes
 
@@ -86,6 +89,9 @@ def reproduce(
         return
     outcome = reproduce(request, say, Watching())
     say(f"table: {outcome.table}")
+    if outcome.late:
+        say(f"{len(outcome.late)} runs did not end in time; the same call goes on with them", err=True)
+        raise typer.Exit(TRY_AGAIN)
     if outcome.failures:
         raise typer.Exit(1)
 

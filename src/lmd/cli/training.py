@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lmd.cli.app import AllowCode, Budget, Data, Jobs, PartialWeights, Seed, Set, Weights, app, say
+from lmd.cli.app import AllowCode, Budget, Data, Deadline, Jobs, PartialWeights, Seed, Set, Weights, app, say
 from lmd.cli.names import LOGS, among, check_choice, names_in
 from lmd.cli.verbs import Verb
-from lmd.errors import SettingsError
 
 if TYPE_CHECKING:
     from lmd.data.dataset.folds_folder import Folds
@@ -72,6 +71,7 @@ def train(
         typer.Option("--dry-run", help="print the plan and its time; train and write nothing"),
     ] = False,
     jobs: Jobs = 1,
+    deadline: Deadline = None,
     allow_code: AllowCode = False,
     log: Annotated[
         str | None,
@@ -94,13 +94,13 @@ def train(
         return _show_plan(dataset, start, method=method, budget=budget, recipe=recipe,
                           settings=settings or [], seed=seed, weights=weights,
                           partial_weights=partial_weights, allow_code=allow_code)  # fmt: skip
-    _check_jobs(dataset, jobs)
+    _check_jobs(dataset, jobs, deadline)
     _check_out(out, resume)
     with TrainingProgress() as progress:
         run = run_training(
             dataset, out=out, method=method, budget=budget, recipe=recipe, settings=settings or [], seed=seed,
-            weights=weights, partial_weights=partial_weights, start=start, resume=resume, jobs=jobs, log=log,
-            allow_code=allow_code, progress=progress, say=say,
+            weights=weights, partial_weights=partial_weights, start=start, resume=resume, jobs=jobs,
+            deadline=deadline, log=log, allow_code=allow_code, progress=progress, say=say,
         )  # fmt: skip
     _say_trained(run)
 
@@ -131,15 +131,16 @@ def _check_out(out: Path, resume: bool) -> None:
         read_identity(RunFolder(out))
 
 
-def _check_jobs(data: Dataset | Folds, jobs: int) -> None:
+def _check_jobs(data: Dataset | Folds, jobs: int, deadline: float | None) -> None:
     """Refuses more processes than there is work for, before torch is loaded."""
     from lmd.data.dataset.folds_folder import Folds
-    from lmd.jobs import check_jobs
+    from lmd.jobs import check_deadline, check_jobs, refuse_for_one
 
     if isinstance(data, Folds):
         check_jobs(jobs, len(data.names), "folds")
-    elif jobs != 1:
-        raise SettingsError(f"--jobs {jobs}: {data.folder} is one data set without folds: leave --jobs out")
+        check_deadline(deadline)
+    else:
+        refuse_for_one(data.folder, jobs, deadline)
 
 
 def _say_trained(run: RunFolder) -> None:

@@ -30,6 +30,8 @@ class Outcome:
     table: Path
     content: Tree
     failures: dict[str, str] = field(default_factory=dict[str, str])
+    late: tuple[str, ...] = ()
+    """the runs that the deadline did not allow to end: the next call goes on with them"""
 
 
 def reproduce(request: Request, say: Say = lambda line: None, watcher: Watcher | None = None) -> Outcome:
@@ -48,13 +50,14 @@ def reproduce(request: Request, say: Say = lambda line: None, watcher: Watcher |
     for line in caveats(job):
         say(f"caveat: {line}")
     work = Work(runs, wanted, say)
-    if request.jobs == 1:
+    work.look(ImageFiles())
+    if request.jobs == 1 and request.deadline is None:
         one_after_another(work, watcher or SilentWatcher())
     else:
         side_by_side(work, request, watcher or SilentWatcher())
     content = collect(job, runs, work.failures)
     table = write_experiment(request.out, content)
-    return Outcome(table, content, work.failures)
+    return Outcome(table, content, work.failures, tuple(work.late))
 
 
 def reproduce_one(request: Request, name: str, watcher: Watcher) -> None:

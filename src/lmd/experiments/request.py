@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from lmd.experiments import load
 from lmd.experiments.base import Experiment, Row
 from lmd.experiments.given import Given, find_data
 from lmd.fields import as_overrides, leaf_values
+from lmd.jobs import check_deadline
 from lmd.settings import parse_override
 
 FIRST_SEED = 42
@@ -36,6 +38,9 @@ class Request:
     allow_code: bool = False
     jobs: int = 1
     tau: str = "0"
+    deadline: float | None = None
+    """the seconds after which nothing runs any more, counted from when this was asked for"""
+    begun: float = field(default_factory=time.monotonic, compare=False)
 
 
 def asked(name: str, data: Any, out: Path, options: Mapping[str, Any]) -> Request:
@@ -54,6 +59,7 @@ def asked(name: str, data: Any, out: Path, options: Mapping[str, Any]) -> Reques
         "allow_code",
         "jobs",
         "tau",
+        "deadline",
     )
     for option in options:
         if option not in known:
@@ -96,6 +102,7 @@ def check(request: Request) -> Job:
         raise SettingsError(f"--seeds {request.seeds}: at least one seed is needed")
     if request.jobs < 1:
         raise SettingsError(f"--jobs {request.jobs}: at least one process is needed")
+    check_deadline(request.deadline)
     if request.budget not in methods.BUDGETS:
         raise SettingsError(f"unknown budget '{request.budget}'{suggest(request.budget, methods.BUDGETS)}")
     if request.tau not in RULES:

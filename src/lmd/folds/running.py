@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.cache import open_cache
 from lmd.errors import LmdError
 from lmd.folds.folder import FoldsRun
-from lmd.jobs import Done, Task, run_tasks, share_of_cores
+from lmd.jobs import Deadline, Done, Task, run_tasks, share_of_cores
 from lmd.planning import Plan
+from lmd.planning.outline import left_of, outline
 from lmd.records import read_metrics
 from lmd.reporting.card import write_card
 from lmd.reporting.report import write_report
@@ -23,6 +25,19 @@ from lmd.training.logs import logging_to
 from lmd.training.progress import Progress
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """How folds are trained in processes: so many at a time, and for how many seconds from when it began."""
+
+    jobs: int = 1
+    deadline: float | None = None
+    begun: float = field(default_factory=time.monotonic)
+
+    def until(self) -> Deadline | None:
+        """Returns when all has to be over, where that was asked for."""
+        return None if self.deadline is None else Deadline.after(self.deadline, self.begun)
 
 
 @dataclass(frozen=True)
@@ -88,14 +103,19 @@ def one_by_one(
 
 
 def side_by_side(
-    plan: list[Fold], run: FoldsRun, settings: CommonSettings, jobs: int, progress: Progress, say: Say
-) -> dict[str, str]:
-    """Trains folds in child processes; returns why some have failed."""
+    plan: list[Fold],
+    run: FoldsRun,
+    settings: CommonSettings,
+    how: SideBySide,
+    progress: Progress,
+    say: Say,
+) -> tuple[dict[str, str], list[str]]:
+    """Trains folds in child processes; returns why some have failed, and which did not end in time."""
     for fold in plan:  # Decoded once, with all cores, before several processes want the same images.
         open_cache(fold.dataset, settings.size, settings.crop, progress.caching)
-    threads = share_of_cores(jobs)
+    threads = share_of_cores(how.jobs)
     say(
-        f"{len(plan)} folds, {jobs} at a time with {threads} thread{'' if threads == 1 else 's'} each "
+        f"{len(plan)} folds, {how.jobs} at a time with {threads} thread{'' if threads == 1 else 's'} each "
         "(weights depend on the number of threads)"
     )
     by_name = {fold.name: fold for fold in plan}
@@ -104,12 +124,17 @@ def side_by_side(
         name = done.task.name
         say(f"{name}: {result_of(by_name[name]) if done.error is None else f'failed: {done.error}'}")
 
-    log = run.path / "logs"
-    tasks = [
-        Task(fold.name, partial(_words, fold, run), log / f"{fold.name.replace('/', '-')}.log")
-        for fold in plan
-    ]
-    return {done.task.name: done.error for done in run_tasks(tasks, jobs, told) if done.error is not None}
+    tasks = [_task(fold, run, settings) for fold in plan]
+    done = run_tasks(tasks, how.jobs, told, say=say, deadline=how.until())
+    failed = {one.task.name: one.error for one in done if one.error is not None}
+    ended = {one.task.name for one in done}
+    return failed, [fold.name for fold in plan if fold.name not in ended]
+
+
+def _task(fold: Fold, run: FoldsRun, settings: CommonSettings) -> Task:
+    log = run.path / "logs" / f"{fold.name.replace('/', '-')}.log"
+    legs = outline(fold.dataset, run.info.method, settings, fold.start is not None).legs
+    return Task(fold.name, partial(_words, fold, run), log, left=left_of(fold.folder, legs))
 
 
 def _words(fold: Fold, run: FoldsRun) -> list[str]:
