@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lmd.api.data import dataset_of
 from lmd.parallel import Steps, quiet
@@ -33,7 +33,7 @@ def train(
     partial_weights: bool = False,
     start: RunFolder | Path | str | None = None,
     resume: bool = False,
-    jobs: int = 1,
+    jobs: int | Literal["auto"] = 1,
     deadline: float | None = None,
     log: str | None = None,
     allow_code: bool = False,
@@ -59,7 +59,7 @@ def train(
         start: a finished run whose first stage is taken over (`--from`).
         resume: go on with an interrupted run, or start one; alone, with that run's own settings.
         allow_code: run a .py file, too, that a recipe or the run folder names, and not `method`.
-        jobs: how many folds are trained at once, each in a process with its share of the cores.
+        jobs: how many folds are trained at once, each in a process with its share of the cores; or "auto".
         deadline: seconds after which no fold is trained any more; what is left goes on with `resume`.
         log: "tensorboard" or "mlflow" gets the numbers of each epoch, too (docs/logs.md).
         progress: what is told how far the training is.

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lmd.cli.names import BUDGETS, among, within
+from lmd.cli.names import BUDGETS, JOBS, among, check_number, within
 from lmd.cli.verbs import Verbs
 from lmd.cli.words import NUMBER, needs
 from lmd.errors import OUT_OF_MEMORY, TRY_AGAIN, LmdError, UnfinishedError, out_of_memory
@@ -62,11 +62,12 @@ AllowCode = Annotated[
     typer.Option("--allow-code", help="run a method's .py file that the command line does not name itself"),
 ]
 Jobs = Annotated[
-    int,
+    str,
     typer.Option(
-        metavar=NUMBER,
-        callback=within(1),
-        help="trainings at the same time (of folds), each in a process with its share of the cores",
+        metavar=JOBS,
+        callback=check_number,
+        help="trainings at the same time (of folds), each in a process with its share of the cores; auto: as "
+        "many as fit",
     ),
 ]
 Deadline = Annotated[

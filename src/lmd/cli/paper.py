@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lmd.cli.app import AllowCode, Budget, Deadline, PartialWeights, Set, Weights, app, say
-from lmd.cli.names import TAUS, among, within
+from lmd.cli.names import JOBS, TAUS, among, check_number, jobs_of, within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER
 from lmd.errors import TRY_AGAIN
@@ -42,8 +42,13 @@ def reproduce(
     settings: Set = None,
     allow_code: AllowCode = False,
     jobs: Annotated[
-        int, typer.Option(metavar=NUMBER, callback=within(1), help="how many runs are trained side by side")
-    ] = 1,
+        str,
+        typer.Option(
+            metavar=JOBS,
+            callback=check_number,
+            help="how many runs are trained side by side; auto: as many as fit",
+        ),
+    ] = "1",
     deadline: Deadline = None,
     tau: Annotated[
         str,
@@ -70,7 +75,7 @@ def reproduce(
         partial_weights,
         settings or [],
         allow_code,
-        jobs,
+        jobs_of(jobs),
         tau,
         deadline,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lmd.cli.app import AllowCode, Budget, Data, Deadline, Jobs, PartialWeights, Seed, Set, Weights, app, say
-from lmd.cli.names import LOGS, among, check_choice, names_in
+from lmd.cli.names import LOGS, among, check_choice, jobs_of, names_in
 from lmd.cli.verbs import Verb
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def train(
         bool,
         typer.Option("--dry-run", help="print the plan and its time; train and write nothing"),
     ] = False,
-    jobs: Jobs = 1,
+    jobs: Jobs = "1",
     deadline: Deadline = None,
     allow_code: AllowCode = False,
     log: Annotated[
@@ -94,12 +94,12 @@ def train(
         return _show_plan(dataset, start, method=method, budget=budget, recipe=recipe,
                           settings=settings or [], seed=seed, weights=weights,
                           partial_weights=partial_weights, allow_code=allow_code)  # fmt: skip
-    _check_jobs(dataset, jobs, deadline)
+    _check_jobs(dataset, jobs_of(jobs), deadline)
     _check_out(out, resume)
     with TrainingProgress() as progress:
         run = run_training(
             dataset, out=out, method=method, budget=budget, recipe=recipe, settings=settings or [], seed=seed,
-            weights=weights, partial_weights=partial_weights, start=start, resume=resume, jobs=jobs,
+            weights=weights, partial_weights=partial_weights, start=start, resume=resume, jobs=jobs_of(jobs),
             deadline=deadline, log=log, allow_code=allow_code, progress=progress, say=say,
         )  # fmt: skip
     _say_trained(run)
@@ -131,7 +131,7 @@ def _check_out(out: Path, resume: bool) -> None:
         read_identity(RunFolder(out))
 
 
-def _check_jobs(data: Dataset | Folds, jobs: int, deadline: float | None) -> None:
+def _check_jobs(data: Dataset | Folds, jobs: int | str, deadline: float | None) -> None:
     """Refuses more processes than there is work for, before torch is loaded."""
     from lmd.data.dataset.folds_folder import Folds
     from lmd.jobs import check_deadline, check_jobs, refuse_for_one

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lmd import methods
 from lmd.data.dataset.manifest import Dataset
@@ -15,7 +15,7 @@ from lmd.experiments import load
 from lmd.experiments.base import Experiment, Row
 from lmd.experiments.given import Given, find_data
 from lmd.fields import as_overrides, leaf_values
-from lmd.jobs import check_deadline
+from lmd.jobs import AUTO, check_deadline
 from lmd.settings import parse_override
 
 FIRST_SEED = 42
@@ -36,7 +36,7 @@ class Request:
     partial_weights: bool = False
     overrides: Sequence[str] = ()
     allow_code: bool = False
-    jobs: int = 1
+    jobs: int | Literal["auto"] = 1
     tau: str = "0"
     deadline: float | None = None
     """the seconds after which nothing runs any more, counted from when this was asked for"""
@@ -100,7 +100,7 @@ def check(request: Request) -> Job:
     experiment = load(request.name)
     if request.seeds < 1:
         raise SettingsError(f"--seeds {request.seeds}: at least one seed is needed")
-    if request.jobs < 1:
+    if request.jobs != AUTO and request.jobs < 1:
         raise SettingsError(f"--jobs {request.jobs}: at least one process is needed")
     check_deadline(request.deadline)
     if request.budget not in methods.BUDGETS:

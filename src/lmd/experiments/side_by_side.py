@@ -13,7 +13,10 @@ from lmd.evaluation.results import read_evaluation
 from lmd.experiments.request import Request
 from lmd.experiments.runs import Run
 from lmd.experiments.work import Work
-from lmd.jobs import Deadline, Done, Task, run_tasks
+from lmd.jobs import AUTO, Deadline, Done, Task, run_tasks, told_of_gpu
+from lmd.planning.fitting import number_of
+from lmd.planning.outline import outline
+from lmd.runtime import device_kind
 from lmd.training.progress import Watcher
 
 LOGS = "logs"
@@ -22,6 +25,8 @@ LOGS = "logs"
 def side_by_side(work: Work, request: Request, watcher: Watcher) -> None:
     """Trains and tests what is left in child processes; a run that fails is told, and the others go on."""
     left = work.left
+    if not left:
+        return
     _decode(left, watcher)
     by_name = {run.name: run for run in left}
 
@@ -34,8 +39,20 @@ def side_by_side(work: Work, request: Request, watcher: Watcher) -> None:
 
     until = None if request.deadline is None else Deadline.after(request.deadline, request.begun)
     tasks = [_task(run, work, request) for run in left]
-    done = run_tasks(tasks, request.jobs, told, say=work.say, deadline=until)
+    done = run_tasks(tasks, _jobs(work, request), told, say=work.say, deadline=until)
     work.not_in_time(left[:0] if until is None else [by_name[one] for one in _missing(tasks, done)])
+
+
+def _jobs(work: Work, request: Request) -> int:
+    """How many runs are trained at a time; where that is to be found out, it is told."""
+    longest = max(work.left, key=lambda run: work.costs[run.name].work)
+    its = outline(longest.dataset, longest.row.method, longest.settings)
+    jobs = number_of(request.jobs, its, len(work.left))
+    if request.jobs == AUTO:
+        work.say(f"--jobs auto: {jobs} runs at a time")
+    if jobs > 1 and device_kind() == "cuda":
+        work.say(told_of_gpu(jobs))
+    return jobs
 
 
 def _missing(tasks: Sequence[Task], done: Sequence[Done]) -> list[str]:

@@ -12,13 +12,15 @@ from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.cache import open_cache
 from lmd.errors import LmdError
 from lmd.folds.folder import FoldsRun
-from lmd.jobs import Deadline, Done, Task, run_tasks, share_of_cores
+from lmd.jobs import Deadline, Done, Task, run_tasks, share_of_cores, told_of_gpu
 from lmd.planning import Plan
+from lmd.planning.fitting import Jobs, number_of
 from lmd.planning.outline import left_of, outline
 from lmd.records import read_metrics
 from lmd.reporting.card import write_card
 from lmd.reporting.report import write_report
 from lmd.run import RunFolder, read_model_card
+from lmd.runtime import device_kind
 from lmd.settings import CommonSettings, Tree
 from lmd.training import start as training
 from lmd.training.logs import logging_to
@@ -31,7 +33,7 @@ Say = Callable[[str], None]
 class SideBySide:
     """How folds are trained in processes: so many at a time, and for how many seconds from when it began."""
 
-    jobs: int = 1
+    jobs: Jobs = 1
     deadline: float | None = None
     begun: float = field(default_factory=time.monotonic)
 
@@ -113,11 +115,15 @@ def side_by_side(
     """Trains folds in child processes; returns why some have failed, and which did not end in time."""
     for fold in plan:  # Decoded once, with all cores, before several processes want the same images.
         open_cache(fold.dataset, settings.size, settings.crop, progress.caching)
-    threads = share_of_cores(how.jobs)
+    legs = outline(plan[0].dataset, run.info.method, settings, plan[0].start is not None)
+    jobs = number_of(how.jobs, legs, len(plan))
+    threads = share_of_cores(jobs)
     say(
-        f"{len(plan)} folds, {how.jobs} at a time with {threads} thread{'' if threads == 1 else 's'} each "
+        f"{len(plan)} folds, {jobs} at a time with {threads} thread{'' if threads == 1 else 's'} each "
         "(weights depend on the number of threads)"
     )
+    if jobs > 1 and device_kind() == "cuda":
+        say(told_of_gpu(jobs))
     by_name = {fold.name: fold for fold in plan}
 
     def told(done: Done) -> None:
@@ -125,7 +131,7 @@ def side_by_side(
         say(f"{name}: {result_of(by_name[name]) if done.error is None else f'failed: {done.error}'}")
 
     tasks = [_task(fold, run, settings) for fold in plan]
-    done = run_tasks(tasks, how.jobs, told, say=say, deadline=how.until())
+    done = run_tasks(tasks, jobs, told, say=say, deadline=how.until())
     failed = {one.task.name: one.error for one in done if one.error is not None}
     ended = {one.task.name for one in done}
     return failed, [fold.name for fold in plan if fold.name not in ended]

@@ -16,7 +16,7 @@ from lmd.folds.folder import (
     write_folds_run,
 )
 from lmd.folds.running import Fold, Say, SideBySide, one_by_one, result_of, side_by_side
-from lmd.jobs import check_deadline, check_jobs
+from lmd.jobs import AUTO, check_deadline, check_jobs
 from lmd.planning import plan_of_run
 from lmd.planning.several import PlanOfFolds
 from lmd.run import RunFolder, check_identity, identity, read_identity
@@ -61,12 +61,14 @@ def train_folds(
     for fold in plan:
         if fold.finished:
             say(f"{fold.name}: finished before, {result_of(fold)}")
-    progress, how = progress or Silent(), replace(how, jobs=min(how.jobs, len(waiting)))
+    progress = progress or Silent()
+    if how.jobs != AUTO:
+        how = replace(how, jobs=min(how.jobs, len(waiting)))
     if waiting:
         one = plan_of_run(waiting[0].dataset, method, settings, first is not None)
         progress.planned(PlanOfFolds(one.outline, [fold.name for fold in waiting]))
     late: list[str] = []
-    if waiting and (how.jobs > 1 or how.deadline is not None):
+    if waiting and (how.jobs != 1 or how.deadline is not None):
         failed, late = side_by_side(waiting, run, settings, how, progress, say)
     else:
         failed = one_by_one(waiting, method, settings, progress, say)

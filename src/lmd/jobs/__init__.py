@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from lmd.jobs.deadline import Deadline, check_deadline
 from lmd.jobs.running import run_tasks
-from lmd.jobs.shares import check_jobs, refuse_for_one, share_of_cores
+from lmd.jobs.shares import AUTO, check_jobs, refuse_for_one, share_of_cores, told_of_gpu
 from lmd.jobs.tasks import Done, Task
 
 __all__ = [
+    "AUTO",
     "Deadline",
     "Done",
     "Task",
@@ -21,4 +22,5 @@ __all__ = [
     "refuse_for_one",
     "run_tasks",
     "share_of_cores",
+    "told_of_gpu",
 ]

@@ -24,6 +24,7 @@ from lmd.jobs.tasks import Done, Task
 from lmd.jobs.workers import Child, Pool, Workers
 
 _GRACE = 60.0  # Seconds that children have to save what they need before they are killed.
+_GRACE_AT_DEADLINE = 10.0  # Later than that is too late; what a killed one has kept is as good.
 _LOOK_EVERY = 0.05  # Seconds between two looks at the children.
 _SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)
@@ -138,7 +139,8 @@ class _Running:
         """Passes a signal on and waits for the children to end; a further one ends the waiting."""
         for child in self.children:
             child.signal(number)
-        until, heard = time.monotonic() + _GRACE, max(len(caught), 1)
+        until = time.monotonic() + (_GRACE if caught else _GRACE_AT_DEADLINE)
+        heard = max(len(caught), 1)
         while self.children and len(caught) <= heard and time.monotonic() < until:
             found = self.ended()
             if not caught:  # The deadline: what had done its work before the signal came counts.

@@ -11,26 +11,32 @@ from lmd.parallel import CORES, num_cores
 # What limits the threads of the libraries that compute.
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
+AUTO = "auto"  # As many processes as fit.
+# Where NVIDIA's daemon listens, unless CUDA_MPS_PIPE_DIRECTORY says otherwise.
+_MPS = Path("/tmp/nvidia-mps")
 
-def check_jobs(jobs: int, number: int, what: str) -> None:
-    """Refuses numbers of processes that make no sense.
+
+def check_jobs(jobs: int | str, number: int, what: str) -> None:
+    """Refuses numbers of processes that make no sense; "auto" is none yet.
 
     Raises:
         SettingsError: there is not one, or more than there are tasks.
 
     >>> check_jobs(2, 5, "folds")
     """
-    if not 1 <= jobs <= number:
+    if jobs == AUTO:
+        return
+    if not (isinstance(jobs, int) and 1 <= jobs <= number):
         raise SettingsError(f"--jobs {jobs}: there are {number} {what}, so it must be from 1 to {number}")
 
 
-def refuse_for_one(folder: Path, jobs: int, deadline: float | None) -> None:
+def refuse_for_one(folder: Path, jobs: int | str, deadline: float | None) -> None:
     """Refuses options that are for folds alone.
 
     Raises:
         SettingsError: one of them is given for one data set.
     """
-    if jobs != 1:
+    if jobs not in (1, AUTO):
         raise SettingsError(f"--jobs {jobs}: {folder} is one data set without folds: leave --jobs out")
     if deadline is not None:
         raise SettingsError(
@@ -48,3 +54,10 @@ def environment(jobs: int) -> dict[str, str]:
     """Returns the environment of each of so many processes; a single one has that of this process."""
     told = dict.fromkeys((*_THREADS, CORES), str(share_of_cores(jobs))) if jobs > 1 else {}
     return {**os.environ, **told}
+
+
+def told_of_gpu(jobs: int) -> str:
+    """Returns a line on how so many processes share a GPU."""
+    runs = (Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", _MPS)) / "control").exists()
+    mps = "its work runs together through NVIDIA's MPS daemon" if runs else "in turns: no MPS daemon runs"
+    return f"{jobs} processes share the GPU, {mps}"
