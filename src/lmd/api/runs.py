@@ -35,6 +35,8 @@ def train(
     resume: bool = False,
     jobs: int | Literal["auto"] = 1,
     deadline: float | None = None,
+    executor: str | None = None,
+    slurm: Sequence[str] = (),
     log: str | None = None,
     allow_code: bool = False,
     progress: Progress | None = None,
@@ -61,6 +63,8 @@ def train(
         allow_code: run a .py file, too, that a recipe or the run folder names, and not `method`.
         jobs: how many folds are trained at once, each in a process with its share of the cores; or "auto".
         deadline: seconds after which no fold is trained any more; what is left goes on with `resume`.
+        executor: "slurm" or "local": each fold is a job of its own, through submitit (docs/scale.md).
+        slurm: options of these jobs, such as ["partition=gpu", "time=60"].
         log: "tensorboard" or "mlflow" gets the numbers of each epoch, too (docs/logs.md).
         progress: what is told how far the training is.
         say: called with a line for each fold that has ended.
@@ -82,7 +86,8 @@ def train(
     first = None if start is None else run_of(start)
     return train_either(
         dataset, Path(out), name, resolved,
-        start=first, resume=resume, how=SideBySide(jobs, deadline), log=log, progress=progress, say=say,
+        start=first, resume=resume, how=SideBySide(jobs, deadline, executor, slurm), log=log,
+        progress=progress, say=say,
     )  # fmt: skip
 
 

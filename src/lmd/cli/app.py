@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lmd.cli.names import BUDGETS, JOBS, among, check_number, within
+from lmd.cli.names import BUDGETS, EXECUTORS, JOBS, among, check_number, within
 from lmd.cli.verbs import Verbs
 from lmd.cli.words import NUMBER, needs
 from lmd.errors import OUT_OF_MEMORY, TRY_AGAIN, LmdError, UnfinishedError, out_of_memory
@@ -75,6 +75,22 @@ Deadline = Annotated[
     typer.Option(
         metavar="SECONDS",
         help="with --jobs: begin nothing that cannot end in this time, stop and keep what still runs then",
+    ),
+]
+Executor = Annotated[
+    str | None,
+    typer.Option(
+        metavar=EXECUTORS,
+        callback=among(EXECUTORS),
+        help="with --jobs: submit each training as a job, through submitit (docs/scale.md)",
+    ),
+]
+Slurm = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slurm",
+        metavar="KEY=VALUE",
+        help="an option of the jobs, such as partition=gpu; may be given again",
     ),
 ]
 Set = Annotated[

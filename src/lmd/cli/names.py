@@ -14,6 +14,7 @@ from lmd.cli.words import path_of
 from lmd.errors import SettingsError, nearest, suggest
 
 BUDGETS, SPLITS, LOGS = "auto|smoke|short|paper", "train|val|test", "tensorboard|mlflow"
+EXECUTORS = "slurm|local"
 JOBS = "N|auto"  # How many processes.
 TAUS = "0|own|validation"  # The rule of tau for all rows of a table.
 Check = Callable[[typer.Context, typer.CallbackParam, Any], Any]

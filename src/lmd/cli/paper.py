@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lmd.cli.app import AllowCode, Budget, Deadline, PartialWeights, Set, Weights, app, say
+from lmd.cli.app import AllowCode, Budget, Deadline, Executor, PartialWeights, Set, Slurm, Weights, app, say
 from lmd.cli.names import JOBS, TAUS, among, check_number, jobs_of, within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER
@@ -50,6 +50,8 @@ def reproduce(
         ),
     ] = "1",
     deadline: Deadline = None,
+    executor: Executor = None,
+    slurm: Slurm = None,
     tau: Annotated[
         str,
         typer.Option(
@@ -78,6 +80,8 @@ def reproduce(
         jobs_of(jobs),
         tau,
         deadline,
+        executor,
+        slurm or [],
     )
     from lmd.runtime import refuse_several_processes
 

@@ -7,7 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lmd.cli.app import AllowCode, Budget, Data, Deadline, Jobs, PartialWeights, Seed, Set, Weights, app, say
+from lmd.cli.app import (
+    AllowCode,
+    Budget,
+    Data,
+    Deadline,
+    Executor,
+    Jobs,
+    PartialWeights,
+    Seed,
+    Set,
+    Slurm,
+    Weights,
+    app,
+    say,
+)
 from lmd.cli.names import LOGS, among, check_choice, jobs_of, names_in
 from lmd.cli.verbs import Verb
 
@@ -72,6 +86,8 @@ def train(
     ] = False,
     jobs: Jobs = "1",
     deadline: Deadline = None,
+    executor: Executor = None,
+    slurm: Slurm = None,
     allow_code: AllowCode = False,
     log: Annotated[
         str | None,
@@ -94,13 +110,14 @@ def train(
         return _show_plan(dataset, start, method=method, budget=budget, recipe=recipe,
                           settings=settings or [], seed=seed, weights=weights,
                           partial_weights=partial_weights, allow_code=allow_code)  # fmt: skip
-    _check_jobs(dataset, jobs_of(jobs), deadline)
+    _check_jobs(dataset, jobs_of(jobs), deadline, executor, slurm or [])
     _check_out(out, resume)
     with TrainingProgress() as progress:
         run = run_training(
             dataset, out=out, method=method, budget=budget, recipe=recipe, settings=settings or [], seed=seed,
             weights=weights, partial_weights=partial_weights, start=start, resume=resume, jobs=jobs_of(jobs),
-            deadline=deadline, log=log, allow_code=allow_code, progress=progress, say=say,
+            deadline=deadline, executor=executor, slurm=slurm or [], log=log,
+            allow_code=allow_code, progress=progress, say=say,
         )  # fmt: skip
     _say_trained(run)
 
@@ -131,16 +148,19 @@ def _check_out(out: Path, resume: bool) -> None:
         read_identity(RunFolder(out))
 
 
-def _check_jobs(data: Dataset | Folds, jobs: int | str, deadline: float | None) -> None:
+def _check_jobs(
+    data: Dataset | Folds, jobs: int | str, deadline: float | None, executor: str | None, slurm: list[str]
+) -> None:
     """Refuses more processes than there is work for, before torch is loaded."""
     from lmd.data.dataset.folds_folder import Folds
-    from lmd.jobs import check_deadline, check_jobs, refuse_for_one
+    from lmd.jobs import check_deadline, check_executor, check_jobs, refuse_for_one
 
     if isinstance(data, Folds):
         check_jobs(jobs, len(data.names), "folds")
         check_deadline(deadline)
+        check_executor(executor, slurm, jobs)
     else:
-        refuse_for_one(data.folder, jobs, deadline)
+        refuse_for_one(data.folder, jobs, deadline, executor)
 
 
 def _say_trained(run: RunFolder) -> None:

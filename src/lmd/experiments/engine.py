@@ -51,10 +51,10 @@ def reproduce(request: Request, say: Say = lambda line: None, watcher: Watcher |
         say(f"caveat: {line}")
     work = Work(runs, wanted, say)
     work.look(ImageFiles())
-    if request.jobs == 1 and request.deadline is None:
-        one_after_another(work, watcher or SilentWatcher())
-    else:
+    if request.beside:
         side_by_side(work, request, watcher or SilentWatcher())
+    else:
+        one_after_another(work, watcher or SilentWatcher())
     content = collect(job, runs, work.failures)
     table = write_experiment(request.out, content)
     return Outcome(table, content, work.failures, tuple(work.late))

@@ -15,7 +15,7 @@ from lmd.experiments import load
 from lmd.experiments.base import Experiment, Row
 from lmd.experiments.given import Given, find_data
 from lmd.fields import as_overrides, leaf_values
-from lmd.jobs import AUTO, check_deadline
+from lmd.jobs import AUTO, check_deadline, check_executor
 from lmd.settings import parse_override
 
 FIRST_SEED = 42
@@ -40,7 +40,15 @@ class Request:
     tau: str = "0"
     deadline: float | None = None
     """the seconds after which nothing runs any more, counted from when this was asked for"""
+    executor: str | None = None
+    """where runs are trained: on this machine, or through an executor of submitit"""
+    slurm: Sequence[str] = ()
     begun: float = field(default_factory=time.monotonic, compare=False)
+
+    @property
+    def beside(self) -> bool:
+        """Whether runs are trained in processes of their own."""
+        return self.jobs != 1 or self.deadline is not None or self.executor is not None
 
 
 def asked(name: str, data: Any, out: Path, options: Mapping[str, Any]) -> Request:
@@ -60,6 +68,8 @@ def asked(name: str, data: Any, out: Path, options: Mapping[str, Any]) -> Reques
         "jobs",
         "tau",
         "deadline",
+        "executor",
+        "slurm",
     )
     for option in options:
         if option not in known:
@@ -103,6 +113,7 @@ def check(request: Request) -> Job:
     if request.jobs != AUTO and request.jobs < 1:
         raise SettingsError(f"--jobs {request.jobs}: at least one process is needed")
     check_deadline(request.deadline)
+    check_executor(request.executor, request.slurm, request.jobs)
     if request.budget not in methods.BUDGETS:
         raise SettingsError(f"unknown budget '{request.budget}'{suggest(request.budget, methods.BUDGETS)}")
     if request.tau not in RULES:

@@ -13,7 +13,7 @@ from lmd.evaluation.results import read_evaluation
 from lmd.experiments.request import Request
 from lmd.experiments.runs import Run
 from lmd.experiments.work import Work
-from lmd.jobs import AUTO, Deadline, Done, Task, run_tasks, told_of_gpu
+from lmd.jobs import AUTO, Cluster, Deadline, Done, Task, run_tasks, told_of_gpu
 from lmd.planning.fitting import number_of
 from lmd.planning.outline import outline
 from lmd.runtime import device_kind
@@ -39,7 +39,11 @@ def side_by_side(work: Work, request: Request, watcher: Watcher) -> None:
 
     until = None if request.deadline is None else Deadline.after(request.deadline, request.begun)
     tasks = [_task(run, work, request) for run in left]
-    done = run_tasks(tasks, _jobs(work, request), told, say=work.say, deadline=until)
+    if request.executor is None:
+        pool, jobs = None, _jobs(work, request)
+    else:
+        pool, jobs = Cluster(request.executor, request.slurm, request.out / LOGS), int(request.jobs)
+    done = run_tasks(tasks, jobs, told, say=work.say, deadline=until, pool=pool)
     work.not_in_time(left[:0] if until is None else [by_name[one] for one in _missing(tasks, done)])
 
 
@@ -77,9 +81,10 @@ def _task(run: Run, work: Work, request: Request) -> Task:
         lambda: ["reproduce", *words_of(request), "--only", run.name],
         log,
         () if source is None else (source.name,),
-        cost.kind,
-        cost.work,
-        cost.left,
+        load=__name__,
+        kind=cost.kind,
+        work=cost.work,
+        left=cost.left,
     )
 
 

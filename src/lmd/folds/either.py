@@ -95,7 +95,7 @@ def train_either(
             say=say,
         )
     if how is not None:
-        refuse_for_one(data.folder, how.jobs, how.deadline)
+        refuse_for_one(data.folder, how.jobs, how.deadline, how.executor)
     if start is not None:
         refuse_folds(start, f"--from it is for data with folds; for {data.folder} ")
     if is_folds_run(out):

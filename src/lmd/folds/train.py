@@ -16,7 +16,7 @@ from lmd.folds.folder import (
     write_folds_run,
 )
 from lmd.folds.running import Fold, Say, SideBySide, one_by_one, result_of, side_by_side
-from lmd.jobs import AUTO, check_deadline, check_jobs
+from lmd.jobs import AUTO, check_deadline, check_executor, check_jobs
 from lmd.planning import plan_of_run
 from lmd.planning.several import PlanOfFolds
 from lmd.run import RunFolder, check_identity, identity, read_identity
@@ -51,6 +51,7 @@ def train_folds(
     how = how or SideBySide()
     check_jobs(how.jobs, len(folds.datasets), "folds")
     check_deadline(how.deadline)
+    check_executor(how.executor, how.slurm, how.jobs)
     run, first = _run_for(folds, out, method, settings, start, resume)
     plan = _plan(folds, run, first, log)
     _check_begun(plan, method, settings)
@@ -68,7 +69,7 @@ def train_folds(
         one = plan_of_run(waiting[0].dataset, method, settings, first is not None)
         progress.planned(PlanOfFolds(one.outline, [fold.name for fold in waiting]))
     late: list[str] = []
-    if waiting and (how.jobs != 1 or how.deadline is not None):
+    if waiting and how.beside:
         failed, late = side_by_side(waiting, run, settings, how, progress, say)
     else:
         failed = one_by_one(waiting, method, settings, progress, say)

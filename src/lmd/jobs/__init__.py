@@ -7,17 +7,22 @@ tasks to submitit instead. `shares` says how many fit on this machine.
 
 from __future__ import annotations
 
+from lmd.jobs.cluster import Cluster, check_executor
 from lmd.jobs.deadline import Deadline, check_deadline
 from lmd.jobs.running import run_tasks
 from lmd.jobs.shares import AUTO, check_jobs, refuse_for_one, share_of_cores, told_of_gpu
 from lmd.jobs.tasks import Done, Task
+from lmd.jobs.workers import Pool
 
 __all__ = [
     "AUTO",
+    "Cluster",
     "Deadline",
     "Done",
+    "Pool",
     "Task",
     "check_deadline",
+    "check_executor",
     "check_jobs",
     "refuse_for_one",
     "run_tasks",

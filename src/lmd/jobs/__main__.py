@@ -1,19 +1,21 @@
 """What a process of `--jobs` does: command after command, as lines of JSON ask for them.
 
 A line on its standard input names the words of a command and the file of its output; a line on its standard
-output says the exit code. What all commands need, such as torch and a GPU's context, is so loaded once. The
-process ends with its input, and with its parent.
+output says the exit code and the seconds. What all commands need, such as torch and a GPU's context, is so
+loaded once. The process ends with its input, and with its parent.
 """
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import importlib
 import json
 import os
 import runpy
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +31,11 @@ def serve() -> None:
         for line in sys.stdin:
             asked = json.loads(line)
             _write_to(Path(asked["log"]))
-            print(_run(asked["words"]), file=replies, flush=True)
+            if asked["load"]:
+                importlib.import_module(asked["load"])
+            begun = time.monotonic()
+            code = _run(asked["words"])
+            print(code, round(time.monotonic() - begun, 3), file=replies, flush=True)
 
 
 def _write_to(log: Path) -> None:

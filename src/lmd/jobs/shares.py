@@ -30,18 +30,20 @@ def check_jobs(jobs: int | str, number: int, what: str) -> None:
         raise SettingsError(f"--jobs {jobs}: there are {number} {what}, so it must be from 1 to {number}")
 
 
-def refuse_for_one(folder: Path, jobs: int | str, deadline: float | None) -> None:
+def refuse_for_one(folder: Path, jobs: int | str, deadline: float | None, executor: str | None) -> None:
     """Refuses options that are for folds alone.
 
     Raises:
         SettingsError: one of them is given for one data set.
     """
-    if jobs not in (1, AUTO):
-        raise SettingsError(f"--jobs {jobs}: {folder} is one data set without folds: leave --jobs out")
-    if deadline is not None:
-        raise SettingsError(
-            f"--deadline {deadline:g}: {folder} is one data set without folds: leave --deadline out"
-        )
+    given = {
+        f"--jobs {jobs}": jobs not in (1, AUTO),
+        f"--deadline {deadline}": deadline is not None,
+        f"--executor {executor}": executor is not None,
+    }
+    for text in (text for text, is_given in given.items() if is_given):
+        option = text.partition(" ")[0]
+        raise SettingsError(f"{text}: {folder} is one data set without folds: leave {option} out")
 
 
 def share_of_cores(jobs: int) -> int:

@@ -18,6 +18,8 @@ class Task:
     """takes what the command prints, after what is in it"""
     after: tuple[str, ...] = ()
     """the names of tasks that have to end first, well or badly"""
+    load: str = ""
+    """a module that the process imports before the task's time begins: it does so once for many tasks"""
     kind: str = ""
     """tasks of one kind take equally long"""
     work: float = 1.0

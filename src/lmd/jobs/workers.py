@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from lmd.jobs.tasks import Done, Task
 
@@ -55,12 +56,19 @@ class Pool(Protocol):
         ...
 
 
+class _Reply(NamedTuple):
+    """How a task ended: its exit code, and its seconds where the process could still tell them."""
+
+    code: int
+    seconds: float | None
+
+
 @dataclass
 class _Worker:
     """A process: its replies, and whether it is at a task."""
 
     process: subprocess.Popen[bytes]
-    replies: queue.SimpleQueue[int] = field(default_factory=queue.SimpleQueue[int])
+    replies: queue.SimpleQueue[_Reply] = field(default_factory=queue.SimpleQueue[_Reply])
 
     def __post_init__(self) -> None:
         """Listens to the process in a thread: waiting for a line would stop all else."""
@@ -71,25 +79,26 @@ class _Worker:
         assert self.process.stdout is not None
         with self.process.stdout as replies:
             for line in replies:
-                if line.strip().isdigit():
-                    self.replies.put(int(line))
+                if (found := re.fullmatch(rb"(\d+) ([\d.]+)\s*", line)) is not None:
+                    self.replies.put(_Reply(int(found[1]), float(found[2])))
 
     def ask(self, task: Task) -> None:
         """Gives it a task; one that has just died is found out when its end is asked for."""
-        line = json.dumps({"words": list(task.words()), "log": str(task.log)}) + "\n"
+        asked = {"words": list(task.words()), "log": str(task.log), "load": task.load}
+        line = json.dumps(asked) + "\n"
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):
             self.process.stdin.write(line.encode())
             self.process.stdin.flush()
 
-    def reply(self) -> int | None:
-        """Returns the exit code of the task, or how the process died in it; None where it goes on."""
+    def reply(self) -> _Reply | None:
+        """Returns how the task ended, or how the process died in it; None where it goes on."""
         dead = self.process.poll()
         if dead is not None:
             self.listener.join(_SOON)  # It may have said more than was read.
         with suppress(queue.Empty):
             return self.replies.get_nowait()
-        return dead or 1 if dead is not None else None
+        return None if dead is None else _Reply(dead or 1, None)
 
     def dismiss(self) -> None:
         """Lets it end: there will be no further task."""
@@ -121,11 +130,12 @@ class _AtWork:
 
     def ended(self) -> Done | None:
         """Returns how the task ended, and lets the worker wait for the next or go."""
-        code = self.worker.reply()
-        if code is None:
+        reply = self.worker.reply()
+        if reply is None:
             return None
+        code = reply.code
         self.pool.take_back(self.worker, code)
-        seconds = time.monotonic() - self.began
+        seconds = time.monotonic() - self.began if reply.seconds is None else reply.seconds
         return Done(self.task, code, seconds, error_of(self.task, code, self.offset) if code else None)
 
     def signal(self, number: int) -> None:
