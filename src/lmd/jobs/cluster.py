@@ -26,8 +26,10 @@ from lmd.jobs.tasks import Done, Task
 from lmd.jobs.workers import Child, error_of
 
 EXECUTORS = ("slurm", "local")
+_LOCAL = ("timeout_min", "gpus_per_node", "signal_delay_s", "setup")  # What submitit's local executor takes.
 _FOLDER = "submitit"  # In the folder of the logs: what submitit keeps.
 _SOON = 60.0  # Seconds that a command has to save what it needs before its job is requeued.
+_SHORTLY = 5.0  # Seconds that submitit has to end in after a command.
 _LOOK_EVERY = 0.1
 _REQUEUED = 1000  # Times that a job may come to the end of its time and begin again.
 _LONG = 7 * 24 * 60  # Minutes of a job of the local executor, where no timeout_min is given.
@@ -148,11 +150,13 @@ class Cluster:
             SettingsError: submitit is not installed, there is no such cluster here, or it has no such option.
         """
         self.logs = logs
+        self.jobs: list[Any] = []
         given: dict[str, Any] = _parsed(options)
         self.executor = _executor(executor, logs / _FOLDER)
         if executor == "local":
             given = {"timeout_min": _LONG, **given}
         try:
+            _refuse_unknown(executor, given)
             self.executor.update_parameters(**given)
         except (ValueError, NameError, TypeError) as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -167,10 +171,23 @@ class Cluster:
         words = [sys.executable, "-P", "-m", "lmd", *task.words()]
         offset = task.log.stat().st_size
         command = Command(words, str(task.log.resolve()), str(result.resolve()))
-        return _Job(task, self.executor.submit(command), result, offset)
+        job = self.executor.submit(command)
+        self.jobs.append(job)
+        return _Job(task, job, result, offset)
 
     def clear(self) -> None:
-        """Nothing waits: each job ends with its task."""
+        """Lets submitit's own processes end, which write a job's result after the command has ended."""
+        until = time.monotonic() + _SHORTLY
+        while time.monotonic() < until and not all(job.done() for job in self.jobs):
+            time.sleep(_LOOK_EVERY)
+        self.jobs.clear()
+
+
+def _refuse_unknown(executor: str, given: dict[str, Any]) -> None:
+    """The local executor would leave out what it does not know."""
+    unknown = [name for name in given if executor == "local" and name not in _LOCAL]
+    if unknown:
+        raise ValueError(f"no option '{unknown[0]}'{suggest(unknown[0], _LOCAL)}")
 
 
 def _submitit() -> Any:
