@@ -61,6 +61,8 @@ class Settings(CommonSettings):
 class ScaleLearning(ClassifierTraining):
     """LWS: the classifier is kept and frozen, one scale per class is learned."""
 
+    capturable = True
+
     def __init__(self, common: CommonSettings, stage: DecouplingSettings) -> None:
         """Keeps the old classifier."""
         super().__init__(common, stage.model_copy(update={"classifier": "kept"}))

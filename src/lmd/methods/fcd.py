@@ -97,6 +97,8 @@ def flat_weights(network: Network, layers: int) -> dict[str, nn.Parameter]:
 class FlatMinimum(CrossEntropy):
     """Cross entropy at perturbed weights: random ones, or SAM's worst ones within a radius."""
 
+    capturable = True
+
     def __init__(self, common: CommonSettings, stage: FlatSettings, bound: float, layers: int) -> None:
         """Keeps the settings."""
         super().__init__(common, stage)
@@ -148,6 +150,8 @@ class FlatMinimum(CrossEntropy):
 
 class BoundedBalancing(CrossEntropy):
     """Class-balanced cross entropy and distillation, the weights kept near where the stage began."""
+
+    capturable = True
 
     name = "stage2"
 

@@ -21,6 +21,8 @@ class CrossEntropySettings(SupervisedSettings):
 class CrossEntropy(Supervised):
     """Supervised training with a loss of one view's logits: the cross entropy, or what `criterion` says."""
 
+    capturable = True
+
     def __init__(self, common: CommonSettings, stage: CrossEntropySettings) -> None:
         """Chooses the view."""
         super().__init__(common, stage)
