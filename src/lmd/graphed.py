@@ -13,7 +13,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -69,6 +69,32 @@ class Branch:
         """Lets what follows wait for the work."""
         if self.stream is not None:
             torch.cuda.current_stream().wait_stream(self.stream)
+
+
+class Branched(Mapping[str, Tensor]):
+    """Tensors by name that a recorded graph makes beside each other; who takes one waits for it."""
+
+    def __init__(self, make: Callable[[str], Tensor], names: Iterable[str], device: torch.device) -> None:
+        """Makes them all."""
+        self.made: dict[str, tuple[Tensor, Branch]] = {}
+        for name in names:
+            with Branch(device) as branch:
+                tensor = make(name)
+            self.made[name] = tensor, branch
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Returns one of them, for the stream of whoever takes it."""
+        tensor, branch = self.made[name]
+        branch.join()
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        """Yields the names."""
+        return iter(self.made)
+
+    def __len__(self) -> int:
+        """The number of them."""
+        return len(self.made)
 
 
 class GraphedStep:

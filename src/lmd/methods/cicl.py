@@ -12,6 +12,7 @@ stage 1 means nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -130,7 +131,7 @@ class Contrastive(Supervised):
             seed if name == "first" else derive_seed(seed, "second view"), epoch, self.stage.view
         )
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the contrastive loss over the views of all processes."""
         images = torch.cat([views["first"], views["second"]])
         with self.context.runtime.autocast():

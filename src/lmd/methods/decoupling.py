@@ -13,6 +13,7 @@ Only `crt` and `lws` train; the others take one pass over the images.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
 
 import numpy as np
@@ -79,7 +80,7 @@ class ScaleLearning(ClassifierTraining):
         """Returns the scales."""
         return self.scales
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the cross entropy of a_k (w_k . z + b_k)."""
         logits = nn.functional.linear(views["features"], self.kept["weight"], self.kept["bias"])
         loss = cross_entropy(logits * self.scales.weight[:, 0], labels)

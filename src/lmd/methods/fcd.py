@@ -13,6 +13,7 @@ with theta* the end of stage 1, p* the softened posterior there, and everything 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -109,7 +110,7 @@ class FlatMinimum(CrossEntropy):
         super().prepare(context)
         self.flat = flat_weights(self.network, self.layers)
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the mean cross entropy at the perturbed weights."""
         (images,) = views.values()
         if self.stage.flat == "sam":
@@ -172,7 +173,7 @@ class BoundedBalancing(CrossEntropy):
         """Keeps BatchNorm in evaluation mode."""
         self.network.eval()
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the cross entropy and the distance from the network of stage 1."""
         (images,) = views.values()
         with self.context.runtime.autocast():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from lmd.data.feed.loader import Batch, ImageSet, batches_of
 from lmd.data.feed.sampling import Sampling, sampling_order
 from lmd.data.feed.views import seeded_view
 from lmd.errors import SettingsError
-from lmd.graphed import Branch, GraphedStep, Inputs
+from lmd.graphed import Branched, GraphedStep, Inputs
 from lmd.models.classifier import build_classifier
 from lmd.models.encoder import num_features
 from lmd.models.network import Network
@@ -151,7 +151,7 @@ class Supervised:
             epoch / max(self.epochs - 1, 1),
         )
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the named terms of a batch, "total" among them; `epoch` counts in fractions."""
         raise SettingsError(f"stage {type(self).__name__} defines no loss")
 
@@ -201,18 +201,14 @@ class Supervised:
         self.after_step()
         return terms
 
-    def views(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
+    def views(self, batch: Batch, epoch: int) -> Mapping[str, Tensor]:
         """Returns the views of a batch by name."""
-        scale, found = self.network.scale, dict[str, Tensor]()
-        branches: list[Branch] = []
-        for name in self.view_names:
-            with Branch(batch.images.device) as branch:
-                seed = self.view_seed(name, epoch)
-                found[name] = seeded_view(name, batch.images, batch.index, seed, scale)
-            branches.append(branch)
-        for branch in branches:
-            branch.join()
-        return found
+
+        def make(name: str) -> Tensor:
+            seed, scale = self.view_seed(name, epoch), self.network.scale
+            return seeded_view(name, batch.images, batch.index, seed, scale)
+
+        return Branched(make, self.view_names, batch.images.device)
 
     def view_seed(self, name: str, epoch: int | Tensor) -> int | Tensor:
         """Returns the seed of a view; where a graph is recorded, the tensor that will hold it."""

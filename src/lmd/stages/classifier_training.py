@@ -6,7 +6,7 @@ method of this kind then costs seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -73,7 +73,7 @@ class ClassifierTraining(Supervised):
         """Returns the features as the only view."""
         return {"features": batch.images}
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the criterion on the classifier's logits, under its own name and as the total."""
         terms = self.criterion(self.network.classifier(views["features"]), labels, epoch)
         return {"total": next(iter(terms.values())), **terms}

@@ -78,7 +78,7 @@ class RelationLearning(Supervised):
         super().prepare(context)
         self.teacher = Teacher(self.network, self.stage.teacher_decay)
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns as "total" L_CE + lambda_1 (L_sample + L_channel + 0.5 L_prob), and the terms of it."""
         with self.context.runtime.autocast():
             with Branch(labels.device) as branch:
