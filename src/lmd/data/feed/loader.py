@@ -79,14 +79,23 @@ def batches_of(images: ImageSet, parts: Iterable[np.ndarray], device: torch.devi
     """
 
     def make(part: np.ndarray) -> Batch:
-        return _batch(images, torch.from_numpy(part), device)
+        index = torch.from_numpy(part)
+        return Batch(images.pixels[index], images.labels[index], index)
+
+    def send(part: np.ndarray) -> Batch:
+        return Batch(*(tensor.pin_memory().to(device, non_blocking=True) for tensor in make(part)))
 
     there = images.pixels.device.type == device.type and isinstance(images.pixels, Tensor)
-    return map(make, parts) if there else streamed(make, parts, window=2)
+    if device.type == "cpu":
+        return map(make, parts) if there else streamed(make, parts, window=2)
+    return _resident(images, list(parts)) if there else streamed(send, parts, window=2)
 
 
-def _batch(images: ImageSet, index: Tensor, device: torch.device) -> Batch:
-    labels = images.labels[index].to(device)
-    if images.pixels.device.type == device.type:
-        return Batch(images.pixels[index.to(device)], labels, index)
-    return Batch(images.pixels[index].pin_memory().to(device, non_blocking=True), labels, index)
+def _resident(images: ImageSet, parts: list[np.ndarray]) -> Iterator[Batch]:
+    """The batches of images on the GPU; the order is sent at once, because each copy waits for the GPU."""
+    if not parts:
+        return
+    device = images.pixels.device
+    labels, order = images.labels.to(device), torch.from_numpy(np.concatenate(parts)).to(device)
+    for index in order.split([len(part) for part in parts]):
+        yield Batch(images.pixels[index], labels[index], index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -11,8 +12,9 @@ from torch import Tensor
 from lmd.data.feed.cuts import cut
 from lmd.data.feed.loader import Batch, batches_of
 from lmd.data.feed.sampling import balanced_order, instance_order
-from lmd.data.feed.views import view
+from lmd.data.feed.views import seeded_view
 from lmd.errors import advising
+from lmd.graphed import GraphedStep, Inputs
 from lmd.losses.classification import cross_entropy
 from lmd.losses.distance import ClassMetric, prepare_metric
 from lmd.losses.distribution import expectation_loss
@@ -22,7 +24,14 @@ from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings, NonNegative, Optimisation, Settings
 from lmd.stages.base import StageContext
 from lmd.stages.calibration.m_step import RAISE_RIDGE
-from lmd.stages.optimisation import Losses, RunningMeans, build_optimiser, set_rate, steps_per_epoch
+from lmd.stages.optimisation import (
+    Losses,
+    RunningMeans,
+    build_optimiser,
+    load_optimiser,
+    set_rate,
+    steps_per_epoch,
+)
 
 
 class EStepSettings(Settings):
@@ -67,20 +76,25 @@ class EStep:
         metric, order = self._metric(gaussians), self._order(iteration)
         steps = steps_per_epoch(len(order), self.common.batch, self.common.last_batch)
         means = RunningMeans()
+        # The statistics are others in each iteration, and so is the recording.
+        step = GraphedStep(partial(self._train_step, metric), self.context.runtime.device, "the E-step")
         with encoder_training(self.context.network, self.settings.batch_norm):
             for number, batch in enumerate(self._batches(order)):
                 set_rate(self.optimiser, self.settings.optimisation, self.common,
                          iteration + number / steps, self.iterations)  # fmt: skip
-                means.add(self._train_step(batch, iteration, metric))
+                means.add(step({**batch._asdict(), "seed": self._view_seed(iteration)}))
                 self.context.on_step(number + 1, steps)
         return means.result()
 
-    def _train_step(self, batch: Batch, iteration: int, metric: ClassMetric | None) -> dict[str, Tensor]:
-        scale, seed = self.context.network.scale, self.common.seed
-        images = view(self.settings.view, batch.images, batch.index, seed, iteration, scale)
+    def _view_seed(self, iteration: int) -> int:
+        return derive_seed(self.common.seed, iteration, self.settings.view)
+
+    def _train_step(self, metric: ClassMetric | None, now: Inputs) -> dict[str, Tensor]:
+        scale = self.context.network.scale
+        images = seeded_view(self.settings.view, now["images"], now["index"], now["seed"], scale)
         with self.context.runtime.autocast():
             output = self.context.network(images)
-        terms = self.loss(Output(output.features.float(), output.logits.float()), batch.labels, metric)
+        terms = self.loss(Output(output.features.float(), output.logits.float()), now["labels"], metric)
         self.descend(terms["expect"])
         return terms
 
@@ -126,7 +140,7 @@ class EStep:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes such a state back."""
-        self.optimiser.load_state_dict(state)
+        load_optimiser(self.optimiser, state)
 
 
 class IdleEStep(EStep):
