@@ -22,6 +22,7 @@ _IMPORTING = "<frozen importlib"  # Python drops exceptions in some places of it
 _SOON = 0.02
 
 _asked: list[tuple[int, float]] = []  # The signal that came first, and when.
+_noting: list[bool] = []  # Whether signals are noted alone: several processes stop together.
 
 
 class Stopped(KeyboardInterrupt):
@@ -55,8 +56,28 @@ def check() -> None:
     Raises:
         Stopped: it was told to stop.
     """
-    if _asked and threading.current_thread() is threading.main_thread():
+    if _asked and not _noting and threading.current_thread() is threading.main_thread():
         raise Stopped
+
+
+@contextmanager
+def noting() -> Iterator[None]:
+    """Notes a signal for a while and lets all go on: several processes stop at the same step, by `stop`."""
+    _noting.append(True)
+    try:
+        yield
+    finally:
+        _noting.pop()
+
+
+def stop(number: int) -> None:
+    """Stops here, by a signal that this or another process was given.
+
+    Raises:
+        Stopped: always.
+    """
+    _asked[:] = [(number, time.monotonic())]
+    raise Stopped
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -69,6 +90,8 @@ def _stop(number: int, frame: FrameType | None) -> None:
         return
     if not _asked:
         _asked.append((number, now))
+        if _noting:
+            return
         raise Stopped
     if number == signal.SIGINT and now - _asked[0][1] > _AGAIN:
         signal.signal(number, signal.SIG_DFL)

@@ -13,6 +13,7 @@ from lmd.cli.names import BUDGETS, among, within
 from lmd.cli.verbs import Verbs
 from lmd.cli.words import NUMBER, needs
 from lmd.errors import LmdError
+from lmd.processes.speaking import speaks
 from lmd.stopping import asked
 from lmd.text import visible
 from lmd.version import __version__
@@ -94,8 +95,9 @@ def run() -> int:
         told = _message(error)
         if told is None or asked() is not None:  # A library may have made an error of an interrupt.
             raise
-        print(f"lmd: {visible(' '.join(told.split()))}", file=sys.stderr)
-        return 2
+        if speaks(error):
+            print(f"lmd: {visible(' '.join(told.split()))}", file=sys.stderr)
+        return error.exit_code if isinstance(error, LmdError) else 2
     return code if isinstance(code, int) else 0
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from lmd.data.feed.cuts import cut
+from lmd.data.feed.cuts import batch_sizes, cut
 from lmd.data.feed.loader import Batch, batches_of
 from lmd.data.feed.sampling import balanced_order, instance_order
 from lmd.data.feed.views import view
@@ -18,11 +18,13 @@ from lmd.losses.distance import ClassMetric, prepare_metric
 from lmd.losses.distribution import expectation_loss
 from lmd.losses.gaussian import ClassGaussians
 from lmd.models.network import Output, encoder_training
+from lmd.processes.collectives import averaged
+from lmd.processes.shares import Share
 from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings, NonNegative, Optimisation, Settings
-from lmd.stages.base import StageContext
+from lmd.stages.base import StageContext, average_gradients
 from lmd.stages.calibration.m_step import RAISE_RIDGE
-from lmd.stages.optimisation import Losses, RunningMeans, build_optimiser, set_rate, steps_per_epoch
+from lmd.stages.optimisation import Losses, RunningMeans, build_optimiser, set_rate
 
 
 class EStepSettings(Settings):
@@ -65,23 +67,27 @@ class EStep:
             SettingsError: a covariance that the distance inverts is not positive definite.
         """
         metric, order = self._metric(gaussians), self._order(iteration)
-        steps = steps_per_epoch(len(order), self.common.batch, self.common.last_batch)
+        sizes = batch_sizes(len(order), self.common.batch, self.common.last_batch)
+        steps = len(sizes)
         means = RunningMeans()
         with encoder_training(self.context.network, self.settings.batch_norm):
             for number, batch in enumerate(self._batches(order)):
                 set_rate(self.optimiser, self.settings.optimisation, self.common,
                          iteration + number / steps, self.iterations)  # fmt: skip
-                means.add(self._train_step(batch, iteration, metric))
+                share = self.context.runtime.share(sizes[number])
+                means.add(self._train_step(batch, share, iteration, metric), share.weight)
                 self.context.on_step(number + 1, steps)
-        return means.result()
+        return means.result(averaged)
 
-    def _train_step(self, batch: Batch, iteration: int, metric: ClassMetric | None) -> dict[str, Tensor]:
+    def _train_step(
+        self, batch: Batch, share: Share, iteration: int, metric: ClassMetric | None
+    ) -> dict[str, Tensor]:
         scale, seed = self.context.network.scale, self.common.seed
         images = view(self.settings.view, batch.images, batch.index, seed, iteration, scale)
         with self.context.runtime.autocast():
             output = self.context.network(images)
         terms = self.loss(Output(output.features.float(), output.logits.float()), batch.labels, metric)
-        self.descend(terms["expect"])
+        self.descend(share.weighed(terms["expect"]))
         return terms
 
     def loss(self, output: Output, labels: Tensor, metric: ClassMetric | None) -> dict[str, Tensor]:
@@ -101,6 +107,7 @@ class EStep:
         """Takes one step of the optimiser."""
         self.optimiser.zero_grad(set_to_none=True)
         self.context.runtime.backward(loss)
+        average_gradients(self.optimiser)
         self.optimiser.step()
 
     def _metric(self, gaussians: ClassGaussians) -> ClassMetric | None:
@@ -116,8 +123,9 @@ class EStep:
         return instance_order(len(labels), seed, iteration)
 
     def _batches(self, order: np.ndarray) -> Iterator[Batch]:
-        """The epoch is cut into batches as in stage 1."""
-        parts = cut(order, self.common.batch, self.common.last_batch)
+        """The epoch is cut into batches as in stage 1, and they are divided as there."""
+        whole = cut(order, self.common.batch, self.common.last_batch)
+        parts = [self.context.runtime.share(len(part)).of(part) for part in whole]
         return batches_of(self.context.train, parts, self.context.runtime.device)
 
     def state_dict(self) -> dict[str, Any]:
