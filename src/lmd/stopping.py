@@ -23,6 +23,7 @@ _SOON = 0.02
 
 _asked: list[tuple[int, float]] = []  # The signal that came first, and when.
 _held: list[bool] = []  # What must not be stopped now, and whether it was asked to.
+_noting: list[bool] = []  # Whether signals are noted alone: several processes stop together.
 
 
 class Stopped(KeyboardInterrupt):
@@ -56,7 +57,7 @@ def check() -> None:
     Raises:
         Stopped: it was told to stop.
     """
-    if _asked and threading.current_thread() is threading.main_thread():
+    if _asked and not _noting and threading.current_thread() is threading.main_thread():
         raise Stopped
 
 
@@ -79,6 +80,26 @@ def held() -> Iterator[None]:
         raise Stopped
 
 
+@contextmanager
+def noting() -> Iterator[None]:
+    """Notes a signal for a while and lets all go on: several processes stop at the same step, by `stop`."""
+    _noting.append(True)
+    try:
+        yield
+    finally:
+        _noting.pop()
+
+
+def stop(number: int) -> None:
+    """Stops here, by a signal that this or another process was given.
+
+    Raises:
+        Stopped: always.
+    """
+    _asked[:] = [(number, time.monotonic())]
+    raise Stopped
+
+
 def _stop(number: int, frame: FrameType | None) -> None:
     """Raises at the first signal; a second Ctrl-C ends the process at once, all else lets it end in order."""
     now = time.monotonic()
@@ -89,6 +110,8 @@ def _stop(number: int, frame: FrameType | None) -> None:
         return
     if not _asked:
         _asked.append((number, now))
+        if _noting:
+            return
         if not _held:
             raise Stopped
         _held[0] = True  # What is outermost.

@@ -13,6 +13,7 @@ from lmd.cli.names import BUDGETS, EXECUTORS, JOBS, TAUS, among, check_number, w
 from lmd.cli.verbs import Verbs
 from lmd.cli.words import NUMBER, needs
 from lmd.errors import OUT_OF_MEMORY, TRY_AGAIN, LmdError, UnfinishedError, out_of_memory
+from lmd.processes.speaking import speaks
 from lmd.stopping import asked
 from lmd.text import visible
 from lmd.version import __version__
@@ -130,7 +131,8 @@ def run() -> int:
         told = _message(error)
         if told is None or asked() is not None:  # A library may have made an error of an interrupt.
             raise
-        print(f"lmd: {visible(' '.join(told.split()))}", file=sys.stderr)
+        if speaks(error):
+            print(f"lmd: {visible(' '.join(told.split()))}", file=sys.stderr)
         return _code(error)
     return code if isinstance(code, int) else 0
 

@@ -24,6 +24,7 @@ from lmd.parallel import Steps
 from lmd.planning import Plan, plan_of_run
 from lmd.planning.choice import Asked, choose, going_on
 from lmd.planning.several import PlanOfFolds
+from lmd.processes.starters import refuse_several_processes
 from lmd.reporting.card import write_card
 from lmd.reporting.pictures import pictures_of
 from lmd.reporting.report import NO_PICTURES, write_report
@@ -46,7 +47,7 @@ def choose_either(asked: Asked, data: Dataset | Folds, out: Path, resume: bool) 
     return choose(asked, dataset)
 
 
-def plan_either(data: Dataset | Folds, asked: Asked, taken_over: bool) -> Plan:
+def plan_either(data: Dataset | Folds, asked: Asked, taken_over: bool, processes: int = 1) -> Plan:
     """Returns what a training would do, on one data set or on each of its folds.
 
     Raises:
@@ -55,7 +56,7 @@ def plan_either(data: Dataset | Folds, asked: Asked, taken_over: bool) -> Plan:
     dataset = _one(data)
     check_classes(dataset)
     name, settings = choose(asked, dataset)
-    plan = plan_of_run(dataset, name, settings, taken_over)
+    plan = plan_of_run(dataset, name, settings, taken_over, processes)
     return PlanOfFolds(plan.outline, data.names) if isinstance(data, Folds) else plan
 
 
@@ -83,6 +84,7 @@ def train_either(
         SettingsError, DataError, CheckpointError: one line on what is wrong.
     """
     if isinstance(data, Folds):
+        refuse_several_processes()
         return train_folds(
             data,
             out,

@@ -27,7 +27,7 @@ from lmd.losses.contrastive import supervised_contrastive
 from lmd.model_card import Prior
 from lmd.models.classifier import LinearClassifier
 from lmd.models.encoder import num_features
-from lmd.runtime import derive_seed, gather
+from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings, Count, Optimisation, Positive, budgets
 from lmd.stages.base import Stage, StageContext, Supervised, SupervisedSettings
 from lmd.stages.classifier_training import ClassifierSettings, ClassifierTraining
@@ -106,13 +106,11 @@ class Contrastive(Supervised):
         return nn.ModuleList([self.network.encoder, self.projection])
 
     def order(self, epoch: int) -> np.ndarray:
-        """Returns this process's share of an epoch of balanced batches."""
+        """Returns an epoch of balanced batches."""
         if self.sampling != "class_aware":
             return super().order(epoch)
-        runtime, seed = self.context.runtime, derive_seed(self.common.seed, self.name, "balanced", epoch)
-        labels, batch = self.context.train.labels.numpy(), self.common.batch * runtime.world
-        rows = balanced_batches(labels, batch, seed, self.common.last_batch)
-        return rows[runtime.rank :: runtime.world]
+        labels, seed = self.context.train.labels, derive_seed(self.common.seed, self.name, "balanced", epoch)
+        return balanced_batches(labels.numpy(), self.common.batch, seed, self.common.last_batch)
 
     def views(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
         """Returns two independent draws of the same view."""
@@ -136,9 +134,8 @@ class Contrastive(Supervised):
         images = torch.cat([views["first"], views["second"]])
         with self.context.runtime.autocast():
             projections = self.projection(self.network(images).features)
-        loss = supervised_contrastive(
-            gather(projections.float()), gather(torch.cat([labels, labels])), self.stage.temperature
-        )
+        whole = torch.cat([self.gather(half) for half in projections.float().chunk(2)])
+        loss = supervised_contrastive(whole, self.gather(labels).repeat(2), self.stage.temperature)
         return {"total": loss, "contrastive": loss}
 
     def state_dict(self) -> dict[str, Any]:

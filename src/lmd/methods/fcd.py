@@ -27,6 +27,7 @@ from lmd.losses.classification import cross_entropy
 from lmd.losses.distillation import feature_distillation, logit_distillation
 from lmd.model_card import Prior
 from lmd.models.network import Network, Output
+from lmd.processes.collectives import average_all
 from lmd.settings import CommonSettings, Count, NonNegative, Optimisation, Positive, budgets
 from lmd.stages.base import Stage, StageContext
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
@@ -130,8 +131,9 @@ class FlatMinimum(CrossEntropy):
     def _ascent(self, images: Tensor, labels: Tensor) -> Weights:
         """SAM's step rho g / ||g||, over all flat weights together (Foret et al., ICLR 2021)."""
         at_rest = {name: torch.zeros_like(value) for name, value in self.flat.items()}
-        loss = self._loss_at(at_rest, images, labels, passing=True)
+        loss = self.share_of(labels).weighed(self._loss_at(at_rest, images, labels, passing=True))
         gradients = torch.autograd.grad(loss, list(self.flat.values()))
+        average_all(gradients)
         norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
         factor = self.stage.rho / norm.clamp(min=1e-12)
         return {name: factor * gradient for name, gradient in zip(self.flat, gradients, strict=True)}

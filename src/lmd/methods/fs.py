@@ -123,8 +123,7 @@ class FlexibleSampling(CrossEntropy):
         assert self.active is not None
         rows = self.active.nonzero().squeeze(1).numpy()
         seed = derive_seed(self.common.seed, self.name)
-        runtime = self.context.runtime
-        return rows[instance_order(len(rows), seed, epoch, runtime.rank, runtime.world)]
+        return rows[instance_order(len(rows), seed, epoch)]
 
     def _anchors(self) -> Tensor:
         train = self.context.train

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lmd.losses.seesaw import seesaw_loss
 from lmd.model_card import Prior
-from lmd.runtime import gather
+from lmd.processes.collectives import gather
 from lmd.settings import CommonSettings, NonNegative, Positive, budgets
 from lmd.stages.base import Stage, StageContext
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings

@@ -41,6 +41,7 @@ class ClassifierTraining(Supervised):
     capturable = True
 
     name = "stage2"
+    divided = False  # A step costs less than what processes would have to tell each other.
 
     def __init__(self, common: CommonSettings, stage: ClassifierSettings) -> None:
         """Keeps the settings; a new classifier is linear unless a subclass says otherwise."""

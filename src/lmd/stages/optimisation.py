@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,20 +25,26 @@ class RunningMeans:
         self.sums: dict[str, Tensor] = {}
         self.count = 0
 
-    def add(self, terms: dict[str, Tensor], steps: int = 1) -> None:
-        """Adds the terms of one step, or their sums over so many."""
+    def add(self, terms: dict[str, Tensor], weight: float = 1.0, steps: int = 1) -> None:
+        """Adds the terms of one step, or their sums over so many.
+
+        `weight` is what they count in the mean over processes.
+        """
         self.count += steps
         for name, value in terms.items():
-            value = value.detach().double()
+            value = value.detach().double() * weight
             self.sums[name] = self.sums[name] + value if name in self.sums else value
 
-    def result(self) -> Losses:
-        """Returns the means.
+    def result(self, over_processes: Callable[[Tensor], Tensor] | None = None) -> Losses:
+        """Returns the means, over all processes where they divide the batches.
 
         Raises:
             SettingsError: a term is not finite: training has diverged.
         """
-        means = {name: float(total) / max(self.count, 1) for name, total in self.sums.items()}
+        sums = self.sums
+        if over_processes is not None and sums:
+            sums = dict(zip(sums, over_processes(torch.stack(list(sums.values()))), strict=True))
+        means = {name: float(total) / max(self.count, 1) for name, total in sums.items()}
         for name, mean in means.items():
             if not math.isfinite(mean):
                 raise SettingsError(

@@ -19,7 +19,6 @@ from lmd.losses.relation import (
 )
 from lmd.models.network import Network, Output
 from lmd.models.teacher import Teacher
-from lmd.runtime import gather
 from lmd.settings import CommonSettings, Decay, NonNegative, Tree
 from lmd.stages.base import StageContext, Supervised, SupervisedSettings
 
@@ -121,7 +120,7 @@ class RelationLearning(Supervised):
 
     def of_all(self, output: Output) -> Output:
         """Returns what the networks of all processes gave, in fp32."""
-        return Output(gather(output.features.float()), gather(output.logits.float()))
+        return Output(self.gather(output.features.float()), self.gather(output.logits.float()))
 
     def _cross_entropy(self, strong: Output, weak: Output | None, labels: Tensor) -> Tensor:
         if weak is None:

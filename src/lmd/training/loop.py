@@ -35,6 +35,7 @@ from lmd.training.fresh import new_network
 from lmd.training.progress import Progress
 from lmd.training.saving import Saver
 from lmd.training.selection import CHOSEN_BY, Selection, validate
+from lmd.training.together import as_first, same_network, same_start, stop_together, training_together
 
 
 class Trainer:
@@ -48,13 +49,15 @@ class Trainer:
         identity: Tree,
         progress: Progress,
         first: FirstStage | None,
+        runtime: Runtime,
     ) -> None:
         """Loads the data, builds the network, and goes to where the run stands."""
         self.dataset, self.settings, self.folder = dataset, settings, folder
         self.identity, self.progress = identity, progress
         self.saver = Saver(folder)
         saved = checkpoint.load(folder, identity)
-        self.runtime = Runtime(settings.usable_precision)
+        self.runtime, self.leads = runtime, runtime.rank == 0
+        same_start(runtime, saved)
         make_deterministic()
         self._load_data()
         self.network = new_network(settings, self.train.num_classes, fresh=saved is None and first is None)
@@ -81,6 +84,8 @@ class Trainer:
 
     def _write_head(self) -> None:
         """Writes what a run folder begins with: its settings and its environment."""
+        if not self.leads:
+            return
         self.folder.metrics.unlink(missing_ok=True)  # Of epochs that a killed run had not saved.
         run.write_identity(self.folder, self.identity)
         write_seen(self.folder, self.seen)
@@ -101,15 +106,16 @@ class Trainer:
         self._load_network(first.classifier, first.weights)
         self.seen = joined(self.seen, first.seen)
         self._write_head()
-        run.write_stage1(self.folder, first.weights, first.classifier)
+        self._write_stage1(first.weights, first.classifier)
         self.state = State(stage=1)
         self._save_between()
 
     def _restore(self, saved: Tree) -> None:
         self.seen = still_seen(self.folder, self.seen)
-        surroundings.compare(self.folder, self.runtime)
         self.state = checkpoint.state_of(saved)
-        run.write_metrics(self.folder, self.state.history)  # It may lack what the checkpoint has.
+        if self.leads:
+            surroundings.compare(self.folder, self.runtime)
+            run.write_metrics(self.folder, self.state.history)  # It may lack what the checkpoint has.
         stage = self.stages[self.state.stage]
         self._load_network(saved["classifier"], saved["network"])
         self._prepare(stage)
@@ -142,18 +148,21 @@ class Trainer:
 
     def _validate(self, network: Network) -> Tree:
         shares = log_prior(self.train.counts)
-        return validate(network, self.val, self.runtime, self.settings.tau, shares)
+        found = validate(network, self.val, self.runtime, self.settings.tau, shares)
+        return as_first(found, self.runtime)
 
     def _stepped(self, done: int, total: int) -> None:
         stopping.check()
         self.saver.check()
+        stop_together(self.runtime)
         self.progress.stepped(done, total)
 
     def run(self) -> RunFolder:
         """Runs what is left of the stages and writes the model."""
         with self.saver:
-            self._run_stages()
-            return self._finish()
+            with training_together(self.runtime):
+                self._run_stages()
+            return self._finish() if self.leads else self.folder
 
     def _run_stages(self) -> None:
         for number in range(self.state.stage, len(self.stages)):
@@ -181,6 +190,7 @@ class Trainer:
         start = time.perf_counter()
         self.selection.validation = {}
         losses = stage.run_epoch(epoch)
+        same_network(self.network)
         return {
             "stage": stage.name,
             "epoch": epoch,
@@ -196,7 +206,7 @@ class Trainer:
             self.network.load_state_dict(stage.deliver().state_dict())
             self._recalibrate()
             kind = classifier_kind(self.network.classifier)
-            run.write_stage1(self.folder, dict(self.network.state_dict()), kind)
+            self._write_stage1(dict(self.network.state_dict()), kind)
         if stage is self.stages[-1] and best is not None:
             self.network.load_state_dict(best)
             if first:
@@ -209,16 +219,22 @@ class Trainer:
             order = instance_order(len(self.train.labels), derive_seed(self.settings.seed, "recalibrate"), 0)
             recalibrate(self.network, self.train, self.runtime, order, self.settings.batch)
 
+    def _write_stage1(self, weights: dict[str, Tensor], kind: str) -> None:
+        if self.leads:
+            run.write_stage1(self.folder, weights, kind)
+
     def _keep(self, stage: Stage) -> None:
         """Keeps the state at the end of an epoch: it is written if it is time, and after the last one."""
-        last = stage is self.stages[-1] and self.state.epoch == stage.epochs
-        self.saver.keep(lambda: self._whole(stage), now=last)
-        run.write_metrics(self.folder, self.state.history)
+        if self.leads:
+            last = stage is self.stages[-1] and self.state.epoch == stage.epochs
+            self.saver.keep(lambda: self._whole(stage), now=last)
+            run.write_metrics(self.folder, self.state.history)
 
     def _save_between(self) -> None:
         """Saves the state between two stages."""
-        self.saver.save(lambda: self._whole(None))
-        run.write_metrics(self.folder, self.state.history)
+        if self.leads:
+            self.saver.save(lambda: self._whole(None))
+            run.write_metrics(self.folder, self.state.history)
 
     def _whole(self, stage: Stage | None) -> Tree:
         return checkpoint.whole(self.identity, self.network, stage, self.state)

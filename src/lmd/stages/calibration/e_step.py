@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from lmd.data.feed.cuts import cut
+from lmd.data.feed.cuts import batch_sizes, cut
 from lmd.data.feed.loader import Batch, batches_of
 from lmd.data.feed.sampling import balanced_order, instance_order
 from lmd.data.feed.views import seeded_view
@@ -20,9 +20,10 @@ from lmd.losses.distance import ClassMetric, prepare_metric
 from lmd.losses.distribution import expectation_loss
 from lmd.losses.gaussian import ClassGaussians
 from lmd.models.network import Output, encoder_training
+from lmd.processes.collectives import averaged
 from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings, NonNegative, Optimisation, Settings
-from lmd.stages.base import StageContext
+from lmd.stages.base import StageContext, average_gradients
 from lmd.stages.calibration.m_step import RAISE_RIDGE
 from lmd.stages.optimisation import (
     Losses,
@@ -30,7 +31,6 @@ from lmd.stages.optimisation import (
     build_optimiser,
     load_optimiser,
     set_rate,
-    steps_per_epoch,
 )
 
 
@@ -74,17 +74,22 @@ class EStep:
             SettingsError: a covariance that the distance inverts is not positive definite.
         """
         metric, order = self._metric(gaussians), self._order(iteration)
-        steps = steps_per_epoch(len(order), self.common.batch, self.common.last_batch)
+        sizes = batch_sizes(len(order), self.common.batch, self.common.last_batch)
+        steps = len(sizes)
         means = RunningMeans()
         # The statistics are others in each iteration, and so is the recording.
-        step = GraphedStep(partial(self._train_step, metric), self.context.runtime.device, "the E-step")
+        alone = self.context.runtime.world == 1
+        step = GraphedStep(
+            partial(self._train_step, metric), self.context.runtime.device, "the E-step", alone
+        )
         with encoder_training(self.context.network, self.settings.batch_norm):
             for number, batch in enumerate(self._batches(order)):
                 set_rate(self.optimiser, self.settings.optimisation, self.common,
                          iteration + number / steps, self.iterations)  # fmt: skip
-                means.add(step({**batch._asdict(), "seed": self._view_seed(iteration)}))
+                self.share = self.context.runtime.share(sizes[number])
+                means.add(step({**batch._asdict(), "seed": self._view_seed(iteration)}), self.share.weight)
                 self.context.on_step(number + 1, steps)
-        return means.result()
+        return means.result(averaged)
 
     def _view_seed(self, iteration: int) -> int:
         return derive_seed(self.common.seed, iteration, self.settings.view)
@@ -95,7 +100,7 @@ class EStep:
         with self.context.runtime.autocast():
             output = self.context.network(images)
         terms = self.loss(Output(output.features.float(), output.logits.float()), now["labels"], metric)
-        self.descend(terms["expect"])
+        self.descend(self.share.weighed(terms["expect"]))
         return terms
 
     def loss(self, output: Output, labels: Tensor, metric: ClassMetric | None) -> dict[str, Tensor]:
@@ -115,6 +120,7 @@ class EStep:
         """Takes one step of the optimiser."""
         self.optimiser.zero_grad(set_to_none=True)
         self.context.runtime.backward(loss)
+        average_gradients(self.optimiser)
         self.optimiser.step()
 
     def _metric(self, gaussians: ClassGaussians) -> ClassMetric | None:
@@ -130,8 +136,9 @@ class EStep:
         return instance_order(len(labels), seed, iteration)
 
     def _batches(self, order: np.ndarray) -> Iterator[Batch]:
-        """The epoch is cut into batches as in stage 1."""
-        parts = cut(order, self.common.batch, self.common.last_batch)
+        """The epoch is cut into batches as in stage 1, and they are divided as there."""
+        whole = cut(order, self.common.batch, self.common.last_batch)
+        parts = [self.context.runtime.share(len(part)).of(part) for part in whole]
         return batches_of(self.context.train, parts, self.context.runtime.device)
 
     def state_dict(self) -> dict[str, Any]:

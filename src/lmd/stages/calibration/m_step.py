@@ -96,7 +96,7 @@ class SampledMStep:
                 "labels": self.labels(done * self.settings.batch, len(features)),
                 "rates": torch.tensor(rates, dtype=torch.float64),
             }
-            means.add(self.train_block(block), count)
+            means.add(self.train_block(block), steps=count)
             done += count
             self.context.on_step(done, steps)
         return means.result()
