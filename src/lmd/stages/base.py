@@ -122,6 +122,7 @@ class Supervised:
         self.optimisation = stage.optimisation
         self.sampling: Sampling = stage.sampling
         self.step = 0
+        self.now: Inputs = {}
 
     def prepare(self, context: StageContext) -> None:
         """Takes the network over, gives it its classifier and makes the optimiser."""
@@ -160,8 +161,29 @@ class Supervised:
         raise SettingsError(f"stage {type(self).__name__} defines no loss")
 
     def changing(self, epoch: int, moment: float) -> dict[str, Any]:
-        """Returns the numbers that change from step to step, beside the batch: the seed of each view."""
-        return {f"{name} view": self.view_seed(name, epoch) for name in self.view_names}
+        """Returns the numbers that change from step to step, beside the batch.
+
+        They are the seed of each view and, where a graph needs them before its step, what the loss draws.
+        """
+        drawn = self.draws(self.share or Share(0)) if self.train_step.wanted else {}
+        return {**{f"{name} view": self.view_seed(name, epoch) for name in self.view_names}, **drawn}
+
+    def draws(self, share: Share) -> dict[str, Any]:
+        """Returns what a step draws at random, by name, for all of the batch; nothing here.
+
+        A loss takes it from `drawn`. The numbers are the processor's, the same for a GPU.
+        """
+        return {}
+
+    def drawn(self, labels: Tensor) -> Mapping[str, Any]:
+        """Returns the draws of the present step, on the device of its labels."""
+        if isinstance(self.now.get("epoch"), Tensor):
+            return self.now
+        found = self.draws(self.share_of(labels))
+        return {
+            name: value.to(labels.device) if isinstance(value, Tensor) else value
+            for name, value in found.items()
+        }
 
     def after_step(self) -> None:
         """Does what follows an optimisation step; nothing here."""
