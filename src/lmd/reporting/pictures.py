@@ -63,6 +63,8 @@ class Views(NamedTuple):
 class Pictures(NamedTuple):
     """All pictures of a report."""
 
+    of: str
+    """the split, and of another data set than the run's own its title"""
     top: list[Case]
     maps: str
     """what the maps are, or why there are none"""
@@ -90,7 +92,8 @@ def pictures_of(folder: RunFolder, dataset: Dataset, split: str, other_data: boo
         f"Probabilities are those of the decision, shifted to rare classes by tau = {tau:.4g}." if tau else ""
     )
     worst, views = _worst(scene, maps), _views(scene)
-    return Pictures(worst, _map_words(maps), shift, _wrong(scene), views, _plane(scene))
+    of = f"{split} of {dataset.info.title}" if other_data else split
+    return Pictures(of, worst, _map_words(maps), shift, _wrong(scene), views, _plane(scene))
 
 
 def _map_words(maps: Maps | str) -> str:
