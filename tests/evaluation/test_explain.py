@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import confusion_matrix
 from torch import Tensor, nn
 
-from lmd.evaluation.explain import Maps, find_maps, grad_cam, nearest, spread_over_classes, worst_first
+from lmd.evaluation.explain import Maps, find_maps, grad_cam, nearest, spread_over_classes
 from lmd.evaluation.intervals.one_against_rest import against_rest
 from lmd.evaluation.intervals.shares import share_of
 from lmd.models.encoder import build_encoder, num_features
@@ -111,11 +111,6 @@ def test_rows_are_spread_over_the_classes() -> None:
     assert rows.tolist() == spread_over_classes(labels, 5, seed=1).tolist()
     assert rows.tolist() != spread_over_classes(labels, 5, seed=2).tolist()
     assert spread_over_classes(labels[:0], 5, seed=1).tolist() == []
-
-
-def test_the_largest_loss_comes_first() -> None:
-    probabilities = np.array([[0.5, 0.5], [0.9, 0.1], [0.2, 0.8]])
-    assert worst_first(probabilities, np.array([0, 1, 1])).tolist() == [1, 0, 2]
 
 
 def test_a_class_against_the_rest() -> None:

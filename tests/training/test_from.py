@@ -11,13 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import lmd.training.loop
 from lmd import methods
 from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.errors import CheckpointError, DataError, LmdError, SettingsError
 from lmd.run import RunFolder, read_identity
 from lmd.seals import sealed_json
 from lmd.settings import CommonSettings, Tree, merge
+from lmd.training import fresh
 from lmd.training.progress import Silent
 from lmd.training.start import train
 from tests import toy
@@ -104,13 +104,13 @@ def test_no_weights_are_asked_for_that_would_not_be_used(
 ) -> None:
     """`pretrained` is the default: without this, `--from` would want a download."""
     asked: list[bool] = []
-    real = lmd.training.loop.build_encoder
+    real = fresh.build_encoder
 
     def watched(name: str, *, pretrained: bool, **others: Any) -> torch.nn.Module:
         asked.append(pretrained)
         return real(name, pretrained=False, **others)
 
-    monkeypatch.setattr(lmd.training.loop, "build_encoder", watched)
+    monkeypatch.setattr(fresh, "build_encoder", watched)
     run = train(dataset, "decoupling", settings_of("decoupling", pretrained=True), tmp_path / "run", start=ce)
     assert asked == [False]
     assert same(run, decoupling)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from lmd.errors import CheckpointError
 from lmd.evaluation.groups.levels import ColumnResult, GroupsResult
@@ -13,7 +15,7 @@ from lmd.evaluation.parts import BandResult, ClassResult, Estimate, Metrics, Rea
 from lmd.evaluation.probability.results import PriorResult, ProbabilityResult, ThresholdsResult
 from lmd.evaluation.selective.abstention import SelectiveResult
 from lmd.evaluation.selective.sets import SetsResult
-from lmd.evaluation.selective.unlikeness import NoveltyResult
+from lmd.evaluation.selective.unlikeness_result import UnlikenessResult
 from lmd.fields import read_json
 from lmd.files import atomic_write
 from lmd.settings import Settings
@@ -105,7 +107,7 @@ class Evaluation(Settings):
     """prediction sets of a promised coverage"""
     selective: SelectiveResult | None = None
     """what the answers are worth where unsure images are left out"""
-    novelty: NoveltyResult | None = None
+    unlikeness: UnlikenessResult | None = None
     """images unlike anything seen"""
     by_group: GroupsResult | None = None
     """with one answer for each group (patient, lesion)"""
@@ -121,6 +123,20 @@ class Evaluation(Settings):
     def measured(self) -> str:
         """What was measured, in words: the split, and of another data set its title."""
         return self.split if self.data is None else f"{self.split} of {self.data.title}"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, tree: Any) -> Any:
+        """Unlikeness was called novelty, and so was the reason why there is none."""
+        if not isinstance(tree, dict):
+            return tree
+        tree = _renamed(tree)
+        reasons = tree.get("reasons")
+        return {**tree, "reasons": _renamed(reasons)} if isinstance(reasons, dict) else tree
+
+
+def _renamed(tree: Mapping[str, Any]) -> dict[str, Any]:
+    return {"unlikeness" if name == "novelty" else name: value for name, value in tree.items()}
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:

@@ -17,6 +17,7 @@ with noise_i along the gradient, v_c long for a class, and b growing linearly ov
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -36,7 +37,6 @@ from lmd.losses.perturbation import (
 )
 from lmd.model_card import Prior
 from lmd.models.network import Output
-from lmd.runtime import gather
 from lmd.settings import CommonSettings, Count, Fraction, NonNegative, Optimisation, Positive, budgets
 from lmd.stages.adjustment import linear_classifier
 from lmd.stages.base import Stage
@@ -97,7 +97,7 @@ class ClassSharpness(CrossEntropy):
         self.stage = stage
         self.counts = torch.from_numpy(counts).float()
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the plain and the shifted cross entropy, and their weighted sum."""
         (images,) = views.values()
         images, targets = self._mix(images, labels)
@@ -117,10 +117,11 @@ class ClassSharpness(CrossEntropy):
         """Mixup within the batch; an image counts for the class of its first label throughout."""
         if self.stage.mixup == 0:
             return images, self._one_hot(labels)
+        share = self.share_of(labels)
         weight = torch.distributions.Beta(self.stage.mixup, self.stage.mixup).sample().to(images.device)
-        other = torch.randperm(len(labels)).to(images.device)
-        mixed = (1 - weight) * images + weight * images[other]
-        return mixed, mixed_labels(labels, labels[other], weight, self.context.train.num_classes)
+        other = share.of(torch.randperm(share.whole)).to(images.device)
+        mixed = (1 - weight) * images + weight * self.gather(images)[other]
+        return mixed, mixed_labels(labels, self.gather(labels)[other], weight, self.context.train.num_classes)
 
     def _one_hot(self, labels: Tensor) -> Tensor:
         return mixed_labels(labels, labels, torch.zeros((), device=labels.device), len(self.counts))
@@ -128,7 +129,7 @@ class ClassSharpness(CrossEntropy):
     @torch.no_grad()
     def _shifts(self, output: Output, targets: Tensor, labels: Tensor) -> ClassShift:
         """From the images of all processes, so that two take the step of one."""
-        features, logits, targets, labels = map(gather, (*output, targets, labels))
+        features, logits, targets, labels = map(self.gather, (*output, targets, labels))
         classifier = linear_classifier(self.context)
         gradients = class_gradients(features, logits, targets, labels)
         counts = self.counts.to(features.device)
@@ -144,7 +145,7 @@ class FeatureNoise(ClassifierTraining):
         self.stage = stage
         self.strengths = class_strengths(counts, stage.divisor)
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the plain and the noisy cross entropy, and their weighted sum."""
         features, classifier = views["features"], linear_classifier(self.context)
         strengths = self.strengths.to(features.device)

@@ -14,6 +14,7 @@ class-balanced, with a focal loss whose factor has no gradient. The network pred
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -27,6 +28,7 @@ from lmd.losses.cloud import angular_clouded_logits, clipped_noise, cloud_sizes,
 from lmd.losses.focal import focal_loss
 from lmd.model_card import Prior
 from lmd.models.classifier import CosineClassifier
+from lmd.processes.shares import Share
 from lmd.settings import CommonSettings, Count, NonNegative, Optimisation, Positive, budgets
 from lmd.stages.base import Stage, StageContext
 from lmd.stages.classifier_training import ClassifierSettings, ClassifierTraining
@@ -99,9 +101,10 @@ class Cloud:
             self.sizes = cloud_sizes(torch.from_numpy(counts))
         self.scale, self.margin = scale, margin
 
-    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Returns the logits with fresh noise and the margin of the labels."""
-        settings, cosines, noise = self.settings, logits / self.scale, clipped_noise(logits)
+    def __call__(self, logits: Tensor, labels: Tensor, share: Share) -> Tensor:
+        """Returns the logits with fresh noise, drawn for all of the batch, and the margin of the labels."""
+        noise = share.of(clipped_noise(logits.new_empty(share.whole, logits.shape[1])))
+        settings, cosines = self.settings, logits / self.scale
         rest = (self.scale, settings.noise, self.margin)
         if settings.form == "cosine":
             return clouded_logits(cosines, labels, self.sizes, noise, *rest)
@@ -119,16 +122,16 @@ class CloudTraining(CrossEntropy):
         self.mixup_alpha = stage.mixup_alpha
         self.cloud = Cloud(settings, counts, stage.scale, stage.margin)
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the cross entropy to both labels of each mixed image, by their shares."""
-        (images,) = views.values()
-        share, partner = draw_mixture(len(labels), self.mixup_alpha)
-        partner = partner.to(labels.device)
+        (images,), mine = views.values(), self.share_of(labels)
+        share, partner = draw_mixture(mine.whole, self.mixup_alpha)
+        partner = mine.of(partner).to(labels.device)
         with self.context.runtime.autocast():
-            output = self.network(share * images + (1 - share) * images[partner])
-        logits = output.logits.float()
-        first = cross_entropy(self.cloud(logits, labels), labels)
-        second = cross_entropy(self.cloud(logits, labels[partner]), labels[partner])
+            output = self.network(share * images + (1 - share) * self.gather(images)[partner])
+        logits, others = output.logits.float(), self.gather(labels)[partner]
+        first = cross_entropy(self.cloud(logits, labels, mine), labels)
+        second = cross_entropy(self.cloud(logits, others, mine), others)
         loss = share * first + (1 - share) * second
         return {"total": loss, "clouded_cross_entropy": loss}
 
@@ -172,7 +175,7 @@ class CloudClassifierTraining(ClassifierTraining):
 
     def criterion(self, logits: Tensor, labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the focal loss of the clouded logits."""
-        clouded = self.cloud(logits, labels)
+        clouded = self.cloud(logits, labels, self.share_of(labels))
         loss = focal_loss(clouded, labels, self.stage.gamma, detach_modulator=True)
         return {"clouded_focal": loss}
 
