@@ -34,6 +34,28 @@ class CheckpointError(LmdError, RuntimeError):
     """A checkpoint, a weights file or a run folder that does not fit or cannot be written."""
 
 
+class UnfinishedError(LmdError):
+    """Time is over before all was done; what there is has been kept, and the same call goes on."""
+
+
+OUT_OF_MEMORY = 71  # EX_OSERR of sysexits.h: the exit code where memory ran out.
+TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: what follows with && does not start.
+# As torch and the libraries below it say that an allocation failed.
+_MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Returns whether an error says that memory ran out, be it the machine's or a GPU's.
+
+    >>> out_of_memory(MemoryError()), out_of_memory(RuntimeError("shape"))
+    (True, False)
+    """
+    text = str(error)
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in text for words in _MEMORY)
+    )
+
+
 @contextmanager
 def advising(advice: str) -> Iterator[None]:
     """Gives a computation's plain ValueError the way out, which names settings: it becomes a SettingsError.

@@ -52,9 +52,11 @@ class RunFolder:
         return self.path / "model" / "gaussians.safetensors"
 
     @property
-    def novelty(self) -> Path:
+    def unlikeness(self) -> Path:
         """What tells how unlike anything seen an image is: means, covariance, distances of validation."""
-        return self.path / "model" / "novelty.safetensors"
+        folder = self.path / "model"
+        now, earlier = folder / "unlikeness.safetensors", folder / "novelty.safetensors"
+        return earlier if earlier.is_file() and not now.is_file() else now  # Runs of earlier versions.
 
     @property
     def environment(self) -> Path:

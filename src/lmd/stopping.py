@@ -22,6 +22,7 @@ _IMPORTING = "<frozen importlib"  # Python drops exceptions in some places of it
 _SOON = 0.02
 
 _asked: list[tuple[int, float]] = []  # The signal that came first, and when.
+_held: list[bool] = []  # What must not be stopped now, and whether it was asked to.
 _noting: list[bool] = []  # Whether signals are noted alone: several processes stop together.
 
 
@@ -61,6 +62,25 @@ def check() -> None:
 
 
 @contextmanager
+def held() -> Iterator[None]:
+    """Lets no signal stop what runs under it; one that came meanwhile stops it at the end.
+
+    Raises:
+        Stopped: a signal has come meanwhile.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _held.append(False)
+    try:
+        yield
+    finally:
+        came = _held.pop()
+    if came:
+        raise Stopped
+
+
+@contextmanager
 def noting() -> Iterator[None]:
     """Notes a signal for a while and lets all go on: several processes stop at the same step, by `stop`."""
     _noting.append(True)
@@ -92,7 +112,10 @@ def _stop(number: int, frame: FrameType | None) -> None:
         _asked.append((number, now))
         if _noting:
             return
-        raise Stopped
+        if not _held:
+            raise Stopped
+        _held[0] = True  # What is outermost.
+        return
     if number == signal.SIGINT and now - _asked[0][1] > _AGAIN:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)

@@ -380,7 +380,7 @@ def test_a_set_of_one_class(lmd: Command, run: Path, tmp_path: Path) -> None:
     found = saved(run)
     recall = by_hand(run, data)["rare"]
     assert found["metrics"]["bacc"]["value"] == found["classes"][2]["recall"] == pytest.approx(recall)
-    for name in ("auc", "kappa", "kappa_unweighted"):
+    for name in ("auc", "kappa_quadratic", "kappa_unweighted"):
         assert found["metrics"][name]["value"] is None
         assert "one class only" in found["reasons"][name]
     assert "one class only" in found["reasons"]["precision"]

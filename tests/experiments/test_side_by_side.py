@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 from lmd.errors import SettingsError
 from lmd.experiments import engine
 from lmd.experiments.engine import reproduce
+from lmd.experiments.order import source_of
 from lmd.experiments.request import Request, check
 from lmd.experiments.runs import all_runs
-from lmd.experiments.side_by_side import source_of, words_of
+from lmd.experiments.side_by_side import words_of
 from tests.command import Command, refused
 from tests.experiments.phantoms import draw_phantoms, request_of
 from tests.experiments.test_reproduce import DIVERGING
@@ -33,12 +34,13 @@ def test_a_child_asks_for_what_the_parent_was_asked_for(
     request = Request(
         "table3", ["100=a", "300=b"], tmp_path, seeds=2, methods="ce,lmd", budget="smoke", weights="w",
         partial_weights=True, overrides=["size=16", "stage1.epochs=1"], allow_code=True, jobs=3, tau="own",
+        deadline=60,
     )  # fmt: skip
     defaults = Request("", [], tmp_path)
     assert all(
         getattr(request, one.name) != getattr(defaults, one.name)
         for one in fields(Request)
-        if one.name != "out"
+        if one.name not in ("out", "begun")
     )
     made: list[Request] = []
     told: list[str] = []
@@ -46,7 +48,7 @@ def test_a_child_asks_for_what_the_parent_was_asked_for(
     monkeypatch.setattr(engine, "reproduce_one", lambda request, name, watcher: told.append(name))
     code, _, err = lmd("reproduce", *words_of(request), "--only", "100/lmd/seed-42")
     assert code == 0, err
-    assert made == [replace(request, jobs=1)]
+    assert made == [replace(request, jobs=1, deadline=None)]
     assert told == ["100/lmd/seed-42"]
 
 

@@ -149,7 +149,14 @@ def test_fewer_than_ten_images_are_marked_and_the_mark_is_explained(run: Path) -
         shown = [entry.name, f"{entry.n}{' *' if entry.n < 10 else ''}"]
         assert shown in [row[:2] for row in rows(page)]
     assert FEW_NOTE in page
-    assert FEW_NOTE in comparison_lines({"CE": result})
+    lines = comparison_lines({"CE": result})
+    assert (FEW_NOTE in lines) == any(line.endswith(" *") or " *  " in line for line in lines[:-1])
+    large = {name: band.model_copy(update={"n": 20}) for name, band in result.bands.items()}
+    assert FEW_NOTE not in comparison_lines({"CE": result.model_copy(update={"bands": large})})
+    small = result.model_copy(
+        update={"bands": large | {"tail": result.bands["tail"].model_copy(update={"n": 9})}}
+    )
+    assert FEW_NOTE in comparison_lines({"CE": small})
     bands = {row[0]: row[1] for row in comparison_table({"CE": result})}
     assert bands["tail recall"] == image_count(result.bands["tail"].n)
 

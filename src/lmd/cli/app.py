@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from lmd.cli.names import BUDGETS, among, within
+from lmd.cli.names import BUDGETS, EXECUTORS, JOBS, TAUS, among, check_number, within
 from lmd.cli.verbs import Verbs
 from lmd.cli.words import NUMBER, needs
-from lmd.errors import LmdError
+from lmd.errors import OUT_OF_MEMORY, TRY_AGAIN, LmdError, UnfinishedError, out_of_memory
 from lmd.processes.speaking import speaks
 from lmd.stopping import asked
 from lmd.text import visible
@@ -28,6 +28,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def one_of(choices: str, help: str) -> Any:
+    """Returns an option whose value is one of some words, such as "train|val|test"."""
+    return typer.Option(metavar=choices, callback=among(choices), help=help)
+
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="a dataset folder made by 'lmd prepare'")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder made by 'lmd train'")]
@@ -48,6 +54,12 @@ Budget = Annotated[
         "seconds, short has 12 epochs at 64 pixels, paper 100 at 224",
     ),
 ]
+TauRule = Annotated[
+    str,
+    one_of(
+        TAUS, "one rule for all: no shift to rare classes, each with its own, or chosen on validation images"
+    ),
+]
 Weights = Annotated[
     str | None,
     typer.Option(
@@ -63,11 +75,35 @@ AllowCode = Annotated[
     typer.Option("--allow-code", help="run a method's .py file that the command line does not name itself"),
 ]
 Jobs = Annotated[
-    int,
+    str,
     typer.Option(
-        metavar=NUMBER,
-        callback=within(1),
-        help="trainings at the same time (of folds), each in a process with its share of the cores",
+        metavar=JOBS,
+        callback=check_number,
+        help="trainings at the same time (of folds), each in a process with its share of the cores; auto: as "
+        "many as fit",
+    ),
+]
+Deadline = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="with --jobs: begin nothing that cannot end in this time, stop and keep what still runs then",
+    ),
+]
+Executor = Annotated[
+    str | None,
+    typer.Option(
+        metavar=EXECUTORS,
+        callback=among(EXECUTORS),
+        help="with --jobs: submit each training as a job, through submitit (docs/scale.md)",
+    ),
+]
+Slurm = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slurm",
+        metavar="KEY=VALUE",
+        help="an option of the jobs, such as partition=gpu; may be given again",
     ),
 ]
 Set = Annotated[
@@ -97,7 +133,7 @@ def run() -> int:
             raise
         if speaks(error):
             print(f"lmd: {visible(' '.join(told.split()))}", file=sys.stderr)
-        return error.exit_code if isinstance(error, LmdError) else 2
+        return _code(error)
     return code if isinstance(code, int) else 0
 
 
@@ -106,8 +142,17 @@ def _closed() -> int:
     return _CLOSED
 
 
+def _code(error: Exception) -> int:
+    """The exit code of an error that is told in one line."""
+    if isinstance(error, UnfinishedError):
+        return TRY_AGAIN
+    return OUT_OF_MEMORY if out_of_memory(error) else 2
+
+
 def _message(error: Exception) -> str | None:
     """The line to show for an error that a user can cause; None for a fault of our own."""
+    if out_of_memory(error):
+        return f"memory ran out: take a smaller --set batch or size, or fewer --jobs ({_first_line(error)})"
     if isinstance(error, LmdError):
         return str(error)
     if isinstance(error, OSError):
@@ -118,6 +163,10 @@ def _message(error: Exception) -> str | None:
     if hasattr(error, "format_message"):
         return f"{error.format_message()} (see 'lmd --help')"  # type: ignore[attr-defined]
     return None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def say(text: str, *, err: bool = False) -> None:

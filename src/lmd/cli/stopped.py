@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lmd.errors import LmdError
+from lmd.errors import TRY_AGAIN, LmdError
 from lmd.processes.speaking import speaks
 from lmd.stopping import asked
 
 INTERRUPTED = 130  # As shells say that Ctrl-C ended something: 128 + SIGINT.
-TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: what follows with && does not start.
 
 # The verbs that go on where they were when they are called again.
 _GOES_ON = ("train", "reproduce", "demo")

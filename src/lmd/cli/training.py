@@ -9,8 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lmd.cli.app import AllowCode, Budget, Data, Jobs, PartialWeights, Seed, Set, Weights, app, say
-from lmd.cli.names import LOGS, among, check_choice, names_in, within
+from lmd.cli.app import (
+    AllowCode,
+    Budget,
+    Data,
+    Deadline,
+    Executor,
+    Jobs,
+    PartialWeights,
+    Seed,
+    Set,
+    Slurm,
+    Weights,
+    app,
+    say,
+)
+from lmd.cli.names import LOGS, among, check_choice, jobs_of, names_in, within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER
 from lmd.errors import SettingsError
@@ -75,7 +89,10 @@ def train(
         bool,
         typer.Option("--dry-run", help="print the plan and its time; train and write nothing"),
     ] = False,
-    jobs: Jobs = 1,
+    jobs: Jobs = "1",
+    deadline: Deadline = None,
+    executor: Executor = None,
+    slurm: Slurm = None,
     devices: Annotated[
         str | None,
         typer.Option(
@@ -107,7 +124,7 @@ def train(
         return _show_plan(dataset, start, processes=processes, method=method, budget=budget, recipe=recipe,
                           settings=settings or [], seed=seed, weights=weights,
                           partial_weights=partial_weights, allow_code=allow_code)  # fmt: skip
-    _check_jobs(dataset, jobs)
+    _check_jobs(dataset, jobs_of(jobs), deadline, executor, slurm or [])
     if started.leads:
         _check_out(out, resume)
     if started.world < processes:
@@ -115,7 +132,8 @@ def train(
     with TrainingProgress() if started.leads else nullcontext() as progress:
         run = run_training(
             dataset, out=out, method=method, budget=budget, recipe=recipe, settings=settings or [], seed=seed,
-            weights=weights, partial_weights=partial_weights, start=start, resume=resume, jobs=jobs, log=log,
+            weights=weights, partial_weights=partial_weights, start=start, resume=resume, jobs=jobs_of(jobs),
+            deadline=deadline, executor=executor, slurm=slurm or [], log=log,
             allow_code=allow_code, progress=progress, say=say,
         )  # fmt: skip
     if started.leads:
@@ -180,15 +198,19 @@ def _check_out(out: Path, resume: bool) -> None:
         read_identity(RunFolder(out))
 
 
-def _check_jobs(data: Dataset | Folds, jobs: int) -> None:
+def _check_jobs(
+    data: Dataset | Folds, jobs: int | str, deadline: float | None, executor: str | None, slurm: list[str]
+) -> None:
     """Refuses more processes than there is work for, before torch is loaded."""
     from lmd.data.dataset.folds_folder import Folds
-    from lmd.jobs import check_jobs
+    from lmd.jobs import check_deadline, check_executor, check_jobs, refuse_for_one
 
     if isinstance(data, Folds):
         check_jobs(jobs, len(data.names), "folds")
-    elif jobs != 1:
-        raise SettingsError(f"--jobs {jobs}: {data.folder} is one data set without folds: leave --jobs out")
+        check_deadline(deadline)
+        check_executor(executor, slurm, jobs)
+    else:
+        refuse_for_one(data.folder, jobs, deadline, executor)
 
 
 def _say_trained(run: RunFolder) -> None:

@@ -6,18 +6,20 @@ from pathlib import Path
 
 from lmd.data.dataset.folds_folder import Folds
 from lmd.data.dataset.manifest import Dataset
-from lmd.errors import CheckpointError, DataError, LmdError, SettingsError
+from lmd.errors import CheckpointError, DataError, LmdError
 from lmd.evaluation.further import NOTHING, Further
 from lmd.evaluation.judge import evaluate_run, recorded
 from lmd.evaluation.leaks.own import is_own
 from lmd.evaluation.predict import Model, load_model
 from lmd.evaluation.results import Evaluation
 from lmd.folds.average import load_average
-from lmd.folds.evaluate import evaluate_folds
+from lmd.folds.evaluate import evaluate_folds, refuse_shared
 from lmd.folds.folder import FoldsRun, check_average, is_folds_run, opened, refuse_folds, saved_choice
+from lmd.folds.pictures import pictures_of_folds
 from lmd.folds.report import write_folds_report
-from lmd.folds.running import Say, train_one
+from lmd.folds.running import Say, SideBySide, train_one
 from lmd.folds.train import train_folds
+from lmd.jobs import refuse_for_one
 from lmd.parallel import Steps
 from lmd.planning import Plan, plan_of_run
 from lmd.planning.choice import Asked, choose, going_on
@@ -71,10 +73,10 @@ def train_either(
     *,
     start: RunFolder | None,
     resume: bool,
-    jobs: int,
     log: str | None,
     progress: Progress | None,
     say: Say,
+    how: SideBySide | None = None,
 ) -> RunFolder:
     """Trains on a data set, or on each of its folds, and returns the run with its report and model card.
 
@@ -90,13 +92,13 @@ def train_either(
             settings,
             start=start,
             resume=resume,
-            jobs=jobs,
+            how=how,
             log=log,
             progress=progress,
             say=say,
         )
-    if jobs != 1:
-        raise SettingsError(f"--jobs {jobs}: {data.folder} is one data set without folds: leave --jobs out")
+    if how is not None:
+        refuse_for_one(data.folder, how.jobs, how.deadline, how.executor)
     if start is not None:
         refuse_folds(start, f"--from it is for data with folds; for {data.folder} ")
     if is_folds_run(out):
@@ -143,8 +145,7 @@ def report_either(
         DataError: the data set that is named is not the one that was measured.
     """
     if isinstance(run, FoldsRun):
-        path = write_folds_report(run)
-        return path, f"pictures of cases are those of one fold: lmd report {run.path / run.names[0]}"
+        return _folds_report(run, split, data, pictures)
     if not pictures:
         return write_report(run.path), "left out"
     if isinstance(data, Folds):
@@ -157,6 +158,25 @@ def report_either(
             raise
         return write_report(run.path, None, NO_PICTURES.format(why=error)), str(error)
     return write_report(run.path, made), None
+
+
+def _folds_report(
+    run: FoldsRun, split: str, data: Dataset | Folds | None, pictures: bool
+) -> tuple[Path, str | None]:
+    refuse_shared(run, split)
+    if not pictures:
+        return write_folds_report(run), "left out"
+    if isinstance(data, Dataset):
+        raise DataError(
+            f"{data.folder} is one data set, and the pictures of {run.path} are of folds: leave --data out"
+        )
+    try:
+        made = pictures_of_folds(run, data)
+    except LmdError as error:
+        if data is not None:
+            raise
+        return write_folds_report(run, None, NO_PICTURES.format(why=error)), str(error)
+    return write_folds_report(run, made), None
 
 
 def load_either(run: RunFolder, average: bool) -> Model:

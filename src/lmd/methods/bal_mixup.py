@@ -11,7 +11,7 @@ E[lam] = alpha / (1 + alpha): with 0.2, five parts in six are the instance-balan
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -65,7 +65,7 @@ class BalancedMixup(CrossEntropy):
         streams = (part.T.reshape(-1) for part in self.parts(order))
         return batches_of(self.context.train, streams, self.context.runtime.device)
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the cross entropy of the mixed labels on the mixed images."""
         (images,) = views.values()
         (first, second), (label, other) = images.chunk(2), labels.chunk(2)

@@ -17,6 +17,7 @@ with noise_i along the gradient, v_c long for a class, and b growing linearly ov
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -96,7 +97,7 @@ class ClassSharpness(CrossEntropy):
         self.stage = stage
         self.counts = torch.from_numpy(counts).float()
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the plain and the shifted cross entropy, and their weighted sum."""
         (images,) = views.values()
         images, targets = self._mix(images, labels)
@@ -144,7 +145,7 @@ class FeatureNoise(ClassifierTraining):
         self.stage = stage
         self.strengths = class_strengths(counts, stage.divisor)
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the plain and the noisy cross entropy, and their weighted sum."""
         features, classifier = views["features"], linear_classifier(self.context)
         strengths = self.strengths.to(features.device)

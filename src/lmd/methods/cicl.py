@@ -12,6 +12,7 @@ stage 1 means nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from lmd.data.feed.loader import Batch
 from lmd.data.feed.sampling import Sampling, sampled_prior
-from lmd.data.feed.views import view
+from lmd.data.feed.views import seeded_view
 from lmd.losses.contrastive import supervised_contrastive
 from lmd.model_card import Prior
 from lmd.models.classifier import LinearClassifier
@@ -82,6 +83,9 @@ class Settings(CommonSettings):
 class Contrastive(Supervised):
     """Trains the encoder and a projection, so that two views agree with all of their class."""
 
+    view_names = ("first", "second")
+    capturable = True
+
     def __init__(self, common: CommonSettings, stage: ContrastiveSettings) -> None:
         """Keeps the settings."""
         super().__init__(common, stage)
@@ -110,13 +114,22 @@ class Contrastive(Supervised):
 
     def views(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
         """Returns two independent draws of the same view."""
-        seeds = {"first": self.common.seed, "second": derive_seed(self.common.seed, "second view")}
+        kind, scale = self.stage.view, self.network.scale
         return {
-            name: view(self.stage.view, batch.images, batch.index, seed, epoch, self.network.scale)
-            for name, seed in seeds.items()
+            name: seeded_view(kind, batch.images, batch.index, self.view_seed(name, epoch), scale)
+            for name in self.view_names
         }
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def view_seed(self, name: str, epoch: int | Tensor) -> int | Tensor:
+        """Returns the seed of a draw: both are of the same view."""
+        if isinstance(epoch, Tensor):
+            return super().view_seed(name, epoch)
+        seed = self.common.seed
+        return derive_seed(
+            seed if name == "first" else derive_seed(seed, "second view"), epoch, self.stage.view
+        )
+
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the contrastive loss over the views of all processes."""
         images = torch.cat([views["first"], views["second"]])
         with self.context.runtime.autocast():

@@ -13,6 +13,7 @@ with theta* the end of stage 1, p* the softened posterior there, and everything 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -98,6 +99,8 @@ def flat_weights(network: Network, layers: int) -> dict[str, nn.Parameter]:
 class FlatMinimum(CrossEntropy):
     """Cross entropy at perturbed weights: random ones, or SAM's worst ones within a radius."""
 
+    capturable = True
+
     def __init__(self, common: CommonSettings, stage: FlatSettings, bound: float, layers: int) -> None:
         """Keeps the settings."""
         super().__init__(common, stage)
@@ -108,7 +111,7 @@ class FlatMinimum(CrossEntropy):
         super().prepare(context)
         self.flat = flat_weights(self.network, self.layers)
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the mean cross entropy at the perturbed weights."""
         (images,) = views.values()
         if self.stage.flat == "sam":
@@ -151,6 +154,8 @@ class FlatMinimum(CrossEntropy):
 class BoundedBalancing(CrossEntropy):
     """Class-balanced cross entropy and distillation, the weights kept near where the stage began."""
 
+    capturable = True
+
     name = "stage2"
 
     def __init__(self, common: CommonSettings, stage: BoundedSettings, bound: float, layers: int) -> None:
@@ -170,7 +175,7 @@ class BoundedBalancing(CrossEntropy):
         """Keeps BatchNorm in evaluation mode."""
         self.network.eval()
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the cross entropy and the distance from the network of stage 1."""
         (images,) = views.values()
         with self.context.runtime.autocast():

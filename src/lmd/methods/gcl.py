@@ -14,6 +14,7 @@ class-balanced, with a focal loss whose factor has no gradient. The network pred
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -121,7 +122,7 @@ class CloudTraining(CrossEntropy):
         self.mixup_alpha = stage.mixup_alpha
         self.cloud = Cloud(settings, counts, stage.scale, stage.margin)
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the cross entropy to both labels of each mixed image, by their shares."""
         (images,), mine = views.values(), self.share_of(labels)
         share, partner = draw_mixture(mine.whole, self.mixup_alpha)

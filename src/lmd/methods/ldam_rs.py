@@ -57,6 +57,8 @@ class Settings(CommonSettings):
 class LdamTraining(CrossEntropy):
     """Supervised training of a normalised classifier with margins."""
 
+    capturable = True
+
     def __init__(self, common: CommonSettings, stage: LdamSettings, counts: np.ndarray) -> None:
         """Derives margins and weights from the counts."""
         super().__init__(common, stage)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from lmd.data.feed.cuts import batch_sizes, cut
 from lmd.data.feed.loader import Batch, ImageSet, batches_of
 from lmd.data.feed.sampling import Sampling, sampling_order
-from lmd.data.feed.views import view
+from lmd.data.feed.views import seeded_view
 from lmd.errors import SettingsError
+from lmd.graphed import Branched, GraphedStep, Inputs
 from lmd.models.classifier import build_classifier
 from lmd.models.encoder import num_features
 from lmd.models.network import Network
@@ -26,6 +27,7 @@ from lmd.stages.optimisation import (
     Losses,
     RunningMeans,
     build_optimiser,
+    load_optimiser,
     seed_epoch,
     set_rate,
 )
@@ -97,12 +99,17 @@ class Supervised:
     Override `order` (which images, in which sequence), `loss` (a dict of named terms; "total" is
     back-propagated, all are logged), `views` or `view_names` (what of a batch the loss is given) and
     `after_step`. A method with another classifier names it in `wanted_classifier`.
+
+    On a GPU a step may be replayed as a CUDA graph (`lmd.graphed`), if its class says `capturable`
+    itself: a subclass that says nothing runs step by step. Such a class takes each number that changes from
+    step to step from `self.now`, where `changing` puts it: another number would be recorded for ever.
     """
 
     name = "stage1"
     view_names: tuple[str, ...] = ("weak",)
     # Kind and scale of the classifier that the stage begins with; None keeps the one it is given.
     wanted_classifier: tuple[str, float | None] | None = None
+    capturable = False
     # Whether several processes divide each batch; else each of them computes all of it.
     divided = True
     # This process's part of the present batch.
@@ -124,6 +131,15 @@ class Supervised:
             seed = derive_seed(self.common.seed, self.name, "head")
             new_classifier(context, *self.wanted_classifier, seed)
         self.optimiser = build_optimiser(self.trained(), self.optimisation, self.common)
+        device = context.runtime.device
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):  # What a loss needs of its own lies where the batches are.
+                setattr(self, name, value.to(device))
+        # Several processes exchange gradients, which a graph does not hold.
+        capturable = bool(vars(type(self)).get("capturable", False)) and context.runtime.world == 1
+        self.train_step = GraphedStep(
+            self._train_step, device, f"{self.name} of {type(self).__name__}", capturable
+        )
 
     def trained(self) -> nn.Module:
         """Returns the part of the network that the optimiser moves: all of it."""
@@ -139,9 +155,13 @@ class Supervised:
             progress=epoch / max(self.epochs - 1, 1),
         )
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the named terms of a batch, "total" among them; `epoch` counts in fractions."""
         raise SettingsError(f"stage {type(self).__name__} defines no loss")
+
+    def changing(self, epoch: int, moment: float) -> dict[str, Any]:
+        """Returns the numbers that change from step to step, beside the batch: the seed of each view."""
+        return {f"{name} view": self.view_seed(name, epoch) for name in self.view_names}
 
     def after_step(self) -> None:
         """Does what follows an optimisation step; nothing here."""
@@ -158,9 +178,13 @@ class Supervised:
             moment = epoch + number / steps
             self.share = self._share(sizes[number])
             set_rate(self.optimiser, self.optimisation, self.common, moment, self.epochs)
-            means.add(self._train_step(batch, epoch, moment), self.share.weight)
+            now = {"epoch": epoch, "moment": moment, **self.changing(epoch, moment)}
+            means.add(self.train_step({**batch._asdict(), **now}), self.share.weight)
+            self.step += 1
             self.context.on_step(number + 1, steps)
         losses = means.result(averaged if self.divided else None)
+        if epoch + 1 == self.epochs:
+            self.train_step.release()
         self.context.offer()
         return losses
 
@@ -188,14 +212,15 @@ class Supervised:
         """
         return self.share or Share(len(labels))
 
-    def _train_step(self, batch: Batch, epoch: int, moment: float) -> dict[str, Tensor]:
-        terms = self.loss(self.views(batch, epoch), batch.labels, moment)
+    def _train_step(self, now: Inputs) -> dict[str, Tensor]:
+        self.now = now
+        batch = Batch(self.now["images"], self.now["labels"], self.now["index"])
+        terms = self.loss(self.views(batch, self.now["epoch"]), batch.labels, self.now["moment"])
         self.optimiser.zero_grad(set_to_none=True)
         self.context.runtime.backward(self.share_of(batch.labels).weighed(terms["total"]))
         self.average_gradients()
         self.optimiser.step()
         self.after_step()
-        self.step += 1
         return terms
 
     def gather(self, rows: Tensor) -> Tensor:
@@ -207,10 +232,20 @@ class Supervised:
         if self.divided:
             average_gradients(self.optimiser)
 
-    def views(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
+    def views(self, batch: Batch, epoch: int) -> Mapping[str, Tensor]:
         """Returns the views of a batch by name."""
-        seed, scale = self.common.seed, self.network.scale
-        return {name: view(name, batch.images, batch.index, seed, epoch, scale) for name in self.view_names}
+
+        def make(name: str) -> Tensor:
+            seed, scale = self.view_seed(name, epoch), self.network.scale
+            return seeded_view(name, batch.images, batch.index, seed, scale)
+
+        return Branched(make, self.view_names, batch.images.device)
+
+    def view_seed(self, name: str, epoch: int | Tensor) -> int | Tensor:
+        """Returns the seed of a view; where a graph is recorded, the tensor that will hold it."""
+        if isinstance(epoch, Tensor):
+            return self.now[f"{name} view"]
+        return derive_seed(self.common.seed, epoch, name)
 
     def deliver(self) -> Network:
         """Returns the network as it is now."""
@@ -222,7 +257,7 @@ class Supervised:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes such a state back."""
-        self.optimiser.load_state_dict(state["optimiser"])
+        load_optimiser(self.optimiser, state["optimiser"])
         self.step = state["step"]
 
     def artefacts(self) -> dict[str, Tensor]:

@@ -13,8 +13,8 @@ from lmd.evaluation.outputs import joined
 from lmd.evaluation.predict import names_of, write_predictions
 from lmd.evaluation.probability.decisions import choose_tau, log_prior
 from lmd.evaluation.probability.temperature import temperature_for
-from lmd.evaluation.selective.familiar import features_of
-from lmd.evaluation.selective.novelty import Familiar
+from lmd.evaluation.selective.unlikeness import Unlikeness
+from lmd.evaluation.selective.unlikeness_files import features_of
 from lmd.model_card import ModelCard, Outputs, Preprocessing, Prior, TrainedOn
 from lmd.models.classifier import classifier_kind
 from lmd.models.network import Network, Output
@@ -67,7 +67,7 @@ def with_outputs(
     card: ModelCard,
     dataset: Dataset,
     outputs: Sequence[Output],
-    known: Familiar,
+    known: Unlikeness,
     settings: CommonSettings,
     prior: Prior,
     run: RunFolder,

@@ -18,7 +18,7 @@ from lmd.evaluation.leaks.seen import begun_with, joined, seen_in_training, stil
 from lmd.evaluation.outputs import outputs_of
 from lmd.evaluation.predict import Model
 from lmd.evaluation.probability.decisions import log_prior
-from lmd.evaluation.selective.familiar import familiar_of, write_familiar
+from lmd.evaluation.selective.unlikeness_files import unlikeness_of_model, write_unlikeness
 from lmd.model_card import ModelCard
 from lmd.models.classifier import build_classifier, classifier_kind
 from lmd.models.encoder import num_features
@@ -33,6 +33,7 @@ from lmd.training.checkpoint import FirstStage, State
 from lmd.training.finish import card_of, with_outputs, without_validation
 from lmd.training.fresh import new_network
 from lmd.training.progress import Progress
+from lmd.training.saving import Saver
 from lmd.training.selection import CHOSEN_BY, Selection, validate
 from lmd.training.together import as_first, same_network, same_start, stop_together, training_together
 
@@ -53,6 +54,7 @@ class Trainer:
         """Loads the data, builds the network, and goes to where the run stands."""
         self.dataset, self.settings, self.folder = dataset, settings, folder
         self.identity, self.progress = identity, progress
+        self.saver = Saver(folder)
         saved = checkpoint.load(folder, identity)
         self.runtime, self.leads = runtime, runtime.rank == 0
         same_start(runtime, saved)
@@ -84,6 +86,7 @@ class Trainer:
         """Writes what a run folder begins with: its settings and its environment."""
         if not self.leads:
             return
+        self.folder.metrics.unlink(missing_ok=True)  # Of epochs that a killed run had not saved.
         run.write_identity(self.folder, self.identity)
         write_seen(self.folder, self.seen)
         surroundings.write(self.folder, self.runtime)
@@ -105,7 +108,7 @@ class Trainer:
         self._write_head()
         self._write_stage1(first.weights, first.classifier)
         self.state = State(stage=1)
-        self._checkpoint(None)
+        self._save_between()
 
     def _restore(self, saved: Tree) -> None:
         self.seen = still_seen(self.folder, self.seen)
@@ -150,14 +153,16 @@ class Trainer:
 
     def _stepped(self, done: int, total: int) -> None:
         stopping.check()
+        self.saver.check()
         stop_together(self.runtime)
         self.progress.stepped(done, total)
 
     def run(self) -> RunFolder:
         """Runs what is left of the stages and writes the model."""
-        with training_together(self.runtime):
-            self._run_stages()
-        return self._finish() if self.leads else self.folder
+        with self.saver:
+            with training_together(self.runtime):
+                self._run_stages()
+            return self._finish() if self.leads else self.folder
 
     def _run_stages(self) -> None:
         for number in range(self.state.stage, len(self.stages)):
@@ -168,7 +173,7 @@ class Trainer:
             self._run_stage(stage)
             if number + 1 < len(self.stages):
                 self.state = State(stage=number + 1, history=self.state.history)
-                self._checkpoint(None)
+                self._save_between()
 
     def _run_stage(self, stage: Stage) -> None:
         for epoch in range(self.state.epoch, stage.epochs):
@@ -176,7 +181,7 @@ class Trainer:
             record = self._run_epoch(stage, epoch)
             self.state.history.append(record)
             self.state.epoch = epoch + 1
-            self._checkpoint(stage)
+            self._keep(stage)
             self.progress.finished(record)
         self._hand_over(stage)
 
@@ -218,9 +223,21 @@ class Trainer:
         if self.leads:
             run.write_stage1(self.folder, weights, kind)
 
-    def _checkpoint(self, stage: Stage | None) -> None:
+    def _keep(self, stage: Stage) -> None:
+        """Keeps the state at the end of an epoch: it is written if it is time, and after the last one."""
         if self.leads:
-            checkpoint.save(self.folder, self.identity, self.network, stage, self.state)
+            last = stage is self.stages[-1] and self.state.epoch == stage.epochs
+            self.saver.keep(lambda: self._whole(stage), now=last)
+            run.write_metrics(self.folder, self.state.history)
+
+    def _save_between(self) -> None:
+        """Saves the state between two stages."""
+        if self.leads:
+            self.saver.save(lambda: self._whole(None))
+            run.write_metrics(self.folder, self.state.history)
+
+    def _whole(self, stage: Stage | None) -> Tree:
+        return checkpoint.whole(self.identity, self.network, stage, self.state)
 
     def _finish(self) -> RunFolder:
         artefacts = self.state.best.artefacts or self.stages[-1].artefacts()
@@ -238,6 +255,6 @@ class Trainer:
         if self.val is None:
             return without_validation(card, self.settings, prior)
         outputs = list(outputs_of(model, self.val.pixels))
-        known = familiar_of(model, self.train, outputs)
-        write_familiar(self.folder, known)
+        known = unlikeness_of_model(model, self.train, outputs)
+        write_unlikeness(self.folder, known)
         return with_outputs(card, self.dataset, outputs, known, self.settings, prior, self.folder)
