@@ -65,6 +65,8 @@ def check() -> None:
 def held() -> Iterator[None]:
     """Lets no signal stop what runs under it; one that came meanwhile stops it at the end.
 
+    Where signals are noted alone, it stops nothing: all processes stop together later.
+
     Raises:
         Stopped: a signal has come meanwhile.
     """
@@ -76,7 +78,7 @@ def held() -> Iterator[None]:
         yield
     finally:
         came = _held.pop()
-    if came:
+    if came and not _noting:
         raise Stopped
 
 
