@@ -133,7 +133,7 @@ def _sweep(options: Any, budget: Budget) -> int:
     """Table 3 on the data, the most informative runs first, until the time is over."""
     seconds = max(budget.left - PACKING, 1.0)
     words = ["lmd", "reproduce", "table3", "--data", options.work / "data", "--out", options.work / "sweep"]
-    words += ["--jobs", "2" if options.quick else options.jobs, "--deadline", f"{seconds:.0f}"]
+    words += ["--jobs", "1" if options.quick else options.jobs, "--deadline", f"{seconds:.0f}"]
     words += QUICK_SWEEP if options.quick else _full(options)
     return run("sweep", command(*words), options.out, seconds + PACKING / 2, {}).code
 
