@@ -23,6 +23,7 @@ import numpy as np
 
 from lmd.data.decode.files import open_file
 from lmd.data.decode.images import decode_small
+from lmd.data.decode.members import Member
 from lmd.data.decode.place import cache_folder
 from lmd.errors import DataError
 from lmd.files import atomic_write
@@ -225,7 +226,7 @@ def _entry(path: Path, old: list[Any] | None) -> list[Any]:
             if old[:2] == [status.st_size, status.st_mtime_ns]:
                 return old
     with open_file(path) as file:
-        status = os.fstat(file.fileno())
+        status = path.stat() if isinstance(path, Member) else os.fstat(file.fileno())
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return [status.st_size, status.st_mtime_ns, digest]
 
