@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 from lmd.data.dataset.manifest import Dataset
-from lmd.data.decode.cache import file_hashes
 from lmd.data.decode.dicom_marks import is_dicom
 from lmd.data.decode.files import open_file
+from lmd.data.decode.hashes import file_hashes
 from lmd.data.decode.images import examine
 from lmd.data.decode.kinds import HEAD
 from lmd.data.decode.pictures import formats
