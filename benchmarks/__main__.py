@@ -31,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         rows: list[Row] = []
         for row in _rows(part, options):
             rows.append(row)
+            _write(options, part, rows, [])  # What there is, should the time be over.
             print(table([row]).splitlines()[-1], file=sys.stderr, flush=True)
         curves: list[growth.Curve] = []
         if part == "icc" and options.growth:

@@ -29,7 +29,7 @@ from lmd.estimator import VirtualFeatureClassifier
 from lmd.evaluation.cases import Cases, measure_all
 from lmd.evaluation.intervals.differences import paired_difference
 from lmd.evaluation.intervals.uncertainty import Measured, mean_of
-from lmd.evaluation.probability.decisions import WIDTH, choose_tau, log_prior, margin_score, softmax
+from lmd.evaluation.probability.decisions import choose_tau, log_prior, margin_score, softmax, width_of
 from lmd.runtime import environment
 
 TAUS: tuple[float | str, ...] = (0.0, 0.75, "validation")
@@ -111,7 +111,7 @@ def chosen(problem: Saved, found: list[Trial], rule: float | str) -> tuple[Trial
     def judged(trial: Trial) -> tuple[float, float]:
         tau = choose_tau(trial.val, labels, prior_of(problem)) if isinstance(rule, str) else rule
         shifted = trial.val - tau * prior_of(problem)
-        return margin_score(shifted, labels, WIDTH * float(np.std(trial.val))), tau
+        return margin_score(shifted, labels, width_of(trial.val)), tau
 
     scores = [judged(trial) for trial in found]
     best = int(np.argmax([score for score, _ in scores]))

@@ -14,6 +14,8 @@ _MOST_LETTERS = 1500  # Of a message: it may quote a value, and a value from a f
 class LmdError(Exception):
     """Any mistake that the command reports in one line and with exit code 2."""
 
+    exit_code = 2
+
     def __str__(self) -> str:
         """The message, cut where nobody would read on."""
         text = super().__str__()
@@ -30,6 +32,28 @@ class DataError(LmdError, ValueError):
 
 class CheckpointError(LmdError, RuntimeError):
     """A checkpoint, a weights file or a run folder that does not fit or cannot be written."""
+
+
+class UnfinishedError(LmdError):
+    """Time is over before all was done; what there is has been kept, and the same call goes on."""
+
+
+OUT_OF_MEMORY = 71  # EX_OSERR of sysexits.h: the exit code where memory ran out.
+TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: what follows with && does not start.
+# As torch and the libraries below it say that an allocation failed.
+_MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Returns whether an error says that memory ran out, be it the machine's or a GPU's.
+
+    >>> out_of_memory(MemoryError()), out_of_memory(RuntimeError("shape"))
+    (True, False)
+    """
+    text = str(error)
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in text for words in _MEMORY)
+    )
 
 
 @contextmanager

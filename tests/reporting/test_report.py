@@ -139,9 +139,13 @@ def test_data_that_are_gone_leave_a_page_that_says_so(run: Path, lmd: Command, t
 def test_other_data_than_those_measured_are_refused(run: Path, lmd: Command, tmp_path: Path) -> None:
     other = toy.make_dataset(tmp_path / "other", {**COUNTS, "test": [3, 3, 3]}, classes=CLASSES)
     before = (run / "report.html").read_bytes()
-    refused(lmd("report", run, "--data", other.folder), "is not of the test images", "lmd evaluate")
+    first = f"run 'lmd evaluate {run} --split test --data {other.folder}' first"
+    refused(lmd("report", run, "--data", other.folder), "has no predictions-test-on-", first)
+    on = other.info.manifest_sha256
+    shutil.copy(run / "predictions-test.csv", RunFolder(run).predictions("test", on))
+    refused(lmd("report", run, "--data", other.folder), "is not of the test images", first)
     assert (run / "report.html").read_bytes() == before
-    refused(lmd("report", run, "--split", "train", "--data", other.folder), "predictions-train.csv")
+    refused(lmd("report", run, "--split", "train", "--data", other.folder), "predictions-train-on-")
     refused(lmd("report", tmp_path / "none"), "no trained model")
 
 
@@ -151,8 +155,8 @@ def test_other_data_than_those_measured_are_refused(run: Path, lmd: Command, tmp
 def test_a_class_is_judged_by_its_interval() -> None:
     entry = evaluation().classes[0]
 
-    def level(n: int, low: float | None, high: float | None) -> str:
-        recall = Estimate(value=0.5, low=low, high=high)
+    def level(n: int, low: float | None, high: float | None, value: float = 0.5) -> str:
+        recall = Estimate(value=value, low=low, high=high)
         return clinician.level_of(entry.model_copy(update={"n": n, "recall": recall}))
 
     assert level(0, None, None) == "not measured"
@@ -160,6 +164,32 @@ def test_a_class_is_judged_by_its_interval() -> None:
     assert level(50, 0.8, 0.9) == "found dependably"
     assert level(50, 0.7, 0.9) == level(50, 0.4, 0.5) == "found in part"
     assert level(50, 0.2, 0.49) == "missed more often than found"
+    assert level(18, 0.12, 0.53, 0.28) == "perhaps missed more often than found"
+
+
+def test_the_verdict_warns_of_what_may_be_missed_and_never_denies_what_is_found() -> None:
+    result, counts = evaluation(), [6, 40, 12]
+
+    def head(*recalls: tuple[float, float, float], n: int = 50) -> str:
+        entries = [
+            entry.model_copy(update={"n": n, "recall": Estimate(value=value, low=low, high=high)})
+            for entry, (value, low, high) in zip(result.classes, recalls, strict=True)
+        ]
+        return clinician.verdict(result.model_copy(update={"classes": entries}), counts).head
+
+    names = [entry.name for entry in result.classes]
+    bad, doubtful, part, good = (0.2, 0.1, 0.4), (0.28, 0.12, 0.53), (0.6, 0.5, 0.7), (0.9, 0.8, 0.95)
+    assert head(doubtful, good, part) == (
+        f"Do not rely on it for {names[0]}: it may miss more than half of such images."
+    )
+    assert head(doubtful, good, bad) == (
+        f"Do not rely on it for {names[2]}: it misses more than half of such images. "
+        f"Nor for {names[0]}: it may miss more than half of such images."
+    )
+    assert head(part, good, part).startswith(f"It finds {names[1]} dependably, and part of the images of the")
+    assert head(part, part, part).startswith("It finds part of the images of each class.")
+    assert head(part, part, part, n=5).startswith("Too few images to judge it for")
+    assert "the others" not in head(part, part, part, n=5)
 
 
 def test_the_words_have_the_numbers(made: tuple[Path, Dataset]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lmd.api.data import dataset_of
 from lmd.parallel import Steps, quiet
@@ -33,7 +33,10 @@ def train(
     partial_weights: bool = False,
     start: RunFolder | Path | str | None = None,
     resume: bool = False,
-    jobs: int = 1,
+    jobs: int | Literal["auto"] = 1,
+    deadline: float | None = None,
+    executor: str | None = None,
+    slurm: Sequence[str] = (),
     log: str | None = None,
     allow_code: bool = False,
     progress: Progress | None = None,
@@ -58,16 +61,21 @@ def train(
         start: a finished run whose first stage is taken over (`--from`).
         resume: go on with an interrupted run, or start one; alone, with that run's own settings.
         allow_code: run a .py file, too, that a recipe or the run folder names, and not `method`.
-        jobs: how many folds are trained at once, each in a process with its share of the cores.
+        jobs: how many folds are trained at once, each in a process with its share of the cores; or "auto".
+        deadline: seconds after which no fold is trained any more; what is left goes on with `resume`.
+        executor: "slurm" or "local": each fold is a job of its own, through submitit (docs/reproduce.md).
+        slurm: options of these jobs, such as ["partition=gpu", "time=60"].
         log: "tensorboard" or "mlflow" gets the numbers of each epoch, too (docs/logs.md).
         progress: what is told how far the training is.
         say: called with a line for each fold that has ended.
 
     Raises:
         SettingsError, DataError, CheckpointError: one line on what is wrong, before anything is trained.
+        UnfinishedError: the deadline came before all folds were done.
     """
     from lmd.fields import as_overrides
     from lmd.folds.either import choose_either, train_either
+    from lmd.folds.running import SideBySide
     from lmd.planning.choice import Asked
 
     dataset, named = dataset_of(data), None if method is None else str(method)
@@ -78,7 +86,8 @@ def train(
     first = None if start is None else run_of(start)
     return train_either(
         dataset, Path(out), name, resolved,
-        start=first, resume=resume, jobs=jobs, log=log, progress=progress, say=say,
+        start=first, resume=resume, how=SideBySide(jobs, deadline, executor, slurm), log=log,
+        progress=progress, say=say,
     )  # fmt: skip
 
 
@@ -90,6 +99,7 @@ def plan(
     recipe: Path | str | None = None,
     settings: Mapping[str, Any] | Sequence[str] = (),
     taken_over: bool = False,
+    processes: int = 1,
     allow_code: bool = False,
     **flags: Any,
 ) -> Plan:
@@ -102,6 +112,7 @@ def plan(
         data: a dataset folder.
         method, budget, recipe, settings, allow_code: as for `train`.
         taken_over: the first stage is taken over from another run (`--from`).
+        processes: how many train together (`--devices` times `--nodes`).
         flags: `seed`, `weights`, `partial_weights`.
 
     Raises:
@@ -113,7 +124,7 @@ def plan(
 
     named, file = None if method is None else str(method), None if recipe is None else Path(recipe)
     asked = Asked(named, budget, file, flags, as_overrides(settings), allow_code)
-    return plan_either(dataset_of(data), asked, taken_over)
+    return plan_either(dataset_of(data), asked, taken_over, processes)
 
 
 def evaluate(

@@ -128,7 +128,8 @@ def reproduce(
         out: the folder for runs, tables and figures; a second call goes on.
         say: called with a line for each run.
         watcher: what shows how far each training is.
-        options: `seeds`, `methods=["ce", "lmd"]`, `budget`, `weights`, `partial_weights`, `settings`, `jobs`.
+        options: `seeds`, `methods=["ce", "lmd"]`, `budget`, `weights`, `partial_weights`, `settings`, `jobs`,
+            `deadline` (seconds after which nothing is trained any more; `late` of the outcome is left).
 
     Raises:
         SettingsError, DataError: one line on what is wrong, before anything is trained.

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from lmd.cli.names import BUDGETS, TAUS, among, within
+from lmd.cli.names import BUDGETS, EXECUTORS, JOBS, TAUS, among, check_number, within
 from lmd.cli.verbs import Verbs
 from lmd.cli.words import NUMBER, needs
-from lmd.errors import LmdError
+from lmd.errors import OUT_OF_MEMORY, TRY_AGAIN, LmdError, UnfinishedError, out_of_memory
+from lmd.processes.speaking import speaks
 from lmd.stopping import asked
 from lmd.text import visible
 from lmd.version import __version__
@@ -74,11 +75,35 @@ AllowCode = Annotated[
     typer.Option("--allow-code", help="run a method's .py file that the command line does not name itself"),
 ]
 Jobs = Annotated[
-    int,
+    str,
     typer.Option(
-        metavar=NUMBER,
-        callback=within(1),
-        help="trainings at the same time (of folds), each in a process with its share of the cores",
+        metavar=JOBS,
+        callback=check_number,
+        help="trainings at the same time (of folds), each in a process with its share of the cores; auto: as "
+        "many as fit",
+    ),
+]
+Deadline = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="with --jobs: begin nothing that cannot end in this time, stop and keep what still runs then",
+    ),
+]
+Executor = Annotated[
+    str | None,
+    typer.Option(
+        metavar=EXECUTORS,
+        callback=among(EXECUTORS),
+        help="with --jobs: submit each training as a job, through submitit (docs/reproduce.md)",
+    ),
+]
+Slurm = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slurm",
+        metavar="KEY=VALUE",
+        help="an option of the jobs, such as partition=gpu; may be given again",
     ),
 ]
 Set = Annotated[
@@ -106,8 +131,9 @@ def run() -> int:
         told = _message(error)
         if told is None or asked() is not None:  # A library may have made an error of an interrupt.
             raise
-        print(f"lmd: {visible(' '.join(told.split()))}", file=sys.stderr)
-        return 2
+        if speaks(error):
+            print(f"lmd: {visible(' '.join(told.split()))}", file=sys.stderr)
+        return _code(error)
     return code if isinstance(code, int) else 0
 
 
@@ -116,8 +142,17 @@ def _closed() -> int:
     return _CLOSED
 
 
+def _code(error: Exception) -> int:
+    """The exit code of an error that is told in one line."""
+    if isinstance(error, UnfinishedError):
+        return TRY_AGAIN
+    return OUT_OF_MEMORY if out_of_memory(error) else 2
+
+
 def _message(error: Exception) -> str | None:
     """The line to show for an error that a user can cause; None for a fault of our own."""
+    if out_of_memory(error):
+        return f"memory ran out: take a smaller --set batch or size, or fewer --jobs ({_first_line(error)})"
     if isinstance(error, LmdError):
         return str(error)
     if isinstance(error, OSError):
@@ -128,6 +163,10 @@ def _message(error: Exception) -> str | None:
     if hasattr(error, "format_message"):
         return f"{error.format_message()} (see 'lmd --help')"  # type: ignore[attr-defined]
     return None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def say(text: str, *, err: bool = False) -> None:

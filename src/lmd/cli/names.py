@@ -5,7 +5,7 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import typer
 
@@ -14,6 +14,8 @@ from lmd.cli.words import path_of
 from lmd.errors import SettingsError, nearest, suggest
 
 BUDGETS, SPLITS, LOGS = "auto|smoke|short|paper", "train|val|test", "tensorboard|mlflow"
+EXECUTORS = "slurm|local"
+JOBS = "N|auto"  # How many processes.
 TAUS = "0|own|validation"  # The rule of tau for all rows of a table.
 Check = Callable[[typer.Context, typer.CallbackParam, Any], Any]
 
@@ -49,6 +51,22 @@ def within(low: int, high: int | None = None) -> Check:
         return value
 
     return check
+
+
+def check_number(ctx: typer.Context, param: typer.CallbackParam, value: str) -> str:
+    """Checks that --jobs is a number from 1, or auto."""
+    if value != "auto" and not (value.isdecimal() and int(value) >= 1):
+        raise SettingsError(f"{path_of(ctx)}: {param.opts[0]} {value}: must be at least 1, or auto")
+    return value
+
+
+def jobs_of(text: str) -> int | Literal["auto"]:
+    """Returns what a checked --jobs says.
+
+    >>> jobs_of("2"), jobs_of("auto")
+    (2, 'auto')
+    """
+    return "auto" if text == "auto" else int(text)
 
 
 def check_choice(

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from lmd.cli.app import AllowCode, Budget, PartialWeights, Set, Weights, app, say
-from lmd.cli.names import TAUS, among, within
+from lmd.cli.app import AllowCode, Budget, Deadline, Executor, PartialWeights, Set, Slurm, Weights, app, say
+from lmd.cli.names import JOBS, TAUS, among, check_number, jobs_of, within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER
+from lmd.errors import TRY_AGAIN
 
 
 @app.command(
@@ -41,8 +42,16 @@ def reproduce(
     settings: Set = None,
     allow_code: AllowCode = False,
     jobs: Annotated[
-        int, typer.Option(metavar=NUMBER, callback=within(1), help="how many runs are trained side by side")
-    ] = 1,
+        str,
+        typer.Option(
+            metavar=JOBS,
+            callback=check_number,
+            help="how many runs are trained side by side; auto: as many as fit",
+        ),
+    ] = "1",
+    deadline: Deadline = None,
+    executor: Executor = None,
+    slurm: Slurm = None,
     tau: Annotated[
         str,
         typer.Option(
@@ -68,8 +77,11 @@ def reproduce(
         partial_weights,
         settings or [],
         allow_code,
-        jobs,
+        jobs_of(jobs),
         tau,
+        deadline,
+        executor,
+        slurm or [],
     )
     from lmd.runtime import refuse_several_processes
 
@@ -86,6 +98,9 @@ def reproduce(
         return
     outcome = reproduce(request, say, Watching())
     say(f"table: {outcome.table}")
+    if outcome.late:
+        say(f"{len(outcome.late)} runs did not end in time; the same call goes on with them", err=True)
+        raise typer.Exit(TRY_AGAIN)
     if outcome.failures:
         raise typer.Exit(1)
 

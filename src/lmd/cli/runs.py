@@ -88,13 +88,16 @@ def evaluate(
     from lmd.reporting.beyond import beyond_lines
     from lmd.reporting.comparison import comparison_lines
     from lmd.reporting.probability_lines import probability_lines
+    from lmd.text import few_note
 
     folder = opened(run)
+    compared = comparison_lines({run.name: result})
+    further = [*beyond_lines(result), *probability_lines(result)]
     for line in [
         *(fold_lines(folder) if isinstance(folder, FoldsRun) else []),
-        *comparison_lines({run.name: result}),
-        *beyond_lines(result),
-        *probability_lines(result),
+        *compared,
+        *further,
+        *(note for note in few_note(further) if note not in compared),
     ]:
         say(line)
     _tell_outputs(card, "AUC ranks by p; all else counts decisions")

@@ -17,6 +17,7 @@ from lmd.data.asked import image_files
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.cache import open_cache, read_as
 from lmd.data.feed.loader import image_set
+from lmd.data.feed.mapped import MappedPixels
 from lmd.errors import CheckpointError, DataError
 from lmd.evaluation.answers import answer_table
 from lmd.evaluation.classes import refuse_other_classes
@@ -179,7 +180,7 @@ def names_of(dataset: Dataset, split: str) -> pd.DataFrame:
 
 
 def answers_of(
-    model: Model, pixels: torch.Tensor, names: pd.DataFrame, progress: Steps = quiet
+    model: Model, pixels: torch.Tensor | MappedPixels, names: pd.DataFrame, progress: Steps = quiet
 ) -> pd.DataFrame:
     """Returns the answers on images, uint8 [N, 3, S, S], beside their names."""
     found = _Answers(model)

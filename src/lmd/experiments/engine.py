@@ -30,6 +30,8 @@ class Outcome:
     table: Path
     content: Tree
     failures: dict[str, str] = field(default_factory=dict[str, str])
+    late: tuple[str, ...] = ()
+    """the runs that the deadline did not allow to end: the next call goes on with them"""
 
 
 def reproduce(request: Request, say: Say = lambda line: None, watcher: Watcher | None = None) -> Outcome:
@@ -48,13 +50,14 @@ def reproduce(request: Request, say: Say = lambda line: None, watcher: Watcher |
     for line in caveats(job):
         say(f"caveat: {line}")
     work = Work(runs, wanted, say)
-    if request.jobs == 1:
-        one_after_another(work, watcher or SilentWatcher())
-    else:
+    work.look(ImageFiles())
+    if request.beside:
         side_by_side(work, request, watcher or SilentWatcher())
+    else:
+        one_after_another(work, watcher or SilentWatcher())
     content = collect(job, runs, work.failures)
     table = write_experiment(request.out, content)
-    return Outcome(table, content, work.failures)
+    return Outcome(table, content, work.failures, tuple(work.late))
 
 
 def reproduce_one(request: Request, name: str, watcher: Watcher) -> None:
@@ -63,9 +66,7 @@ def reproduce_one(request: Request, name: str, watcher: Watcher) -> None:
     Raises:
         SettingsError, DataError, CheckpointError: one line on what is wrong, or that there is no such run.
     """
-    job = check(request)
-    state.check(job)
-    runs = all_runs(job)
+    runs = _runs_of(request)
     run = next((run for run in runs if run.name == name), None)
     if run is None:
         raise SettingsError(
@@ -73,6 +74,19 @@ def reproduce_one(request: Request, name: str, watcher: Watcher) -> None:
         )
     check_begun([run])
     train_and_test(run, runs, name, watcher)
+
+
+# Of the last request: a process of `--jobs` is asked for many runs of one table.
+_known: list[tuple[Request, list[Run]]] = []
+
+
+def _runs_of(request: Request) -> list[Run]:
+    """The runs of a request, made once for all that are asked for one after another."""
+    if not (_known and _known[0][0] == request):
+        job = check(request)
+        state.check(job)
+        _known[:] = [(request, all_runs(job))]
+    return _known[0][1]
 
 
 def plan(request: Request, watcher: Watcher | None = None) -> list[str]:

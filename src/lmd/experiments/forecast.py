@@ -95,7 +95,7 @@ def _time(job: Job, groups: Sequence[Group], number: int) -> str:
     total = duration(sum(seconds for seconds in known if seconds is not None))
     more = sum(group.number for group, seconds in zip(groups, known, strict=True) if seconds is None)
     without = f", {more} runs without a known time left out" if more else ""
-    share = "; --jobs shares the same cores among the runs" if job.request.jobs > 1 else ""
+    share = "; --jobs shares the same cores among the runs" if job.request.jobs != 1 else ""
     runs = "1 run" if number == 1 else f"{number} runs"
     return (
         f"time: about {total} on this machine for {runs}, one after another{without}; decoding apart{share}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lmd import methods
 from lmd.data.dataset.manifest import Dataset
@@ -14,6 +15,7 @@ from lmd.experiments import load
 from lmd.experiments.base import Experiment, Row
 from lmd.experiments.given import Given, find_data
 from lmd.fields import as_overrides, leaf_values
+from lmd.jobs import AUTO, check_deadline, check_executor
 from lmd.settings import parse_override
 
 FIRST_SEED = 42
@@ -34,8 +36,19 @@ class Request:
     partial_weights: bool = False
     overrides: Sequence[str] = ()
     allow_code: bool = False
-    jobs: int = 1
+    jobs: int | Literal["auto"] = 1
     tau: str = "0"
+    deadline: float | None = None
+    """the seconds after which nothing runs any more, counted from when this was asked for"""
+    executor: str | None = None
+    """where runs are trained: on this machine, or through an executor of submitit"""
+    slurm: Sequence[str] = ()
+    begun: float = field(default_factory=time.monotonic, compare=False)
+
+    @property
+    def beside(self) -> bool:
+        """Whether runs are trained in processes of their own."""
+        return self.jobs != 1 or self.deadline is not None or self.executor is not None
 
 
 def asked(name: str, data: Any, out: Path, options: Mapping[str, Any]) -> Request:
@@ -54,6 +67,9 @@ def asked(name: str, data: Any, out: Path, options: Mapping[str, Any]) -> Reques
         "allow_code",
         "jobs",
         "tau",
+        "deadline",
+        "executor",
+        "slurm",
     )
     for option in options:
         if option not in known:
@@ -94,8 +110,10 @@ def check(request: Request) -> Job:
     experiment = load(request.name)
     if request.seeds < 1:
         raise SettingsError(f"--seeds {request.seeds}: at least one seed is needed")
-    if request.jobs < 1:
+    if request.jobs != AUTO and request.jobs < 1:
         raise SettingsError(f"--jobs {request.jobs}: at least one process is needed")
+    check_deadline(request.deadline)
+    check_executor(request.executor, request.slurm, request.jobs)
     if request.budget not in methods.BUDGETS:
         raise SettingsError(f"unknown budget '{request.budget}'{suggest(request.budget, methods.BUDGETS)}")
     if request.tau not in RULES:

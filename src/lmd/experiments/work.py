@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from lmd.errors import SettingsError
 from lmd.evaluation.judge import evaluate_run
 from lmd.evaluation.results import Evaluation
+from lmd.experiments.order import Cost, cost_of, in_order, sources_of
 from lmd.experiments.request import Job
 from lmd.experiments.reuse import ImageFiles, begin_anew, is_tested, write_tested
 from lmd.experiments.runs import Run, start_of
@@ -37,20 +38,36 @@ class Work:
     say: Say
     failures: dict[str, str] = field(default_factory=dict[str, str])
     """by the name of a run: why it failed"""
+    late: list[str] = field(default_factory=list[str])
+    """the names of runs that time did not allow to end"""
+    left: list[Run] = field(default_factory=list[Run])
+    """what is not done, in the order in which it begins"""
+    waits: dict[str, Run] = field(default_factory=dict[str, Run])
+    """by the name of a run: the one that trains its first stage"""
+    costs: dict[str, Cost] = field(default_factory=dict[str, Cost])
 
     def place(self, run: Run) -> str:
         """Returns the run's number and name."""
         return f"[{self.wanted.index(run) + 1}/{len(self.wanted)}] {run.name}"
 
-    def skip_finished(self, images: ImageFiles) -> list[Run]:
-        """Returns the runs that are not done, and tells of those that are."""
+    def look(self, images: ImageFiles) -> None:
+        """Finds out what is not done and which of it comes first, and tells of what is done."""
         left: list[Run] = []
         for run in self.wanted:
             if is_tested(run, images):
                 self.say(f"{self.place(run)}: finished before")
             else:
                 left.append(run)
-        return left
+        self.waits = sources_of(left, self.runs)
+        self.costs = {run.name: cost_of(run, self.runs, run.name in self.waits) for run in left}
+        self.left = in_order(left, self.waits, self.costs)
+
+    def not_in_time(self, late: Sequence[Run]) -> None:
+        """Keeps and tells what time did not allow to end."""
+        self.late = [run.name for run in late]
+        for run in late:
+            standing = "interrupted" if run.begun else "not begun"
+            self.say(f"{self.place(run)}: {standing}, goes on with the next call")
 
     def failed(self, run: Run, reason: str) -> None:
         """Keeps and tells why a run failed."""
@@ -66,7 +83,7 @@ class Work:
 
 def one_after_another(work: Work, watcher: Watcher) -> None:
     """Trains and tests what is left; a training that diverges is told, and the others go on."""
-    for run in work.skip_finished(ImageFiles()):
+    for run in work.left:
         began = time.perf_counter()
         try:
             result = train_and_test(run, work.runs, work.place(run), watcher)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lmd.data.dataset.folds_folder import Folds
 from lmd.data.dataset.manifest import Dataset
-from lmd.errors import CheckpointError, DataError, LmdError, SettingsError
+from lmd.errors import CheckpointError, DataError, LmdError
 from lmd.evaluation.further import NOTHING, Further
 from lmd.evaluation.judge import evaluate_run, recorded
 from lmd.evaluation.leaks.own import is_own
@@ -17,12 +17,14 @@ from lmd.folds.evaluate import evaluate_folds, refuse_shared
 from lmd.folds.folder import FoldsRun, check_average, is_folds_run, opened, refuse_folds, saved_choice
 from lmd.folds.pictures import pictures_of_folds
 from lmd.folds.report import write_folds_report
-from lmd.folds.running import Say, train_one
+from lmd.folds.running import Say, SideBySide, train_one
 from lmd.folds.train import train_folds
+from lmd.jobs import refuse_for_one
 from lmd.parallel import Steps
 from lmd.planning import Plan, plan_of_run
 from lmd.planning.choice import Asked, choose, going_on
 from lmd.planning.several import PlanOfFolds
+from lmd.processes.starters import refuse_several_processes
 from lmd.reporting.card import write_card
 from lmd.reporting.pictures import pictures_of
 from lmd.reporting.report import NO_PICTURES, write_report
@@ -45,7 +47,7 @@ def choose_either(asked: Asked, data: Dataset | Folds, out: Path, resume: bool) 
     return choose(asked, dataset)
 
 
-def plan_either(data: Dataset | Folds, asked: Asked, taken_over: bool) -> Plan:
+def plan_either(data: Dataset | Folds, asked: Asked, taken_over: bool, processes: int = 1) -> Plan:
     """Returns what a training would do, on one data set or on each of its folds.
 
     Raises:
@@ -54,7 +56,7 @@ def plan_either(data: Dataset | Folds, asked: Asked, taken_over: bool) -> Plan:
     dataset = _one(data)
     check_classes(dataset)
     name, settings = choose(asked, dataset)
-    plan = plan_of_run(dataset, name, settings, taken_over)
+    plan = plan_of_run(dataset, name, settings, taken_over, processes)
     return PlanOfFolds(plan.outline, data.names) if isinstance(data, Folds) else plan
 
 
@@ -71,10 +73,10 @@ def train_either(
     *,
     start: RunFolder | None,
     resume: bool,
-    jobs: int,
     log: str | None,
     progress: Progress | None,
     say: Say,
+    how: SideBySide | None = None,
 ) -> RunFolder:
     """Trains on a data set, or on each of its folds, and returns the run with its report and model card.
 
@@ -82,6 +84,7 @@ def train_either(
         SettingsError, DataError, CheckpointError: one line on what is wrong.
     """
     if isinstance(data, Folds):
+        refuse_several_processes()
         return train_folds(
             data,
             out,
@@ -89,13 +92,13 @@ def train_either(
             settings,
             start=start,
             resume=resume,
-            jobs=jobs,
+            how=how,
             log=log,
             progress=progress,
             say=say,
         )
-    if jobs != 1:
-        raise SettingsError(f"--jobs {jobs}: {data.folder} is one data set without folds: leave --jobs out")
+    if how is not None:
+        refuse_for_one(data.folder, how.jobs, how.deadline, how.executor)
     if start is not None:
         refuse_folds(start, f"--from it is for data with folds; for {data.folder} ")
     if is_folds_run(out):

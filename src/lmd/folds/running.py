@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -11,18 +12,43 @@ from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.cache import open_cache
 from lmd.errors import LmdError
 from lmd.folds.folder import FoldsRun
-from lmd.jobs import Done, Task, run_tasks, share_of_cores
+from lmd.jobs import Cluster, Deadline, Done, Pool, Task, run_tasks, share_of_cores, told_of_gpu
 from lmd.planning import Plan
+from lmd.planning.fitting import Jobs, number_of
+from lmd.planning.outline import left_of, outline
+from lmd.processes.starters import place
 from lmd.records import read_metrics
 from lmd.reporting.card import write_card
 from lmd.reporting.report import write_report
 from lmd.run import RunFolder, read_model_card
+from lmd.runtime import device_kind
 from lmd.settings import CommonSettings, Tree
 from lmd.training import start as training
 from lmd.training.logs import logging_to
 from lmd.training.progress import Progress
 
 Say = Callable[[str], None]
+LOGS = "logs"
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """How folds are trained in processes: so many at a time, and for how many seconds from when it began."""
+
+    jobs: Jobs = 1
+    deadline: float | None = None
+    executor: str | None = None
+    slurm: Sequence[str] = ()
+    begun: float = field(default_factory=time.monotonic)
+
+    @property
+    def beside(self) -> bool:
+        """Whether folds are trained in processes of their own."""
+        return self.jobs != 1 or self.deadline is not None or self.executor is not None
+
+    def until(self) -> Deadline | None:
+        """Returns when all has to be over, where that was asked for."""
+        return None if self.deadline is None else Deadline.after(self.deadline, self.begun)
 
 
 @dataclass(frozen=True)
@@ -61,8 +87,11 @@ def train_one(
     Raises:
         SettingsError, DataError, CheckpointError: one line on what is wrong.
     """
-    with logging_to(log, RunFolder(out), progress) as watcher:
+    leads = place().leads  # Of several processes the first alone writes.
+    with logging_to(log if leads else None, RunFolder(out), progress) as watcher:
         folder = training.train(dataset, method, settings, out, start=start, resume=resume, progress=watcher)
+    if not leads:
+        return folder
     write_report(folder.path)
     write_card(folder.path)
     return folder
@@ -88,28 +117,54 @@ def one_by_one(
 
 
 def side_by_side(
-    plan: list[Fold], run: FoldsRun, settings: CommonSettings, jobs: int, progress: Progress, say: Say
-) -> dict[str, str]:
-    """Trains folds in child processes; returns why some have failed."""
+    plan: list[Fold],
+    run: FoldsRun,
+    settings: CommonSettings,
+    how: SideBySide,
+    progress: Progress,
+    say: Say,
+) -> tuple[dict[str, str], list[str]]:
+    """Trains folds in child processes; returns why some have failed, and which did not end in time."""
     for fold in plan:  # Decoded once, with all cores, before several processes want the same images.
         open_cache(fold.dataset, settings.size, settings.crop, progress.caching)
-    threads = share_of_cores(jobs)
-    say(
-        f"{len(plan)} folds, {jobs} at a time with {threads} thread{'' if threads == 1 else 's'} each "
-        "(weights depend on the number of threads)"
-    )
+    pool, jobs = _pool(plan, run, settings, how, say)
     by_name = {fold.name: fold for fold in plan}
 
     def told(done: Done) -> None:
         name = done.task.name
         say(f"{name}: {result_of(by_name[name]) if done.error is None else f'failed: {done.error}'}")
 
-    log = run.path / "logs"
-    tasks = [
-        Task(fold.name, partial(_words, fold, run), log / f"{fold.name.replace('/', '-')}.log")
-        for fold in plan
-    ]
-    return {done.task.name: done.error for done in run_tasks(tasks, jobs, told) if done.error is not None}
+    tasks = [_task(fold, run, settings) for fold in plan]
+    done = run_tasks(tasks, jobs, told, say=say, deadline=how.until(), pool=pool)
+    failed = {one.task.name: one.error for one in done if one.error is not None}
+    ended = {one.task.name for one in done}
+    return failed, [fold.name for fold in plan if fold.name not in ended]
+
+
+def _pool(
+    plan: list[Fold], run: FoldsRun, settings: CommonSettings, how: SideBySide, say: Say
+) -> tuple[Pool | None, int]:
+    """Where folds are trained, and how many at a time; it is told."""
+    if how.executor is not None:
+        jobs = int(how.jobs)
+        say(f"{len(plan)} folds, each a job of its own, {jobs} at a time")
+        return Cluster(how.executor, how.slurm, run.path / LOGS), jobs
+    longest = outline(plan[0].dataset, run.info.method, settings, plan[0].start is not None)
+    jobs = number_of(how.jobs, longest, len(plan))
+    threads = share_of_cores(jobs)
+    say(
+        f"{len(plan)} folds, {jobs} at a time with {threads} thread{'' if threads == 1 else 's'} each "
+        "(weights depend on the number of threads)"
+    )
+    if jobs > 1 and device_kind() == "cuda":
+        say(told_of_gpu(jobs))
+    return None, jobs
+
+
+def _task(fold: Fold, run: FoldsRun, settings: CommonSettings) -> Task:
+    log = run.path / LOGS / f"{fold.name.replace('/', '-')}.log"
+    legs = outline(fold.dataset, run.info.method, settings, fold.start is not None).legs
+    return Task(fold.name, partial(_words, fold, run), log, load=__name__, left=left_of(fold.folder, legs))
 
 
 def _words(fold: Fold, run: FoldsRun) -> list[str]:
@@ -118,7 +173,7 @@ def _words(fold: Fold, run: FoldsRun) -> list[str]:
     words += ["--method", run.info.method, "--recipe", str(run.recipe), "--budget", "paper"]
     words += [] if fold.start is None else ["--from", str(fold.start.path)]
     words += [] if fold.log is None else ["--log", fold.log]
-    return [*words, *(["--resume"] if fold.begun else [])]
+    return [*words, "--resume"]  # A job of a cluster begins again with these same words.
 
 
 def result_of(fold: Fold) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from lmd.data.dataset.folds_folder import Folds
-from lmd.errors import CheckpointError, SettingsError
+from lmd.errors import CheckpointError, SettingsError, UnfinishedError
 from lmd.folds.folder import (
     FoldsRun,
     FoldsRunInfo,
@@ -14,8 +15,8 @@ from lmd.folds.folder import (
     read_folds_run,
     write_folds_run,
 )
-from lmd.folds.running import Fold, Say, one_by_one, result_of, side_by_side
-from lmd.jobs import check_jobs
+from lmd.folds.running import Fold, Say, SideBySide, one_by_one, result_of, side_by_side
+from lmd.jobs import AUTO, check_deadline, check_executor, check_jobs
 from lmd.planning import plan_of_run
 from lmd.planning.several import PlanOfFolds
 from lmd.run import RunFolder, check_identity, identity, read_identity
@@ -33,7 +34,7 @@ def train_folds(
     *,
     start: RunFolder | None = None,
     resume: bool = False,
-    jobs: int = 1,
+    how: SideBySide | None = None,
     log: str | None = None,
     progress: Progress | None = None,
     say: Say = lambda line: None,
@@ -45,8 +46,12 @@ def train_folds(
 
     Raises:
         SettingsError, DataError, CheckpointError: one line on what is wrong; or folds have failed.
+        UnfinishedError: a deadline came before all folds were done.
     """
-    check_jobs(jobs, len(folds.datasets), "folds")
+    how = how or SideBySide()
+    check_jobs(how.jobs, len(folds.datasets), "folds")
+    check_deadline(how.deadline)
+    check_executor(how.executor, how.slurm, how.jobs)
     run, first = _run_for(folds, out, method, settings, start, resume)
     plan = _plan(folds, run, first, log)
     _check_begun(plan, method, settings)
@@ -57,15 +62,19 @@ def train_folds(
     for fold in plan:
         if fold.finished:
             say(f"{fold.name}: finished before, {result_of(fold)}")
-    progress, jobs = progress or Silent(), min(jobs, len(waiting))
+    progress = progress or Silent()
+    if how.jobs != AUTO:
+        how = replace(how, jobs=min(how.jobs, len(waiting)))
     if waiting:
         one = plan_of_run(waiting[0].dataset, method, settings, first is not None)
         progress.planned(PlanOfFolds(one.outline, [fold.name for fold in waiting]))
-    if jobs > 1:
-        failed = side_by_side(waiting, run, settings, jobs, progress, say)
+    late: list[str] = []
+    if waiting and how.beside:
+        failed, late = side_by_side(waiting, run, settings, how, progress, say)
     else:
         failed = one_by_one(waiting, method, settings, progress, say)
     _refuse_failed(run, failed)
+    _tell_late(run, late)
     return run
 
 
@@ -152,6 +161,14 @@ def _check_begun(plan: list[Fold], method: str, settings: CommonSettings) -> Non
                 check_identity(saved, wanted)
             except CheckpointError as error:
                 raise CheckpointError(f"{fold.folder.path}: {error}") from error
+
+
+def _tell_late(run: FoldsRun, late: list[str]) -> None:
+    if late:
+        raise UnfinishedError(
+            f"time was over before {', '.join(late)} had ended ({len(late)} of {len(run.names)} folds); what "
+            f"there is has been kept: go on with {run.go_on}"
+        )
 
 
 def _refuse_failed(run: FoldsRun, failed: dict[str, str]) -> None:

@@ -64,6 +64,8 @@ class Settings(CommonSettings):
 class ScaleLearning(ClassifierTraining):
     """LWS: the classifier is kept and frozen, one scale per class is learned."""
 
+    capturable = True
+
     def __init__(self, common: CommonSettings, stage: DecouplingSettings) -> None:
         """Keeps the old classifier."""
         super().__init__(common, stage.model_copy(update={"classifier": "kept"}))
@@ -80,7 +82,7 @@ class ScaleLearning(ClassifierTraining):
         """Returns the scales."""
         return self.scales
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the cross entropy of a_k (w_k . z + b_k)."""
         logits = nn.functional.linear(views["features"], self.kept["weight"], self.kept["bias"])
         loss = cross_entropy(logits * self.scales.weight[:, 0], labels)

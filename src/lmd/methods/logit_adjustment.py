@@ -55,6 +55,8 @@ class Settings(CommonSettings):
 class AdjustedTraining(CrossEntropy):
     """Supervised training with the prior in the logits."""
 
+    capturable = True
+
     def __init__(self, settings: Settings, strength: float, counts: np.ndarray) -> None:
         """Keeps the strength a and the counts."""
         super().__init__(settings, settings.stage1)

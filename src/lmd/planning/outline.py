@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from lmd import methods
 from lmd.data.dataset.manifest import Dataset
+from lmd.errors import CheckpointError
 from lmd.planning.rules import CANNOT_LEARN
+from lmd.records import read_metrics
+from lmd.run_folder import RunFolder
 from lmd.settings import CommonSettings
 from lmd.stages.adjustment import Adjustment
 from lmd.stages.base import Stage
@@ -17,6 +22,8 @@ from lmd.stages.calibration.e_step import IdleEStep
 from lmd.stages.calibration.m_step import SampledMStep
 from lmd.stages.classifier_training import ClassifierTraining
 from lmd.stages.optimisation import steps_per_epoch
+
+_LEAST = 0.05  # Of a run: loading, validating and testing, where no epoch is left.
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,14 @@ def outline(dataset: Dataset, method: str, settings: CommonSettings, taken_over:
     first = int(taken_over)
     legs = tuple(_leg(stage, settings, int(counts.sum()), len(counts)) for stage in stages[first:])
     return Outline(dataset, method, settings, legs, first)
+
+
+def left_of(folder: RunFolder, legs: Sequence[Leg]) -> float:
+    """Returns the share of a run that is not done yet, by its epochs; some is left where no epoch is."""
+    epochs = max(sum(leg.epochs for leg in legs), 1)
+    with suppress(CheckpointError):  # It has not begun, or has finished no epoch.
+        return max(1 - len(read_metrics(folder.path)) / epochs, _LEAST)
+    return 1.0
 
 
 def _leg(stage: Stage, settings: CommonSettings, images: int, classes: int) -> Leg:

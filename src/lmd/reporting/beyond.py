@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from lmd.evaluation.groups.levels import Cell, ColumnResult, GroupsResult
+from lmd.evaluation.groups.subgroups import SMALL_CELLS
 from lmd.evaluation.parts import Estimate
 from lmd.evaluation.results import Evaluation
 from lmd.evaluation.selective.abstention import SelectiveResult
@@ -94,6 +95,8 @@ def _column_lines(column: ColumnResult) -> Iterator[str]:
     for cell in column.cells:
         if cell.warning:
             yield f"  {_value(cell)}: {cell.warning}"
+    if any(cell.warning for cell in column.cells):
+        yield f"  {SMALL_CELLS}"
 
 
 def _value(cell: Cell) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lmd.evaluation.groups.levels import ColumnResult, GroupsResult
+from lmd.evaluation.groups.subgroups import SMALL_CELLS
 from lmd.evaluation.results import Evaluation
 from lmd.evaluation.selective.abstention import SelectiveResult
 from lmd.evaluation.selective.sets import Covered, SetsResult
 from lmd.evaluation.selective.unlikeness_result import USUAL, UnlikenessResult
 from lmd.reporting.figures import BAND_COLOURS, GREY, Figure, drawing
 from lmd.reporting.order import in_order
-from lmd.reporting.page import METRICS
+from lmd.reporting.page import METRICS, sentence
 from lmd.reporting.tables import Cell, Part, Table, counted, decimal, number
 
 _TITLES = {
@@ -176,4 +177,5 @@ def _column(found: ColumnResult) -> Part:
     ]  # fmt: skip
     head = [found.column, "n", "groups", "balanced accuracy", "macro AUC", "why to distrust it"]
     line = "Do all rows do alike? Intervals that overlap are no proof that they do."
-    return Part(f"By {name}", [line], [Table(head, rows, f"Metrics by {name}")])
+    small = [f"{sentence(SMALL_CELLS)}."] if any(cell.warning for cell in found.cells) else []
+    return Part(f"By {name}", [line, *small], [Table(head, rows, f"Metrics by {name}")])

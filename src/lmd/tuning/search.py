@@ -99,7 +99,7 @@ def _trained(
 ) -> RunFolder:
     return train_either(
         data, place, part.method, settings,
-        start=None, resume=not is_new(place), jobs=1, log=None, progress=progress, say=lambda line: None,
+        start=None, resume=not is_new(place), log=None, progress=progress, say=lambda line: None,
     )  # fmt: skip
 
 
