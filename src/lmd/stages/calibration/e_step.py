@@ -23,8 +23,9 @@ from lmd.models.network import Output, encoder_training
 from lmd.processes.collectives import averaged
 from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings, NonNegative, Optimisation, Settings
-from lmd.stages.base import StageContext, average_gradients
+from lmd.stages.base import StageContext
 from lmd.stages.calibration.m_step import RAISE_RIDGE
+from lmd.stages.divided import average_gradients
 from lmd.stages.optimisation import (
     Losses,
     RunningMeans,
