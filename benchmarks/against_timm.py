@@ -116,7 +116,8 @@ def theirs(options: argparse.Namespace, folder: Path) -> float:
     command = [
         sys.executable, str(options.timm), str(images), "--model", "resnet18", "--num-classes", str(classes),
         "--input-size", "3", str(SIZE), str(SIZE), "--batch-size", str(BATCH), "--device", "cpu",
-        "--opt", "sgd", "--lr", "0.05", "--epochs", str(options.epochs + 1), "--warmup-epochs", "0", "--cooldown-epochs", "0",
+        "--opt", "sgd", "--lr", "0.05", "--epochs", str(options.epochs + 1),
+        "--warmup-epochs", "0", "--cooldown-epochs", "0",
         "--workers", str(options.workers), "--hflip", "0.5", "--vflip", "0.5", "--color-jitter", "0",
         "--scale", "1", "1", "--ratio", "1", "1", "--output", str(folder / "timm"), "--log-interval", "1",
     ]  # fmt: skip

@@ -149,8 +149,7 @@ class _Recording:
 
     def __call__(self, inputs: Inputs) -> dict[str, Tensor]:
         for name, value in inputs.items():
-            place = self.inputs[name]
-            place.copy_(value, non_blocking=True) if isinstance(value, Tensor) else place.fill_(value)
+            _put(value, self.inputs[name])
         self.calls += 1
         if self.graph is None and self.calls <= _WARM:
             return self._warm()
@@ -217,6 +216,16 @@ def _recording(graph: torch.cuda.CUDAGraph) -> Generator[None]:
 def _detached(terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The terms without what autograd kept of them, which would keep a whole step in memory."""
     return {name: value.detach() for name, value in terms.items()}
+
+
+def _put(value: Tensor | float, place: Tensor) -> None:
+    """Gives an input its place; numbers of the processor are pinned, so that nobody waits for the copy."""
+    if not isinstance(value, Tensor):
+        place.fill_(value)
+    elif value.device == place.device:
+        place.copy_(value)
+    else:
+        place.copy_(value.pin_memory(), non_blocking=True)
 
 
 def _place(value: Tensor | float, device: torch.device) -> Tensor:

@@ -72,7 +72,8 @@ def test_an_evaluation_has_sets_abstention_and_unlikeness(run: Path) -> None:
 
 def test_groups_and_columns_are_measured_and_no_name_is_kept(run: Path, grouped: Dataset) -> None:
     result = package.evaluate(run, data=grouped, allow_overlap=True, by=["sex", "age:20"], coverage=0.5)
-    by_group = pd.read_csv(run / "predictions-test-groups.csv")
+    of_groups = RunFolder(run).predictions_by_group("test", grouped.info.manifest_sha256)
+    by_group = pd.read_csv(of_groups)
     found = result.by_group
     assert found is not None
     # 8 common, 4 less and 3 rare images in pairs: 4, 2 and 2 groups; none has several labels.
@@ -92,8 +93,11 @@ def test_groups_and_columns_are_measured_and_no_name_is_kept(run: Path, grouped:
     assert result.sets.level == 0.5
     assert result.sets.notes[-1].startswith("these images are of another data set")
     assert not any("Brown" in file.read_text() for file in run.rglob("*") if file.suffix in (".csv", ".json"))
-    package.evaluate(run)  # Without groups the file of an earlier evaluation would be wrong.
-    assert not (run / "predictions-test-groups.csv").exists()
+    file = run / "predictions-test-groups.csv"
+    file.write_text("of an earlier evaluation")
+    package.evaluate(run)  # Without groups that file would be wrong.
+    assert not file.exists()
+    assert of_groups.exists()
 
 
 def test_sets_are_of_new_images_alone(run: Path) -> None:

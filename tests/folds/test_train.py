@@ -19,6 +19,7 @@ from lmd.data.dataset.folds_folder import Folds
 from lmd.errors import CheckpointError, DataError
 from lmd.folds import running
 from lmd.folds.folder import FoldsRun, read_folds_run
+from lmd.jobs import Deadline, Done, Task
 from lmd.run import RunFolder, read_identity, read_model_card
 from tests import toy
 from tests.command import Command, refused
@@ -145,6 +146,29 @@ def test_a_fold_that_fails_stops_no_other_and_the_next_call_does_the_rest(
     assert same(tmp_path / "run", finished)
 
 
+def test_what_does_not_end_in_time_is_told_and_the_exit_code_is_that_of_try_again(
+    folds: Folds, lmd: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[list[Task], Deadline]] = []
+
+    def late(tasks: list[Task], jobs: int, told: object, *, deadline: Deadline, **more: object) -> list[Done]:
+        assert jobs == 1
+        asked.append((tasks, deadline))
+        return []
+
+    monkeypatch.setattr(running, "run_tasks", late)
+    words = ["train", folds.folder, "--method", "ce", *WORDS, "--out", tmp_path / "run", "--deadline", "50"]
+    before = time.monotonic()
+    code, _, err = lmd(*words)
+    assert code == 75
+    (line,) = [line for line in err.splitlines() if line.startswith("lmd: ")]
+    assert "time was over before fold-1, fold-2, fold-3 had ended (3 of 3 folds)" in line
+    assert f"go on with lmd train {folds.folder} --resume --out {tmp_path / 'run'}" in line
+    tasks, deadline = asked[0]
+    assert [task.left for task in tasks] == [1.0] * 3
+    assert before + 40 < deadline.at < time.monotonic() + 45  # A tenth is kept for what follows.
+
+
 def test_a_child_that_fails_is_told_with_its_reason(
     folds: Folds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -186,6 +210,11 @@ def test_slips_about_folds_are_one_line(lmd: Command, folds: Folds, run: Path, t
     refused(lmd(*train, "--out", new, "--jobs", "0"), "--jobs 0", "at least 1")
     refused(lmd(*train, "--out", new, "--jobs", "4"), "--jobs 4", "3 folds", "from 1 to 3")
     refused(lmd("train", data / "fold-1", *WORDS, "--out", new, "--jobs", "2"), "--jobs 2", "without folds")
+    alone = ["train", data / "fold-1", *WORDS, "--out", new]
+    refused(lmd(*alone, "--deadline", "9"), "--deadline 9", "without folds: leave --deadline out")
+    refused(lmd(*alone, "--executor", "local"), "--executor local", "without folds: leave --executor out")
+    refused(lmd(*train, "--out", new, "--deadline", "0"), "--deadline 0", "above 0 seconds")
+    refused(lmd(*train, "--out", new, "--jobs", "many"), "--jobs many", "at least 1, or auto")
     refused(lmd(*train, "--out", run), "not empty", "--resume")
     refused(lmd(*train, "--out", run, "--resume", "--set", "batch=4"), "batch was 8, now 4")
     refused(lmd(*train, "--out", run / "fold-1", "--resume"), "is a run on one data set", "has folds")

@@ -30,7 +30,16 @@ NAMES = [*methods.names(), EXAMPLE]
 FROZEN = {"stem": ("encoder.conv1.", "encoder.bn1."), "all": ("encoder.",)}
 REFUSED = {("cicl", "all"): "nothing to train", ("bn-control", "all"): "statistics that bn-control"}
 CASES = [(name, which) for name in NAMES for which in FROZEN if (name, which) not in REFUSED]
-case = pytest.mark.parametrize(("name", "which"), CASES, ids=lambda value: Path(value).stem)
+# Stages that other methods are made of; the other methods with a frozen stem are a slow test.
+QUICK = {"ce", "cicl", "fcd", "lmd", EXAMPLE}
+case = pytest.mark.parametrize(
+    ("name", "which"),
+    [
+        pytest.param(*one, marks=[pytest.mark.slow] if one[1] == "stem" and one[0] not in QUICK else [])
+        for one in CASES
+    ],
+    ids=lambda value: Path(value).stem,
+)
 
 
 @pytest.fixture(scope="module")

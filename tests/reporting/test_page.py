@@ -100,13 +100,14 @@ def test_a_report_stands_alone_and_has_the_numbers(run: Path) -> None:
 
 
 def test_the_evaluation_of_an_earlier_version_is_shown(run: Path) -> None:
-    (run / "evaluation-val.json").write_bytes(EARLIER.read_bytes())
+    earlier = EARLIER.read_text().replace('"split": "test"', '"split": "val"')
+    (run / "evaluation-val.json").write_text(earlier)
     page = write_report(run).read_text()
     assert "Split val: 12 images" in page
     shown = rows(page)
     assert ["melanoma", "3 *", "medium", "0.667 [0.500, 1.000]"] in [row[:4] for row in shown]
     assert ["tail", "3 *", "naïve <b>"] in [row[:3] for row in shown]
-    assert "by 10 groups, 200 draws; split test" in page
+    assert "by 10 groups, 200 draws; split val" in page
 
 
 def test_class_names_are_escaped(run: Path) -> None:

@@ -139,9 +139,13 @@ def test_data_that_are_gone_leave_a_page_that_says_so(run: Path, lmd: Command, t
 def test_other_data_than_those_measured_are_refused(run: Path, lmd: Command, tmp_path: Path) -> None:
     other = toy.make_dataset(tmp_path / "other", {**COUNTS, "test": [3, 3, 3]}, classes=CLASSES)
     before = (run / "report.html").read_bytes()
-    refused(lmd("report", run, "--data", other.folder), "is not of the test images", "lmd evaluate")
+    first = f"run 'lmd evaluate {run} --split test --data {other.folder}' first"
+    refused(lmd("report", run, "--data", other.folder), "has no predictions-test-on-", first)
+    on = other.info.manifest_sha256
+    shutil.copy(run / "predictions-test.csv", RunFolder(run).predictions("test", on))
+    refused(lmd("report", run, "--data", other.folder), "is not of the test images", first)
     assert (run / "report.html").read_bytes() == before
-    refused(lmd("report", run, "--split", "train", "--data", other.folder), "predictions-train.csv")
+    refused(lmd("report", run, "--split", "train", "--data", other.folder), "predictions-train-on-")
     refused(lmd("report", tmp_path / "none"), "no trained model")
 
 

@@ -63,7 +63,7 @@ def train(
         allow_code: run a .py file, too, that a recipe or the run folder names, and not `method`.
         jobs: how many folds are trained at once, each in a process with its share of the cores; or "auto".
         deadline: seconds after which no fold is trained any more; what is left goes on with `resume`.
-        executor: "slurm" or "local": each fold is a job of its own, through submitit (docs/scale.md).
+        executor: "slurm" or "local": each fold is a job of its own, through submitit (docs/reproduce.md).
         slurm: options of these jobs, such as ["partition=gpu", "time=60"].
         log: "tensorboard" or "mlflow" gets the numbers of each epoch, too (docs/logs.md).
         progress: what is told how far the training is.

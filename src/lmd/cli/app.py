@@ -95,7 +95,7 @@ Executor = Annotated[
     typer.Option(
         metavar=EXECUTORS,
         callback=among(EXECUTORS),
-        help="with --jobs: submit each training as a job, through submitit (docs/scale.md)",
+        help="with --jobs: submit each training as a job, through submitit (docs/reproduce.md)",
     ),
 ]
 Slurm = Annotated[

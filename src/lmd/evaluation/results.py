@@ -114,6 +114,16 @@ class Evaluation(Settings):
     subgroups: list[ColumnResult] | None = None
     """by the metadata columns that were asked for"""
 
+    @property
+    def on(self) -> str:
+        """The manifest's hash of the data set that was measured; empty where it is the run's own."""
+        return "" if self.data is None else self.data.manifest_sha256
+
+    @property
+    def measured(self) -> str:
+        """What was measured, in words: the split, and of another data set its title."""
+        return self.split if self.data is None else f"{self.split} of {self.data.title}"
+
     @model_validator(mode="before")
     @classmethod
     def _of_earlier_versions(cls, tree: Any) -> Any:
@@ -156,10 +166,10 @@ def read_evaluation(path: Path) -> Evaluation:
 
 
 def read_evaluations(folder: Path) -> dict[str, Evaluation]:
-    """Returns the evaluations that lie in a run folder, by split.
+    """Returns the evaluations that lie in a run folder, by split; on other data by `<split>-on-<hash>`.
 
     Raises:
         CheckpointError: one of them is damaged.
     """
-    files = sorted(folder.glob("evaluation-*.json"))
+    files = sorted(folder.glob("evaluation-*.json"), key=lambda file: file.stem)  # "test" before "test-on-".
     return {file.stem.removeprefix("evaluation-"): read_evaluation(file) for file in files}

@@ -66,8 +66,8 @@ class Work:
         """Keeps and tells what time did not allow to end."""
         self.late = [run.name for run in late]
         for run in late:
-            standing = "interrupted, goes on" if run.begun else "not begun"
-            self.say(f"{self.place(run)}: {standing} with the next call")
+            standing = "interrupted" if run.begun else "not begun"
+            self.say(f"{self.place(run)}: {standing}, goes on with the next call")
 
     def failed(self, run: Run, reason: str) -> None:
         """Keeps and tells why a run failed."""

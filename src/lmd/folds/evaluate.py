@@ -206,7 +206,7 @@ def _external(
     overlap = overlap_with_training(
         first, model.members[0].card, dataset, split, pixels, own=False, allow=allow_overlap, also=others
     )
-    file = run.predictions(split)
+    file = run.predictions(split, dataset.info.manifest_sha256)
     write_predictions(file, predict_split(model, dataset, split, progress, pixels))
     table = read_predictions(file)
     result = evaluate(table, model.classes, model.card.bands, split)

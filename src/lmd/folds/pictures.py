@@ -28,4 +28,5 @@ def pictures_of_folds(run: FoldsRun, data: Folds | None = None) -> Pictures:
         )
     tested = [name for name, dataset in folds.datasets.items() if len(dataset.split(TEST))]
     first = by_repeat(tested)[0]
-    return pictures_from([scene_of(run.folds[name], folds.datasets[name], TEST, False) for name in first])
+    scenes = [scene_of(run.folds[name], folds.datasets[name], TEST, False) for name in first]
+    return pictures_from(scenes, TEST)

@@ -58,8 +58,13 @@ def environment(jobs: int) -> dict[str, str]:
     return {**os.environ, **told}
 
 
+def mps_runs() -> bool:
+    """Returns whether NVIDIA's daemon lets processes use a GPU at the same time; we never start it."""
+    return (Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", _MPS)) / "control").exists()
+
+
 def told_of_gpu(jobs: int) -> str:
     """Returns a line on how so many processes share a GPU."""
-    runs = (Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", _MPS)) / "control").exists()
-    mps = "its work runs together through NVIDIA's MPS daemon" if runs else "in turns: no MPS daemon runs"
+    together = "its work runs together through NVIDIA's MPS daemon"
+    mps = together if mps_runs() else "in turns: no MPS daemon runs"
     return f"{jobs} processes share the GPU, {mps}"

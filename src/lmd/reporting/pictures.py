@@ -64,6 +64,8 @@ class Views(NamedTuple):
 class Pictures(NamedTuple):
     """All pictures of a report."""
 
+    of: str
+    """the split, and of another data set than the run's own its title"""
     top: list[Case]
     maps: str
     """what the maps are, or why there are none"""
@@ -84,19 +86,20 @@ def pictures_of(folder: RunFolder, dataset: Dataset, split: str, other_data: boo
         CheckpointError: the run has no finished model.
         DataError: the split was not predicted, or on other images.
     """
-    return pictures_from([scene_of(folder, dataset, split, other_data)])
+    of = f"{split} of {dataset.info.title}" if other_data else split
+    return pictures_from([scene_of(folder, dataset, split, other_data)], of)
 
 
-def pictures_from(scenes: Sequence[Scene]) -> Pictures:
+def pictures_from(scenes: Sequence[Scene], of: str) -> Pictures:
     """Returns the pictures of one model, or of several that have answered other images each.
 
-    The features of several models cannot be drawn together.
+    `of` is what the images are, in words. The features of several models cannot be drawn together.
     """
     first = scenes[0]
     maps = [find_maps(one.model.network, one.model.card.preprocessing.size) for one in scenes]
     worst, views = _worst(scenes, maps), _views(first)
     plane = _plane(first) if len(scenes) == 1 else None
-    return Pictures(worst, _map_words(maps[0]), _shift_words(scenes), _wrong(scenes), views, plane)
+    return Pictures(of, worst, _map_words(maps[0]), _shift_words(scenes), _wrong(scenes), views, plane)
 
 
 def _shift_words(scenes: Sequence[Scene]) -> str:

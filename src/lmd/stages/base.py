@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from lmd.data.feed.cuts import batch_sizes, cut
+from lmd.data.feed.cuts import batch_sizes
 from lmd.data.feed.loader import Batch, ImageSet, batches_of
 from lmd.data.feed.sampling import Sampling, sampling_order
 from lmd.data.feed.views import seeded_view
@@ -19,10 +18,11 @@ from lmd.graphed import Branched, GraphedStep, Inputs
 from lmd.models.classifier import build_classifier
 from lmd.models.encoder import num_features
 from lmd.models.network import Network
-from lmd.processes.collectives import average_all, averaged, gather
+from lmd.processes.collectives import averaged
 from lmd.processes.shares import Share
 from lmd.runtime import Runtime, derive_seed
 from lmd.settings import CommonSettings, Count, Optimisation, Settings
+from lmd.stages.divided import Divided
 from lmd.stages.optimisation import (
     Losses,
     RunningMeans,
@@ -93,7 +93,7 @@ class SupervisedSettings(Settings):
     """how often an epoch has an image: each once (paper), or by another rule"""
 
 
-class Supervised:
+class Supervised(Divided):
     """A stage of gradient descent on batches of training images.
 
     Override `order` (which images, in which sequence), `loss` (a dict of named terms; "total" is
@@ -110,10 +110,6 @@ class Supervised:
     # Kind and scale of the classifier that the stage begins with; None keeps the one it is given.
     wanted_classifier: tuple[str, float | None] | None = None
     capturable = False
-    # Whether several processes divide each batch; else each of them computes all of it.
-    divided = True
-    # This process's part of the present batch.
-    share: Share | None = None
 
     def __init__(self, common: CommonSettings, stage: SupervisedSettings) -> None:
         """Keeps the settings; nothing is built before `prepare`."""
@@ -160,8 +156,12 @@ class Supervised:
         raise SettingsError(f"stage {type(self).__name__} defines no loss")
 
     def changing(self, epoch: int, moment: float) -> dict[str, Any]:
-        """Returns the numbers that change from step to step, beside the batch: the seed of each view."""
-        return {f"{name} view": self.view_seed(name, epoch) for name in self.view_names}
+        """Returns the numbers that change from step to step, beside the batch.
+
+        They are the seed of each view and, where a graph needs them before its step, what the loss draws.
+        """
+        drawn = self.draws(self.share or Share(0)) if self.train_step.wanted else {}
+        return {**{f"{name} view": self.view_seed(name, epoch) for name in self.view_names}, **drawn}
 
     def after_step(self) -> None:
         """Does what follows an optimisation step; nothing here."""
@@ -196,22 +196,6 @@ class Supervised:
         """Yields this process's part of each batch; `last_batch` says what becomes of a rest."""
         return batches_of(self.context.train, self.parts(order), self.context.runtime.device)
 
-    def parts(self, order: np.ndarray) -> list[np.ndarray]:
-        """Returns the rows of each batch that this process computes."""
-        whole = cut(order, self.common.batch, self.common.last_batch)
-        return [self._share(len(part)).of(part) for part in whole]
-
-    def _share(self, whole: int) -> Share:
-        return self.context.runtime.share(whole) if self.divided else Share(whole)
-
-    def share_of(self, labels: Tensor) -> Share:
-        """Returns this process's part of the batch that these labels are of.
-
-        What a loss draws for each image is drawn for all of the batch, from the same seed on each process,
-        and then cut: `share.of(draw(share.whole))`.
-        """
-        return self.share or Share(len(labels))
-
     def _train_step(self, now: Inputs) -> dict[str, Tensor]:
         self.now = now
         batch = Batch(self.now["images"], self.now["labels"], self.now["index"])
@@ -222,15 +206,6 @@ class Supervised:
         self.optimiser.step()
         self.after_step()
         return terms
-
-    def gather(self, rows: Tensor) -> Tensor:
-        """Returns the rows of all of the batch, in its order, from those of this process's part."""
-        return gather(rows, self.share.lengths if self.share else None) if self.divided else rows
-
-    def average_gradients(self) -> None:
-        """Averages the gradients over the processes that divide a batch."""
-        if self.divided:
-            average_gradients(self.optimiser)
 
     def views(self, batch: Batch, epoch: int) -> Mapping[str, Tensor]:
         """Returns the views of a batch by name."""
@@ -263,12 +238,6 @@ class Supervised:
     def artefacts(self) -> dict[str, Tensor]:
         """Returns nothing: a supervised stage leaves only its network."""
         return {}
-
-
-def average_gradients(optimiser: torch.optim.Optimizer) -> None:
-    """Averages the gradients that an optimiser is about to follow over the processes."""
-    parameters = [one for group in optimiser.param_groups for one in group["params"]]
-    average_all([one.grad for one in parameters if one.grad is not None])
 
 
 def new_classifier(context: StageContext, kind: str, scale: float | None, seed: int) -> nn.Module:

@@ -15,11 +15,8 @@ from lmd.data.feed.sampling import instance_order
 from lmd.errors import SettingsError
 from lmd.evaluation.leaks.earlier import seen_before
 from lmd.evaluation.leaks.seen import begun_with, joined, seen_in_training, still_seen, write_seen
-from lmd.evaluation.outputs import outputs_of
 from lmd.evaluation.predict import Model
 from lmd.evaluation.probability.decisions import log_prior
-from lmd.evaluation.selective.unlikeness_files import unlikeness_of_model, write_unlikeness
-from lmd.model_card import ModelCard
 from lmd.models.classifier import build_classifier, classifier_kind
 from lmd.models.encoder import num_features
 from lmd.models.inference import recalibrate
@@ -30,7 +27,7 @@ from lmd.settings import CommonSettings, Tree
 from lmd.stages.base import Stage, StageContext
 from lmd.training import checkpoint, surroundings
 from lmd.training.checkpoint import FirstStage, State
-from lmd.training.finish import card_of, with_outputs, without_validation
+from lmd.training.finish import Trained, card_of, card_with_outputs
 from lmd.training.fresh import new_network
 from lmd.training.progress import Progress
 from lmd.training.saving import Saver
@@ -241,21 +238,12 @@ class Trainer:
         return checkpoint.whole(self.identity, self.network, stage, self.state)
 
     def _finish(self) -> RunFolder:
-        artefacts = self.state.best.artefacts or self.stages[-1].artefacts()
+        best, artefacts = self.state.best, self.state.best.artefacts or self.stages[-1].artefacts()
         write_seen(self.folder, self.seen)
-        run.write_model(self.folder, dict(self.network.state_dict()), self._card(), artefacts)
-        return self.folder
-
-    def _card(self) -> ModelCard:
-        """The model card; the answers on the validation images are written before it."""
         seconds = sum(record["seconds"] for record in self.state.history)
-        best, precision = self.state.best, self.runtime.precision
+        precision = self.runtime.precision
         card = card_of(self.dataset, self.identity, self.settings, self.network, best, precision, seconds)
-        prior = methods.implied_prior(methods.load(self.identity["method"]), self.settings)
-        model = Model(self.network, card, self.runtime)
-        if self.val is None:
-            return without_validation(card, self.settings, prior)
-        outputs = list(outputs_of(model, self.val.pixels))
-        known = unlikeness_of_model(model, self.train, outputs)
-        write_unlikeness(self.folder, known)
-        return with_outputs(card, self.dataset, outputs, known, self.settings, prior, self.folder)
+        trained = Trained(Model(self.network, card, self.runtime), self.settings, self.train, self.val)
+        card = card_with_outputs(trained, self.dataset, self.folder)
+        run.write_model(self.folder, dict(self.network.state_dict()), card, artefacts)
+        return self.folder

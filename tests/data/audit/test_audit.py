@@ -318,6 +318,7 @@ def shared_lesions(shared: Path, only: str) -> tuple[int, int, int]:
     return len(hit), len(test), len(set(hit))
 
 
+@pytest.mark.slow
 def test_the_lesions_that_the_published_split_shares(
     paper: tuple[Dataset, Fingerprint], shared: Path
 ) -> None:

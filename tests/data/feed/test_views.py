@@ -66,7 +66,8 @@ def test_the_blurs_of_a_gpu_are_those_of_a_cpu(size: int) -> None:
     """The form that computes all of them and chooses by mask; that it is one graph needs a GPU."""
     count = 32 if size == 224 else 200
     pixels, draws = images(count, size), draws_of(count)
-    expected, found = augment._blur_drawn(pixels, draws), augment._blur_all(pixels, draws)
+    drawn = augment._blur_kind(draws), augment._motion(draws)
+    expected, found = augment.blur_drawn(pixels, *drawn), augment.blur_all(pixels, *drawn)
     assert float((found != pixels.float() / 255).flatten(1).any(1).float().mean()) == pytest.approx(
         0.5, abs=0.2
     )

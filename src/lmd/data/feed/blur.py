@@ -8,11 +8,43 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 _MOTION_SIZES = (3, 5, 7)  # at _SIDE pixels
 _SIDE = 224
+
+
+def blur_drawn(
+    images: UInt8[Tensor, "batch 3 height width"],
+    kind: Int[Tensor, " batch"],
+    motion: Float[Tensor, "batch 5"],
+) -> Float[Tensor, "batch 3 height width"]:
+    """Motion (`kind` 0), median (1) or box blur (2) of the images that drew one (else -1).
+
+    The others are not computed. `motion` are the numbers that draw each motion blur. Values are in [0, 1].
+    """
+    images = images.float() / 255.0
+    result = images.clone()
+    for number, function in enumerate((motion_blur, median_blur, box_blur)):
+        rows = (kind == number).nonzero().flatten()
+        if len(rows):
+            numbers = (motion[rows],) if function is motion_blur else ()
+            result[rows] = function(images[rows], *numbers)
+    return result
+
+
+def blur_all(
+    images: UInt8[Tensor, "batch 3 height width"],
+    kind: Int[Tensor, " batch"],
+    motion: Float[Tensor, "batch 5"],
+) -> Float[Tensor, "batch 3 height width"]:
+    """The same where a GPU must not wait for how many drew which: all three blurs of all images."""
+    kind = kind.view(-1, 1, 1, 1)
+    median = median_blur(images.half())  # Exact for 0 ... 255, and half of the memory.
+    scaled = torch.where(kind == 1, median.float(), images.float()) / 255.0
+    result = torch.where(kind == 0, motion_mean(scaled, motion), scaled)
+    return torch.where(kind == 2, box_mean(scaled), result)
 
 
 def motion_sizes(side: int) -> list[int]:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from lmd.data.feed.blur import box_blur, box_mean, median_blur, motion_blur, motion_mean
+from lmd.data.feed.blur import blur_all, blur_drawn
 from lmd.data.feed.draws import uniforms_of, uniforms_on
 from lmd.data.feed.scale import IMAGENET, Scale, clean, normalise
 from lmd.errors import SettingsError
@@ -136,7 +136,8 @@ def _weak(images: Tensor, draws: _Draws, scale: Scale) -> Tensor:
 
 def _strong(images: Tensor, draws: _Draws, scale: Scale) -> Tensor:
     """The strong view: flips, blur, affine map, distortion, colour and grid dropout."""
-    result = (_blur_all if of_fixed_shapes(images) else _blur_drawn)(images, draws)
+    blur = blur_all if of_fixed_shapes(images) else blur_drawn
+    result = blur(images, _blur_kind(draws), _motion(draws))
     size = (images.shape[2], images.shape[3])
     grid = sampling_grid(draws, size)
     result = F.grid_sample(result, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
@@ -225,28 +226,6 @@ def _dropout_mask(draws: _Draws, size: tuple[int, int]) -> Tensor:
     y, x = ((torch.arange(length, device=device) + 0.5) / length / _DROPOUT_UNIT for length in size)
     dropped = (torch.frac(y)[:, None] < _DROPOUT_RATIO) & (torch.frac(x) < _DROPOUT_RATIO)
     return (~(dropped & (draws["dropout"] < _DROPOUT).view(-1, 1, 1, 1))).float()
-
-
-def _blur_drawn(images: Tensor, draws: _Draws) -> Tensor:
-    """Motion, median or box blur of the images that drew one; the others are not computed."""
-    kind, motion = _blur_kind(draws), _motion(draws)
-    images = images.float() / 255.0
-    result = images.clone()
-    for number, function in enumerate((motion_blur, median_blur, box_blur)):
-        rows = (kind == number).nonzero().flatten()
-        if len(rows):
-            numbers = (motion[rows],) if function is motion_blur else ()
-            result[rows] = function(images[rows], *numbers)
-    return result
-
-
-def _blur_all(images: Tensor, draws: _Draws) -> Tensor:
-    """The same where a GPU must not wait for how many drew which: all three blurs of all images."""
-    kind = _blur_kind(draws).view(-1, 1, 1, 1)
-    median = median_blur(images.half())  # Exact for 0 ... 255, and half of the memory.
-    images = torch.where(kind == 1, median.float(), images.float()) / 255.0
-    result = torch.where(kind == 0, motion_mean(images, _motion(draws)), images)
-    return torch.where(kind == 2, box_mean(images), result)
 
 
 def _blur_kind(draws: _Draws) -> Tensor:

@@ -23,8 +23,9 @@ from lmd.models.network import Output, encoder_training
 from lmd.processes.collectives import averaged
 from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings, NonNegative, Optimisation, Settings
-from lmd.stages.base import StageContext, average_gradients
+from lmd.stages.base import StageContext
 from lmd.stages.calibration.m_step import RAISE_RIDGE
+from lmd.stages.divided import average_gradients
 from lmd.stages.optimisation import (
     Losses,
     RunningMeans,
@@ -78,15 +79,13 @@ class EStep:
         steps = len(sizes)
         means = RunningMeans()
         # The statistics are others in each iteration, and so is the recording.
-        alone = self.context.runtime.world == 1
-        step = GraphedStep(
-            partial(self._train_step, metric), self.context.runtime.device, "the E-step", alone
-        )
+        runtime, take = self.context.runtime, partial(self._train_step, metric)
+        step = GraphedStep(take, runtime.device, "the E-step", wanted=runtime.world == 1)
         with encoder_training(self.context.network, self.settings.batch_norm):
             for number, batch in enumerate(self._batches(order)):
                 set_rate(self.optimiser, self.settings.optimisation, self.common,
                          iteration + number / steps, self.iterations)  # fmt: skip
-                self.share = self.context.runtime.share(sizes[number])
+                self.share = runtime.share(sizes[number])
                 means.add(step({**batch._asdict(), "seed": self._view_seed(iteration)}), self.share.weight)
                 self.context.on_step(number + 1, steps)
         return means.result(averaged)

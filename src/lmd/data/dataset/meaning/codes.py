@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
+import numpy as np
 import pandas as pd
 
 from lmd.text import shortened
@@ -30,12 +32,10 @@ def may_be_codes(groups: pd.Series) -> list[tuple[str, float]]:
     >>> may_be_codes(pd.Series(["999"] * 8 + [f"p{number}" for number in range(12)]))
     [('999', 0.4)]
     """
-    counts = groups.astype(str).value_counts()
-    usual, most = float(counts.median()), int(counts.max())
-    codes = [
-        name for name, n in counts.items() if _CODE.fullmatch(str(name)) and n >= max(_FEW_IMAGES, 3 * usual)
-    ]
-    if len(counts) >= _MANY and most >= max(len(groups) / 5, 3 * counts.iloc[1], _FEW_IMAGES):
-        codes = list(dict.fromkeys([*codes, counts.index[0]]))
-    images = {str(name): int(number) for name, number in counts.items()}
-    return [(str(name), images[str(name)] / len(groups)) for name in codes]
+    counts = dict(Counter(groups.astype(str)).most_common())
+    sizes = list(counts.values())
+    many = max(_FEW_IMAGES, 3 * float(np.median(sizes)))
+    codes = [name for name, n in counts.items() if _CODE.fullmatch(name) and n >= many]
+    if len(counts) >= _MANY and sizes[0] >= max(len(groups) / 5, 3 * sizes[1], _FEW_IMAGES):
+        codes = list(dict.fromkeys([*codes, next(iter(counts))]))
+    return [(name, counts[name] / len(groups)) for name in codes]
