@@ -117,6 +117,7 @@ def test_one_that_fails_ends_all(
     assert line in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_two_processes_are_started_by_the_command(lmd: Command, tmp_path: Path) -> None:
     """The one test that starts them as a user does."""
     data, out = toy.make_dataset(tmp_path / "toy"), tmp_path / "RUN"
