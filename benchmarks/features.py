@@ -1,9 +1,8 @@
 """Classifiers on the features of frozen encoders: each with the same trials, and each with the same shifts.
 
-    python -m benchmarks.features --features FOLDER --data DATA --work WORK --out benchmarks/results/features
+    python -m benchmarks.features DATA FEATURES.npz... --work WORK    # benchmarks/results/features
 
-FOLDER has `features-<name>.npz` files: `0_clean` (uint8 [N, C]) times `0_clean_scale` [C] are the features
-of the images of the dataset folder DATA, in its order. Every classifier gets three trials of its
+DATA and FEATURES are those of `benchmarks.saved`. Every classifier gets three trials of its
 regularisation. For each rule of tau, the trial is kept whose validation images have the best smoothed
 criterion (`lmd.evaluation.probability.decisions`). The test images are used once. What is fitted is kept in
 WORK, so that a second call goes on. The over-samplers need imbalanced-learn, and are left out without it.
@@ -15,8 +14,8 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,12 +24,12 @@ import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 
-import lmd
+from benchmarks.saved import Saved, all_saved, parser
 from lmd.estimator import VirtualFeatureClassifier
 from lmd.evaluation.cases import Cases, measure_all
 from lmd.evaluation.intervals.differences import paired_difference
 from lmd.evaluation.intervals.uncertainty import Measured, mean_of
-from lmd.evaluation.probability.decisions import WIDTH, choose_tau, log_prior, margin_score, softmax
+from lmd.evaluation.probability.decisions import choose_tau, log_prior, margin_score, softmax, width_of
 from lmd.runtime import environment
 
 TAUS: tuple[float | str, ...] = (0.0, 0.75, "validation")
@@ -63,25 +62,9 @@ CLASSIFIERS: dict[str, tuple[Callable[[float], Any], tuple[float, ...]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Problem:
-    """The features of one encoder, labels and splits."""
-
-    name: str
-    values: np.ndarray
-    labels: np.ndarray
-    splits: np.ndarray
-    groups: np.ndarray
-
-    def of(self, split: str) -> tuple[np.ndarray, np.ndarray]:
-        """Returns features and labels of a split."""
-        rows = self.splits == split
-        return self.values[rows], self.labels[rows]
-
-    @property
-    def prior(self) -> np.ndarray:
-        """Log pi of the training images [K]."""
-        return log_prior(np.bincount(self.of("train")[1]))
+def prior_of(problem: Saved) -> np.ndarray:
+    """Log pi of the training images [K]."""
+    return log_prior(np.bincount(problem.of("train")[1]))
 
 
 @dataclass(frozen=True)
@@ -94,20 +77,12 @@ class Trial:
     seconds: float
 
 
-def problems(folder: Path, data: Path) -> Iterator[Problem]:
-    """Yields the features of each encoder; as in a standard preparation, their mean spread is 1."""
-    dataset = lmd.read_dataset(data, check_files=False)
-    number = {name: k for k, name in enumerate(dataset.classes)}
-    labels = dataset.table["label"].map(number).to_numpy()
-    splits, groups = (dataset.table[name].to_numpy() for name in ("split", "group"))
-    for path in sorted(folder.glob("features-*.npz")):
-        file = np.load(path)
-        values = file["0_clean"].astype(np.float32) * file["0_clean_scale"]
-        name = path.stem.removeprefix("features-")
-        yield Problem(name, values / values.std(0).mean(), labels, splits, groups)
+def problems(options: argparse.Namespace) -> list[Saved]:
+    """Returns the features of each encoder; as in a standard preparation, their mean spread is 1."""
+    return [replace(one, features=one.features / one.features.std(0).mean()) for one in all_saved(options)]
 
 
-def trials(problem: Problem, classifier: str, work: Path) -> list[Trial]:
+def trials(problem: Saved, classifier: str, work: Path) -> list[Trial]:
     """Fits the trials of a classifier, or reads them where they are kept."""
     make, settings = CLASSIFIERS[classifier]
     found = []
@@ -120,7 +95,7 @@ def trials(problem: Problem, classifier: str, work: Path) -> list[Trial]:
     return found
 
 
-def _fit(model: Any, problem: Problem, kept: Path) -> None:
+def _fit(model: Any, problem: Saved, kept: Path) -> None:
     begun = time.perf_counter()
     model.fit(*problem.of("train"))
     seconds = time.perf_counter() - begun
@@ -129,31 +104,31 @@ def _fit(model: Any, problem: Problem, kept: Path) -> None:
     np.savez(kept, val=val, test=test, seconds=seconds)
 
 
-def chosen(problem: Problem, found: list[Trial], rule: float | str) -> tuple[Trial, float]:
+def chosen(problem: Saved, found: list[Trial], rule: float | str) -> tuple[Trial, float]:
     """Returns the trial, and its tau, that validation prefers."""
     labels = problem.of("val")[1]
 
     def judged(trial: Trial) -> tuple[float, float]:
-        tau = choose_tau(trial.val, labels, problem.prior) if isinstance(rule, str) else rule
-        shifted = trial.val - tau * problem.prior
-        return margin_score(shifted, labels, WIDTH * float(np.std(trial.val))), tau
+        tau = choose_tau(trial.val, labels, prior_of(problem)) if isinstance(rule, str) else rule
+        shifted = trial.val - tau * prior_of(problem)
+        return margin_score(shifted, labels, width_of(trial.val)), tau
 
     scores = [judged(trial) for trial in found]
     best = int(np.argmax([score for score, _ in scores]))
     return found[best], scores[best][1]
 
 
-def measured(problem: Problem, trial: Trial, tau: float) -> dict[str, Measured]:
+def measured(problem: Saved, trial: Trial, tau: float) -> dict[str, Measured]:
     """Returns balanced accuracy of the decisions and AUC of the ranking on the test images."""
-    rows = problem.splits == "test"
+    rows = problem.rows("test")
     labels, groups = problem.labels[rows], problem.groups[rows]
-    decided = (trial.test - tau * problem.prior).argmax(1)
+    decided = (trial.test - tau * prior_of(problem)).argmax(1)
     cases = Cases(np.arange(len(labels)), labels, groups, softmax(trial.test), decided)
     found = measure_all(cases)
     return {name: found.whole(name) for name in ("bacc", "auc")}
 
 
-def rows_of(all_problems: list[Problem], work: Path, classifiers: list[str]) -> list[dict[str, Any]]:
+def rows_of(all_problems: list[Saved], work: Path, classifiers: list[str]) -> list[dict[str, Any]]:
     """Returns a row for each classifier and rule of tau: the mean over the encoders, with its interval."""
     found: dict[tuple[str, Any], dict[str, Measured]] = {}
     rows: list[dict[str, Any]] = []
@@ -176,7 +151,7 @@ def rows_of(all_problems: list[Problem], work: Path, classifiers: list[str]) -> 
     return rows
 
 
-def default_rows(all_problems: list[Problem]) -> list[dict[str, Any]]:
+def default_rows(all_problems: list[Saved]) -> list[dict[str, Any]]:
     """Returns what the estimator gives as it comes, nothing chosen: a row for each encoder."""
     rows = []
     for problem in all_problems:
@@ -195,25 +170,21 @@ def default_rows(all_problems: list[Problem]) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Fits what is missing, chooses, measures and writes the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--features", type=Path, required=True, help="the folder with the .npz files")
-    parser.add_argument("--data", type=Path, required=True, help="the dataset folder of the same images")
-    parser.add_argument("--work", type=Path, required=True, help="where fitted trials are kept")
-    parser.add_argument("--out", type=Path, required=True, help="the folder for the table")
-    parser.add_argument("--only", action="append", choices=list(CLASSIFIERS), help="these classifiers")
-    options = parser.parse_args()
-    wanted = options.only or list(CLASSIFIERS)
+    options = parser(__doc__ or "", "features")
+    options.add_argument("--work", type=Path, required=True, help="where fitted trials are kept")
+    options.add_argument("--only", action="append", choices=list(CLASSIFIERS), help="these classifiers")
+    asked = options.parse_args()
+    wanted = asked.only or list(CLASSIFIERS)
     if find_spec("imblearn") is None:
         wanted = [name for name in wanted if "Sampler" not in name and "SMOTE" not in name]
-    found = list(problems(options.features, options.data))
+    found = problems(asked)
     tree = {
         "encoders": [problem.name for problem in found],
         "as_it_comes": default_rows(found),
-        "rows": rows_of(found, options.work, [OURS, *(name for name in wanted if name != OURS)]),
+        "rows": rows_of(found, asked.work, [OURS, *(name for name in wanted if name != OURS)]),
         "environment": {**environment(), "cores": os.cpu_count()},
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "features.json").write_text(json.dumps(tree, indent=2) + "\n", encoding="utf-8")
+    (asked.out / "features.json").write_text(json.dumps(tree, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

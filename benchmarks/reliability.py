@@ -56,7 +56,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--moments", type=int, default=30)
     parser.add_argument("--seed", type=int, default=16)
+    parser.add_argument("--every", default="0", help="seconds between two writings of the state")
     options = parser.parse_args()
+    os.environ["LMD_CHECKPOINT_SECONDS"] = options.every
     with tempfile.TemporaryDirectory() as folder:
         for name, done, all_of in measured(Path(folder), options):
             print(f"{name}: {done} of {all_of}", flush=True)
@@ -288,7 +290,7 @@ def two_at_once(folder: Path, data: Path) -> int:
     folder.mkdir()
     place = Place(folder, data, "ce", settings_of("ce", stage1={"epochs": 100000}))
     first = forked(lambda: command(place.words), folder / "first.log")
-    while not (place.run / "checkpoint" / "state.safetensors").is_file():
+    while not (place.run / "metrics.jsonl").is_file():
         time.sleep(0.05)
     second = forked(lambda: command([*place.words, "--resume"]), folder / "second.log")
     code, told = ended(second), (folder / "second.log").read_text()

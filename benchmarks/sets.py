@@ -1,6 +1,6 @@
 """Prediction sets on saved features: LAC and APS, one threshold and one for each class.
 
-    python -m benchmarks.sets DATA FEATURES.npz... --out benchmarks/results/sets
+    python -m benchmarks.sets DATA FEATURES.npz...    # benchmarks/results/sets
 
 The validation and test images are drawn anew 100 times, whole groups at a time: a third calibrates, the rest
 is measured. A row is the mean over draws and encoders. APS (Romano, Sesia, Candes 2020) orders the classes of
@@ -10,15 +10,13 @@ counts with a random share.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.novelty import read_features
-from lmd.data.dataset.manifest import read_dataset
+from benchmarks.saved import all_saved, parser
+from lmd.evaluation.probability.decisions import softmax
 from lmd.evaluation.selective.conformal import calibrate, members, threshold_of
 
 DRAWS, LEVEL = 100, 0.9
@@ -27,26 +25,20 @@ Sets = dict[str, np.ndarray]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, prints the table and writes it."""
-    parser = argparse.ArgumentParser(description="compares prediction sets on saved features")
-    parser.add_argument("data", type=Path)
-    parser.add_argument("features", type=Path, nargs="+")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/sets"))
-    options = parser.parse_args(arguments)
-    dataset = read_dataset(options.data, check_files=False)
-    rows = dataset.table["split"].to_numpy() != "train"
-    number = {name: k for k, name in enumerate(dataset.classes)}
-    labels = dataset.table["label"].map(number).to_numpy()[rows]
-    groups = np.unique(dataset.table["group"].to_numpy()[rows], return_inverse=True)[1]
-    bands = {name: [number[one] for one in some] for name, some in dataset.info.bands.items()}
+    options = parser(__doc__ or "", "sets").parse_args(arguments)
+    some = all_saved(options)
+    dataset, rows = some[0].dataset, ~some[0].rows("train")
+    labels, groups = some[0].labels[rows], np.unique(some[0].groups[rows], return_inverse=True)[1]
+    place = dataset.classes.index
+    bands = {name: [place(one) for one in members] for name, members in dataset.info.bands.items()}
     found: dict[str, list[np.ndarray]] = {}
-    for path in options.features:
-        shares = read_features(path)[1].double().softmax(1).numpy()[rows]
+    for saved in some:
+        shares = softmax(saved.logits)[rows]
         for draw in range(DRAWS):
             for name, row in one_draw(labels, shares, groups, bands, draw).items():
                 found.setdefault(name, []).append(row)
-        print(f"{path.stem} is done", file=sys.stderr, flush=True)
+        print(f"{saved.name} is done", file=sys.stderr, flush=True)
     text = report(found, dataset.classes)
-    options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "sets.md").write_text(text)
     print(text)
     return 0

@@ -13,6 +13,7 @@ from benchmarks.measure import Row, side_by_side
 from benchmarks.plain import as_timm_computes
 from lmd import methods
 from lmd.data.feed.loader import ImageSet, resident
+from lmd.graphed import GraphedStep, Inputs
 from lmd.models.classifier import build_classifier
 from lmd.models.encoder import build_encoder, num_features
 from lmd.models.network import Network, Output
@@ -74,24 +75,29 @@ def bare_passes(stage: Supervised) -> Callable[[], None]:
     """Returns the passes of an epoch alone: each view through the student and back, the teacher's forward.
 
     The views are made beforehand, the loss is the mean of the outputs; neither optimiser nor teacher moves.
+    On a GPU they are one graph, as our step is.
     """
     batches = list(stage.batches(stage.order(0)))
     views = [stage.views(batch, 0) for batch in batches]
     network, runtime = stage.network, stage.context.runtime
     teacher: Teacher | None = getattr(stage, "teacher", None)
 
-    def step(seen: dict[str, Tensor]) -> None:
+    def step(seen: Inputs) -> dict[str, Tensor]:
         with runtime.autocast():
             outputs: list[Output] = [network(images) for images in seen.values()]
             if teacher is not None:
                 teacher(seen["weak"])
         network.zero_grad(set_to_none=True)
-        torch.stack([output.logits.float().mean() for output in outputs]).sum().backward()
+        loss = torch.stack([output.logits.float().mean() for output in outputs]).sum()
+        loss.backward()
+        return {"loss": loss}
+
+    replayed = GraphedStep(step, runtime.device, "the bare passes")
 
     def run() -> None:
         network.train()
         for seen in views:
-            step(seen)
+            replayed(seen)
 
     return run
 

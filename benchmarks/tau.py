@@ -1,79 +1,126 @@
-"""What tau does on the features of trained encoders: the table of docs/tau.md.
+"""What tau does on the features of trained encoders: the tables of docs/tau.md.
 
-    python -m benchmarks.tau ISIC FEATURES/features-*.npz
+    python -m benchmarks.tau DATA FEATURES.npz...    # benchmarks/results/tau: tau.json, l2.json
 
-ISIC is the dataset folder that the features are of: `lmd prepare isic2019 --root ISIC_2019 --allow-missing
---split lesion --out ISIC`. A file has `0_clean` times `0_clean_scale` [N, 512], in the order of the manifest,
-and the classifier of stage 1, `W` and `b`.
+DATA and FEATURES are those of `benchmarks.saved`. `l2.json` has the exact M-step with other values of
+`m_step.l2`, judged on the validation images: balanced accuracy at tau .75, the smoothed criterion, and the
+paired difference to the default, over lesions and encoders. The test images are in it to be looked at only.
 """
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
-from lmd.data.dataset.manifest import Dataset, read_dataset
+from benchmarks.saved import Saved, all_saved, parser
+from lmd.evaluation.cases import Cases, measure_all
+from lmd.evaluation.intervals.differences import paired_difference
+from lmd.evaluation.intervals.uncertainty import Measured, mean_of
 from lmd.evaluation.metrics import balanced_accuracy, macro_auc
-from lmd.evaluation.probability.decisions import GRID, choose_tau, log_prior, softmax
+from lmd.evaluation.probability.decisions import (
+    GRID,
+    WIDTH,
+    choose_tau,
+    log_prior,
+    margin_score,
+    softmax,
+)
 from lmd.losses.covariance import shrink
 from lmd.losses.exact import ExpectedCrossEntropy, minimise, quasi_normal
 from lmd.losses.gaussian import class_statistics
 
 RIDGE, L2, DRAWS, TAU = 0.01, 0.01, 1024, 0.75
+OTHER_L2 = (0.003, 0.01, 0.03, 0.1)
 
 
-def main() -> None:
-    """Prints a line for each encoder and classifier."""
-    parser = argparse.ArgumentParser(description="what tau does on features of trained encoders")
-    parser.add_argument("data", type=Path, help="the dataset folder of the features")
-    parser.add_argument("features", type=Path, nargs="+", help="features-<run>-<seed>.npz")
-    options = parser.parse_args()
-    dataset = read_dataset(options.data)
-    print("encoder, classifier: bacc at 0, at .75, smoothed (tau), plain (tau); recall of the largest; AUC")
-    for file in options.features:
-        for kind, logits in classifiers(dataset, file).items():
-            print(f"{file.stem}, {kind}: {told(dataset, logits)}")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures every encoder and classifier, and writes the two files."""
+    options = parser(__doc__ or "", "tau").parse_args(arguments)
+    some = all_saved(options)
+    logits = {(saved.name, l2): exact(saved, l2) for saved in some for l2 in OTHER_L2}
+    rows = []
+    for saved in some:
+        for kind, found in (("stage 1", saved.logits), ("exact ICC", logits[saved.name, L2])):
+            rows.append({"encoder": saved.name, "classifier": kind, **told(saved, found)})
+            print(rows[-1], flush=True)
+    (options.out / "tau.json").write_text(json.dumps(rows, indent=1) + "\n")
+    by_l2 = [of_l2(some, logits, l2) for l2 in OTHER_L2]
+    print(*by_l2, sep="\n")
+    (options.out / "l2.json").write_text(json.dumps(by_l2, indent=1) + "\n")
+    return 0
 
 
-def classifiers(dataset: Dataset, file: Path) -> dict[str, np.ndarray]:
-    """Returns the logits of all images by the classifier of stage 1, and by ICC's exact M-step."""
-    with np.load(file) as saved:
-        features = saved["0_clean"] * saved["0_clean_scale"]
-        weight, bias = saved["W"], saved["b"]
-    rows = rows_of(dataset, "train")
-    labels = torch.from_numpy(dataset.labels("train"))
-    gaussians = class_statistics(torch.from_numpy(features[rows]), labels, len(dataset.classes))
-    draws = quasi_normal(len(dataset.classes) - 1, DRAWS, 0)
-    objective = ExpectedCrossEntropy(shrink(gaussians, "ridge", RIDGE), draws, L2)
-    found = minimise(objective, torch.from_numpy(weight).float(), torch.from_numpy(bias).float())
-    exact = features @ found.weight.numpy().T + found.bias.numpy()
-    return {"stage 1": features @ weight.T + bias, "exact ICC": exact}
+def exact(saved: Saved, l2: float) -> np.ndarray:
+    """Returns the logits of all images by ICC's exact M-step, from the classifier of stage 1 on."""
+    features, labels = (torch.from_numpy(part) for part in saved.of("train"))
+    classes = len(saved.dataset.classes)
+    gaussians = shrink(class_statistics(features, labels, classes), "ridge", RIDGE)
+    objective = ExpectedCrossEntropy(gaussians, quasi_normal(classes - 1, DRAWS, 0), l2)
+    found = minimise(objective, *(torch.from_numpy(one).float() for one in saved.classifier))
+    return saved.features @ found.weight.numpy().T + found.bias.numpy()
 
 
-def rows_of(dataset: Dataset, split: str) -> np.ndarray:
-    """Returns the places of a split's images in the manifest."""
-    return np.flatnonzero(dataset.table["split"].to_numpy() == split)
+def prior_of(saved: Saved) -> np.ndarray:
+    """Log pi of the training images [K]."""
+    return log_prior(np.bincount(saved.of("train")[1]))
 
 
-def told(dataset: Dataset, logits: np.ndarray) -> str:
+def told(saved: Saved, logits: np.ndarray) -> dict[str, Any]:
     """Returns what tau does to some logits [N, K], chosen on validation and measured on test."""
-    prior = log_prior(dataset.counts("train"))
-    val, test = logits[rows_of(dataset, "val")], logits[rows_of(dataset, "test")]
-    of_val, of_test = dataset.labels("val"), dataset.labels("test")
+    prior = prior_of(saved)
+    (val, of_val), (test, of_test) = (
+        (logits[saved.rows(one)], saved.labels[saved.rows(one)]) for one in ("val", "test")
+    )
     smoothed = choose_tau(val, of_val, prior)
     plain = max(GRID, key=lambda tau: balanced_accuracy(of_val, val - tau * prior))
-    scores = [balanced_accuracy(of_test, test - tau * prior) for tau in (0, TAU, smoothed, plain)]
+    taus = {"0": 0.0, "0.75": TAU, "smoothed": smoothed, "plain": float(plain)}
     largest = of_test == int(prior.argmax())
-    recalls = [((test - tau * prior)[largest].argmax(1) == prior.argmax()).mean() for tau in (0, TAU)]
-    areas = [macro_auc(of_test, softmax(test - tau * prior)) for tau in (0, TAU)]
-    return (
-        f"{scores[0]:.3f}, {scores[1]:.3f}, {scores[2]:.3f} ({smoothed:.2f}), {scores[3]:.3f} ({plain:.2f}); "
-        f"{recalls[0]:.2f}, {recalls[1]:.2f}; {areas[0]:.3f}, {areas[1]:.3f}"
-    )
+    shifted = {name: test - tau * prior for name, tau in taus.items()}
+    return {
+        "tau": taus,
+        "bacc": {name: balanced_accuracy(of_test, one) for name, one in shifted.items()},
+        "recall of the largest class": {
+            name: float((shifted[name][largest].argmax(1) == prior.argmax()).mean()) for name in ("0", "0.75")
+        },
+        "auc": {name: macro_auc(of_test, softmax(shifted[name])) for name in ("0", "0.75")},
+    }
+
+
+def of_l2(some: Sequence[Saved], logits: dict[tuple[str, float], np.ndarray], l2: float) -> dict[str, Any]:
+    """Returns means over the encoders at tau .75, and the difference to the default on validation."""
+    own, default = ([at_tau(one, logits[one.name, each], "val") for one in some] for each in (l2, L2))
+    test = [at_tau(one, logits[one.name, l2], "test") for one in some]
+    apart = paired_difference(mean_of(own), mean_of(default), wide=True)
+    criterion = [smoothed_criterion(one, logits[one.name, l2]) for one in some]
+    return {
+        "l2": l2,
+        "validation": float(np.mean([one.value for one in own])),
+        "less the default": apart.model_dump(),
+        "smoothed criterion": float(np.mean(criterion)),
+        "better than the default in": sum(a.value > b.value for a, b in zip(own, default, strict=True)),
+        "test": float(np.mean([one.value for one in test])),
+    }
+
+
+def at_tau(saved: Saved, logits: np.ndarray, split: str) -> Measured:
+    """Returns the balanced accuracy of a split's decisions at tau .75."""
+    rows = saved.rows(split)
+    labels, found = saved.labels[rows], logits[rows].astype(np.float64)
+    decided = (found - TAU * prior_of(saved)).argmax(1)
+    cases = Cases(np.arange(len(labels)), labels, saved.groups[rows], softmax(found), decided)
+    return measure_all(cases).whole("bacc")
+
+
+def smoothed_criterion(saved: Saved, logits: np.ndarray) -> float:
+    """Returns the criterion of docs/tau.md at tau .75 on the validation images."""
+    val, labels = logits[saved.rows("val")], saved.labels[saved.rows("val")]
+    return margin_score(val - TAU * prior_of(saved), labels, WIDTH * float(val.std()))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

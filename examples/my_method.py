@@ -7,6 +7,8 @@ An example of a method of your own, explained in docs/methods/own.md. Try it:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -43,7 +45,7 @@ class WeightedCrossEntropy(Supervised):
         super().__init__(common, stage)
         self.weights = torch.from_numpy((counts.max() / counts) ** stage.power).float()
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the named terms of a batch; "total" is minimised, all are logged."""
         with self.context.runtime.autocast():
             logits = self.network(views["weak"]).logits

@@ -36,6 +36,12 @@ def shared() -> Path:
 
 
 @pytest.fixture
+def each_epoch_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the state of a training on the disk when its epoch ends, however short that was."""
+    monkeypatch.setenv("LMD_CHECKPOINT_SECONDS", "0")
+
+
+@pytest.fixture
 def lmd(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
     """Runs the command in this process and returns (exit code, stdout, stderr)."""
 

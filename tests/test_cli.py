@@ -364,5 +364,5 @@ def test_a_full_disk_while_saving_leaves_nothing_half_written(
     assert "cannot write" in errors
     assert victim in errors
     left = [path.name for path in tmp_path.rglob("*") if path.is_file()]
-    assert set(left) <= {"settings.yaml", "environment.json", "images.json"}, left
+    assert set(left) <= {"settings.yaml", "environment.json", "images.json", "metrics.jsonl"}, left
     assert not [path for path in (data / "cache").iterdir() if path.name.startswith(".")]

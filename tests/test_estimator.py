@@ -23,7 +23,7 @@ from lmd.errors import CheckpointError, SettingsError
 from lmd.estimator import VirtualFeatureClassifier
 from lmd.estimator.parts import FOLDS, held_out_parts
 from lmd.evaluation.probability.decisions import choose_tau
-from lmd.evaluation.selective.novelty import RIDGE
+from lmd.evaluation.selective.unlikeness import RIDGE
 from lmd.files import save_tree
 
 COUNTS, CHANNELS = (200, 40, 8), 24

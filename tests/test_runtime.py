@@ -80,7 +80,10 @@ STEP = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": 
 @pytest.mark.parametrize(
     ("variables", "told"),
     [
-        ({"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}, "WORLD_SIZE = 2: .* start one process"),
+        (
+            {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"},
+            "WORLD_SIZE = 2: .*'train' alone .* start one process",
+        ),
         (STEP, "SLURM_STEP_NUM_TASKS = 4"),
         ({"OMPI_COMM_WORLD_SIZE": "3"}, "OMPI_COMM_WORLD_SIZE = 3"),
         ({"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}, None),

@@ -10,8 +10,10 @@ from pydantic import BaseModel
 
 from lmd import methods
 from lmd.errors import SettingsError
+from lmd.methods import decoupling
 from lmd.methods import lmd as lmd_method
 from lmd.recipe import read_recipe
+from lmd.run import upgraded
 from lmd.settings import CommonSettings, Optimisation, Settings, merge, parse_override, resolve
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "my_method.py"
@@ -68,6 +70,15 @@ def test_a_wrong_override_is_one_line_that_names_it(override: str, words: list[s
 def test_a_name_of_an_earlier_version_is_refused_with_todays(override: str, message: str) -> None:
     with pytest.raises(SettingsError, match=rf"is of an earlier version: {message}"):
         resolve(lmd_method.Settings, overrides=[override])
+
+
+def test_the_power_of_norms_has_no_longer_the_name_of_the_shift() -> None:
+    with pytest.raises(SettingsError, match=r"earlier version: it is now 'stage2\.norm_power'"):
+        resolve(decoupling.Settings, {"stage2": {"tau": 0.5}})
+    old = {"size": 64, "calibration": "none", "tau": 0.25, "stage2": {"ncm_features": "un", "tau": 0.5}}
+    new = upgraded(old)
+    assert (new["tau"], new["stage2"]) == (0.25, {"ncm_features": "un", "norm_power": 0.5})
+    assert resolve(decoupling.Settings, {"stage2": new["stage2"]}).stage2.norm_power == 0.5
 
 
 def test_lmd_has_at_most_28_settings_of_its_own() -> None:

@@ -21,7 +21,7 @@ from benchmarks.gpu.results import cut_logs, pack
 
 # Shares of all seconds. What a part does not use is the sweep's.
 METHODS, TESTS = 0.2, 0.1
-BENCHMARKS = {"stage1": 0.08, "icc": 0.12, "inference": 0.1}
+BENCHMARKS = {"stage1": 0.12, "icc": 0.12, "inference": 0.1}
 PACKING = 8.0  # Seconds at the end, for the archives.
 QUICK_METHODS = ("ce", "lmd")
 QUICK_SWEEP = ("--methods", "ce,decoupling", "--seeds", "1", "--budget", "smoke",
@@ -40,11 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     _say_where(options, device)
     made = begin("prepare", command("benchmarks.gpu.prepare", *_data(options)), options.out, {})
-    codes = [_methods(options, budget), _tests(options, budget)]
+    codes = [part(options, budget) for name, part in CHECKS.items() if name in options.parts]
     prepared = finish("prepare", made, budget.left, budget.begun)
     print(f"prepare: exit code {prepared.code}, over after {prepared.seconds:.0f} s", flush=True)
     _benchmarks(options, budget, device)
-    codes.append(prepared.code or _sweep(options, budget))
+    codes.append(prepared.code or (_sweep(options, budget) if "sweep" in options.parts else 0))
     packed = pack(options.work / "sweep", options.out)
     cut_logs(options.out)
     print(f"packed: {', '.join(path.name for path in packed) or 'nothing'}", flush=True)
@@ -61,7 +61,13 @@ def _parse(arguments: list[str] | None) -> Any:
     parser.add_argument("--size", type=int, default=64, help="pixels of the sweep")
     parser.add_argument("--epochs", type=int, default=60, help="epochs of stage 1 in the sweep")
     parser.add_argument("--jobs", default="auto", help="trainings side by side in the sweep")
+    parser.add_argument(
+        "--parts", default=",".join(PARTS), help=f"what to do, in this order (all: {','.join(PARTS)})"
+    )
     options = parser.parse_args(arguments)
+    options.parts = options.parts.split(",")
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"--parts: no part '{min(unknown)}'; there are {', '.join(PARTS)}")
     options.work = Path(os.environ.get("LMD_GPU_WORK") or tempfile.mkdtemp(prefix="lmd-gpu."))
     if options.folder is not None:
         options.folder = options.folder.resolve()
@@ -116,7 +122,7 @@ def _tests(options: Any, budget: Budget) -> int:
 def _benchmarks(options: Any, budget: Budget, device: str) -> None:
     more = {"LMD_SHARED": str(options.work / "shared")}
     for part, share in BENCHMARKS.items():
-        if options.quick and part != "stage1":
+        if part not in options.parts or (options.quick and part != "stage1"):
             continue
         words = ["benchmarks", "--device", device, "--only", part, "--no-growth", "--out", options.out]
         words += ["--quick", "--runs", "1"] if options.quick else ["--runs", "3"]
@@ -140,6 +146,9 @@ def _full(options: Any) -> list[str]:
         return [*words, "--weights", str(weights), "--partial-weights"]
     return [*words, "--set", "pretrained=false"]
 
+
+CHECKS = {"methods": _methods, "tests": _tests}
+PARTS = (*CHECKS, *BENCHMARKS, "sweep")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -14,6 +14,8 @@ _MOST_LETTERS = 1500  # Of a message: it may quote a value, and a value from a f
 class LmdError(Exception):
     """Any mistake that the command reports in one line and with exit code 2."""
 
+    exit_code = 2
+
     def __str__(self) -> str:
         """The message, cut where nobody would read on."""
         text = super().__str__()

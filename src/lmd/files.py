@@ -137,6 +137,7 @@ def save_tree(path: Path, tree: Any) -> None:
 
     tensors: dict[str, Tensor] = {}
     skeleton = json.dumps(_detach_tensors(tree, tensors))
+    _separate(tensors)
     with atomic_path(path) as temporary:
         try:
             save_file(tensors, temporary, metadata={_TREE: BLANK + skeleton})
@@ -183,7 +184,7 @@ def _detach_tensors(tree: Any, tensors: dict[str, Tensor]) -> Any:
 
     if isinstance(tree, torch.Tensor):
         name = f"{len(tensors):06d}"
-        tensors[name] = tree.detach().cpu().contiguous().clone()
+        tensors[name] = tree.detach().cpu().contiguous()
         return {"tensor": name}
     if isinstance(tree, dict):
         pairs = cast("dict[Any, Any]", tree).items()
@@ -191,6 +192,16 @@ def _detach_tensors(tree: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(tree, list | tuple):
         return {"list": [_detach_tensors(value, tensors) for value in cast("list[Any]", tree)]}
     return {"value": tree}
+
+
+def _separate(tensors: dict[str, Tensor]) -> None:
+    """Copies the tensors that share memory with others: safetensors takes none of them."""
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        memory = tensor.untyped_storage()
+        if memory.data_ptr() in seen or memory.nbytes() != tensor.nbytes:
+            tensors[name] = tensor.clone()
+        seen.add(memory.data_ptr())
 
 
 def _attach_tensors(skeleton: dict[str, Any], tensors: dict[str, Tensor]) -> Any:

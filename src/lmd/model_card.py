@@ -16,7 +16,12 @@ Prior = Literal["training", "uniform", "unknown"]
 
 # The files beside model.json.
 FileName = Literal[
-    "model.safetensors", "stage1.safetensors", "gaussians.safetensors", "novelty.safetensors", "images.json"
+    "model.safetensors",
+    "stage1.safetensors",
+    "gaussians.safetensors",
+    "unlikeness.safetensors",
+    "novelty.safetensors",  # What runs of earlier versions call it.
+    "images.json",
 ]
 # From the second on a card has its own checksum and those of the files beside it.
 # From the third on it says what the outputs are.

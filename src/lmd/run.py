@@ -72,8 +72,12 @@ def check_identity(saved: Tree, wanted: Tree) -> None:
 def upgraded(settings: Tree) -> Tree:
     """Returns the settings of a run as this version has them; a run of an earlier version does what it did.
 
-    Its logit adjustment called `adjustment` tau.
+    Its logit adjustment called `adjustment` tau, and its decoupling called `stage2.norm_power` so.
     """
+    stage2 = settings.get("stage2")
+    if isinstance(stage2, dict) and {"tau", "ncm_features"} <= stage2.keys():
+        rest = {name: value for name, value in stage2.items() if name != "tau"}
+        settings = {**settings, "stage2": {**rest, "norm_power": stage2["tau"]}}
     if "tau" in settings and "calibration" not in settings:
         settings = {**settings, "adjustment": settings["tau"], "tau": 0.0}
     return {**_LATER, **settings}

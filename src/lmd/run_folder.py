@@ -52,9 +52,11 @@ class RunFolder:
         return self.path / "model" / "gaussians.safetensors"
 
     @property
-    def novelty(self) -> Path:
+    def unlikeness(self) -> Path:
         """What tells how unlike anything seen an image is: means, covariance, distances of validation."""
-        return self.path / "model" / "novelty.safetensors"
+        folder = self.path / "model"
+        now, earlier = folder / "unlikeness.safetensors", folder / "novelty.safetensors"
+        return earlier if earlier.is_file() and not now.is_file() else now  # Runs of earlier versions.
 
     @property
     def environment(self) -> Path:
@@ -66,17 +68,26 @@ class RunFolder:
         """One JSON object for each epoch."""
         return self.path / "metrics.jsonl"
 
-    def predictions(self, split: str) -> Path:
-        """The predictions on a split."""
-        return self.path / f"predictions-{split}.csv"
+    def predictions(self, split: str, on: str = "") -> Path:
+        """The predictions on a split; `on` is the manifest's hash of another data set than the run's own."""
+        return self.path / f"predictions-{_named(split, on)}.csv"
 
-    def predictions_by_group(self, split: str) -> Path:
+    def predictions_by_group(self, split: str, on: str = "") -> Path:
         """The predictions on a split with one answer for each group (patient, lesion)."""
-        return self.path / f"predictions-{split}-groups.csv"
+        return self.path / f"predictions-{_named(split, on)}-groups.csv"
 
-    def evaluation(self, split: str) -> Path:
-        """The metrics on a split."""
-        return self.path / f"evaluation-{split}.json"
+    def evaluation(self, split: str, on: str = "") -> Path:
+        """The metrics on a split; `on` as for predictions."""
+        return self.path / f"evaluation-{_named(split, on)}.json"
+
+
+def _named(split: str, on: str) -> str:
+    """What was measured, in the name of a file: other data must not replace the run's own.
+
+    >>> _named("test", ""), _named("test", "0123456789abcdef")
+    ('test', 'test-on-01234567')
+    """
+    return f"{split}-on-{on[:8]}" if on else split
 
 
 def is_new(path: Path) -> bool:

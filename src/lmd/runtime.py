@@ -8,17 +8,22 @@ import logging
 import os
 import platform
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from lmd import stopping
-from lmd.errors import SettingsError
+from lmd.processes import starters
+from lmd.processes.shares import Share
+from lmd.processes.starters import refuse_several_processes as refuse_several_processes
 from lmd.version import __version__
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+
+    from lmd.processes.collectives import Control
 
 # mallopt's numbers of glibc's settings, and how much freed memory is kept, in one piece and in all.
 _MMAP_THRESHOLD, _KEPT_PIECE = -3, 2**26
@@ -36,41 +41,29 @@ def derive_seed(*keys: int | str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-# What the starters of several processes set: torchrun, srun (for a step, not for the batch job), mpirun.
-_PROCESSES = ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
-
-
-def refuse_several_processes() -> None:
-    """Refuses to work as one of several processes that were started to do the same thing.
-
-    A SLURM batch job that asked for several tasks runs its script once: that is one process. In an
-    interactive job (`srun --pty bash`) a person at a terminal starts this process, whatever the step asked
-    for. A script of several tasks (`srun -n 4 bash job.sh`) has the same name and no terminal.
-
-    Raises:
-        SettingsError: there are several.
-    """
-    if os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive") and os.isatty(0):
-        names = [name for name in _PROCESSES if not name.startswith("SLURM")]
-    else:
-        names = list(_PROCESSES)
-    for name in names:
-        number = os.environ.get(name, "")
-        if number.isdecimal() and int(number) > 1:
-            raise SettingsError(
-                f"{name} = {number}: training on several processes is not built yet; start one process "
-                f"(srun --ntasks=1, no torchrun or mpirun), or unset {name} where this is the only one"
-            )
+# Seconds after which a process that does not answer is taken to have gone, and a day for those that wait for
+# the first one to decode images.
+_ANSWER, _PREPARE = 600, 86400
 
 
 class Runtime:
     """The device a run is on, its precision and its place among the processes."""
 
-    def __init__(self, precision: str = "fp32", accelerator: str = "auto") -> None:
-        """Starts Fabric on one device; `precision` is auto, fp32 or bf16."""
+    def __init__(
+        self, precision: str = "fp32", accelerator: str = "auto", place: starters.Place = starters.ALONE
+    ) -> None:
+        """Starts Fabric on one device; `precision` is auto, fp32 or bf16.
+
+        At a `place` among several processes it waits for the others, and speaks to them from then on.
+
+        Raises:
+            SettingsError: there are more processes on this machine than GPUs.
+            LostProcessError: the others do not come.
+        """
         import torch
         from lightning_fabric import Fabric
-        from lightning_fabric.plugins.environments import LightningEnvironment
+
+        from lmd.processes.group import fabric_options
 
         stopping.check()  # A library may have dropped an interrupt while it was imported.
         # Fabric announces its precision plugin on every start; the run folder records the precision.
@@ -81,11 +74,24 @@ class Runtime:
         self.precision = resolved_precision(precision, use_cuda)
         self.fabric = Fabric(
             accelerator="cuda" if use_cuda else "cpu",
-            devices=1,
             precision="bf16-mixed" if self.precision == "bf16" else "32-true",
-            # One process. Fabric would look for SLURM, and refuse a batch job that has several tasks.
-            plugins=[LightningEnvironment()],
+            **fabric_options(place, use_cuda, _ANSWER),
         )
+        self.control = self._join(place) if place.world > 1 else None
+
+    def _join(self, place: starters.Place) -> Control:
+        """Meets the other processes; what they tell each other has a group of its own."""
+        import torch.distributed as dist
+
+        from lmd.processes.collectives import Control, exchange
+
+        with exchange():
+            self.fabric.launch()
+            day = timedelta(seconds=_PREPARE)
+            control = Control(dist.new_group(backend="gloo", timeout=day))
+        if not place.leads:
+            logging.getLogger("lmd").setLevel(logging.ERROR)  # The first process warns.
+        return control
 
     @property
     def device(self) -> Any:
@@ -101,6 +107,10 @@ class Runtime:
     def world(self) -> int:
         """The number of processes."""
         return self.fabric.world_size
+
+    def share(self, whole: int) -> Share:
+        """Returns this process's part of a batch of so many images."""
+        return Share(whole, self.rank, self.world)
 
     def place(self, module: nn.Module) -> None:
         """Moves a module to the device; on a GPU its weights lie channels last, as the images do.
@@ -193,37 +203,10 @@ def main_memory() -> int | None:
 
 
 def gather(tensor: Tensor) -> Tensor:
-    """Returns the rows of all processes, with a gradient that is right on any number of them.
+    """Returns the rows of all processes, for a loss of the whole batch; see `lmd.processes.collectives`."""
+    from lmd.processes import collectives
 
-    Every process evaluates the loss L on all rows; DDP then averages the parameters' gradients over
-    the W processes. The backward pass therefore adds up the W (equal) gradients that reach a row, so
-    that the average is that of one process.
-    """
-    import torch.distributed as dist
-
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return tensor
-    return cast("Tensor", _gather_function().apply(tensor))
-
-
-def _gather_function() -> Any:
-    import torch
-    import torch.distributed as dist
-
-    class Gather(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, tensor: Tensor) -> Tensor:
-            parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
-            dist.all_gather(parts, tensor.contiguous())
-            return torch.cat(parts)
-
-        @staticmethod
-        def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-            gradient = gradients[0].contiguous()
-            dist.all_reduce(gradient)
-            return gradient.chunk(dist.get_world_size())[dist.get_rank()].clone()
-
-    return Gather
+    return collectives.gather(tensor)
 
 
 def environment() -> dict[str, Any]:

@@ -113,6 +113,10 @@ class CommonSettings(Settings):
         """The precision to ask for: "auto" is fp32 where images are too small for bf16."""
         return "fp32" if self.size < MIN_BF16_SIZE else self.precision
 
+    def idle(self) -> Mapping[str, Sequence[str]]:
+        """Returns settings, or groups of them, that have no effect, by the setting that is the reason."""
+        return {}
+
 
 S = TypeVar("S", bound=Settings)
 

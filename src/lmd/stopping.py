@@ -22,6 +22,8 @@ _IMPORTING = "<frozen importlib"  # Python drops exceptions in some places of it
 _SOON = 0.02
 
 _asked: list[tuple[int, float]] = []  # The signal that came first, and when.
+_held: list[bool] = []  # What must not be stopped now, and whether it was asked to.
+_noting: list[bool] = []  # Whether signals are noted alone: several processes stop together.
 
 
 class Stopped(KeyboardInterrupt):
@@ -55,8 +57,49 @@ def check() -> None:
     Raises:
         Stopped: it was told to stop.
     """
-    if _asked and threading.current_thread() is threading.main_thread():
+    if _asked and not _noting and threading.current_thread() is threading.main_thread():
         raise Stopped
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Lets no signal stop what runs under it; one that came meanwhile stops it at the end.
+
+    Where signals are noted alone, it stops nothing: all processes stop together later.
+
+    Raises:
+        Stopped: a signal has come meanwhile.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _held.append(False)
+    try:
+        yield
+    finally:
+        came = _held.pop()
+    if came and not _noting:
+        raise Stopped
+
+
+@contextmanager
+def noting() -> Iterator[None]:
+    """Notes a signal for a while and lets all go on: several processes stop at the same step, by `stop`."""
+    _noting.append(True)
+    try:
+        yield
+    finally:
+        _noting.pop()
+
+
+def stop(number: int) -> None:
+    """Stops here, by a signal that this or another process was given.
+
+    Raises:
+        Stopped: always.
+    """
+    _asked[:] = [(number, time.monotonic())]
+    raise Stopped
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -69,7 +112,12 @@ def _stop(number: int, frame: FrameType | None) -> None:
         return
     if not _asked:
         _asked.append((number, now))
-        raise Stopped
+        if _noting:
+            return
+        if not _held:
+            raise Stopped
+        _held[0] = True  # What is outermost.
+        return
     if number == signal.SIGINT and now - _asked[0][1] > _AGAIN:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)

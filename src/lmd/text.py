@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def listed(names: Sequence[str], shown: int = 5) -> str:
@@ -18,6 +18,15 @@ def listed(names: Sequence[str], shown: int = 5) -> str:
 
 FEW = 10  # Images below which a number says little.
 FEW_NOTE = f"* fewer than {FEW} images: a number of them says little"
+
+
+def few_note(lines: Iterable[str]) -> list[str]:
+    """Returns what the mark of `image_count` means, if a line has one.
+
+    >>> few_note(["tail recall  9 *"]) == [FEW_NOTE], few_note(["tail recall  10", "* 5"])
+    (True, [])
+    """
+    return [FEW_NOTE] if any(re.search(r"\d \*", line) for line in lines) else []
 
 
 def image_count(number: int) -> str:

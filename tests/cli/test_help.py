@@ -6,10 +6,14 @@ import re
 import statistics
 import subprocess
 import sys
+from typing import get_type_hints
 
 import pytest
+from typer.models import ArgumentInfo
 
 from lmd import methods
+from lmd.cli import compare, data, features, paper, prepare, report, runs, training, tune  # noqa: F401
+from lmd.cli.app import app
 from lmd.cli.names import BUDGETS, SPLITS, names_in
 from lmd.cli.options import shown_options
 from lmd.cli.verbs import Verbs
@@ -36,6 +40,19 @@ def test_without_a_verb_there_is_the_help_and_the_exit_code_of_a_wrong_call(lmd:
     assert len(out.splitlines()) > 15
     assert out.startswith("Usage: lmd VERB ...\n")
     assert lmd("--help") == (0, out, "")
+
+
+def test_no_option_leaves_its_name_to_its_metavar() -> None:
+    """Of `run` with the metavar RUN typer 0.27 made --RUN, and `lmd embed --run` was unknown."""
+    seen = 0
+    for command in app.registered_commands:
+        assert command.callback is not None
+        for name, hint in get_type_hints(command.callback, include_extras=True).items():
+            for info in getattr(hint, "__metadata__", ()):
+                seen += 1
+                alike = (info.metavar or "").lower() == name and not isinstance(info, ArgumentInfo)
+                assert not alike or info.default == f"--{name}", (command.callback, name)
+    assert seen > 50
 
 
 @pytest.mark.parametrize("words", [["-h"], ["help"]])

@@ -15,7 +15,7 @@ import lmd
 from lmd.evaluation.leaks.seen import read_seen
 from lmd.evaluation.probability.decisions import choose_tau, log_prior
 from lmd.evaluation.probability.temperature import temperature_for
-from lmd.evaluation.selective.familiar import familiar_of_features, read_familiar
+from lmd.evaluation.selective.unlikeness_files import read_unlikeness, unlikeness_of_features
 from lmd.run import read_identity, read_model_card
 from tests import toy
 from tests.command import Command
@@ -147,11 +147,13 @@ def test_unlikeness_is_measured_by_the_directions_of_training_features(made: Mad
     features = made.features
     train, val = (features.values[features.rows(split)] for split in ("train", "val"))
     labels = features.labels[features.rows("train")]
-    known = read_familiar(made.run)
+    known = read_unlikeness(made.run)
     assert known is not None
     lengths = np.linalg.norm(train, axis=1, keepdims=True)
     means = np.stack([(train / lengths)[labels == k].mean(0) for k in range(len(features.info.classes))])
-    wanted = familiar_of_features(*map(torch.from_numpy, (train, labels)), len(means), torch.from_numpy(val))
+    wanted = unlikeness_of_features(
+        *map(torch.from_numpy, (train, labels)), len(means), torch.from_numpy(val)
+    )
     np.testing.assert_allclose(known.mean.numpy(), means, atol=1e-5)
     np.testing.assert_allclose(
         known.unlike(torch.from_numpy(val)), wanted.unlike(torch.from_numpy(val)), atol=1e-6

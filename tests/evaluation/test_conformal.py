@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -150,6 +151,11 @@ def test_words_say_what_the_number_allows() -> None:
     assert own == (
         f"own threshold from 60 validation images; in 95 of 100 such draws it covers {low:.0f} to {high:.0f}%"
     )
+    pairs = replace(validation, clusters=np.arange(66) // 2)
+    grouped = sets_of(test, pairs, ["NV", "DF", "VASC"], bands, 0.9).classes[0].note
+    low, high = (100 * edge for edge in likely_coverage(30, 0.9))
+    assert grouped.startswith("own threshold from 60 validation images in 30 groups;")
+    assert grouped.endswith(f"such draws it covers about {low:.0f} to {high:.0f}%")
     assert few == none
     assert few.startswith("too few images alone (90% needs 9): the threshold of all 66 validation images")
     assert result.classes[2].covered.n == 0

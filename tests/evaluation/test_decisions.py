@@ -14,6 +14,7 @@ from lmd.evaluation.cases import cases_of, measure_all
 from lmd.evaluation.evaluate import evaluate
 from lmd.evaluation.probability import decisions
 from lmd.model_card import ModelCard, Outputs
+from lmd.training.selection import judgement
 
 COUNTS = np.array([800, 150, 50])
 PRIOR = np.log(COUNTS / COUNTS.sum())
@@ -56,7 +57,7 @@ def test_a_probability_of_zero_stays_zero() -> None:
 
 def test_the_criterion_is_the_mean_over_classes_of_smoothed_hits() -> None:
     logits, labels = drawn(40)
-    width = 0.15 * logits.std()
+    width = 0.15 * (logits - logits.mean(1, keepdims=True)).std()
     by_class: dict[int, list[float]] = {0: [], 1: [], 2: []}
     for row, label in zip(logits, labels, strict=True):
         margin = row[label] - max(value for k, value in enumerate(row) if k != label)
@@ -70,10 +71,23 @@ def test_the_criterion_is_the_mean_over_classes_of_smoothed_hits() -> None:
 def test_the_criterion_leaves_out_classes_without_images_and_takes_equal_logits() -> None:
     logits, labels = drawn(40)
     some = labels < 2
-    hits = expit(decisions.margins(logits, labels)[some] / (0.15 * logits[some].std()))
+    centred = logits[some] - logits[some].mean(1, keepdims=True)
+    hits = expit(decisions.margins(logits, labels)[some] / (0.15 * centred.std()))
     wanted = np.mean([hits[labels[some] == k].mean() for k in (0, 1)])
     assert decisions.margin_score(logits[some], labels[some]) == pytest.approx(wanted)
     assert decisions.margin_score(np.zeros((4, 3)), np.array([0, 1, 2, 2])) == 0.5
+
+
+def test_training_and_stored_probabilities_have_one_criterion() -> None:
+    """A number added to all logits of a case changes no probability, so it changes neither score nor tau."""
+    logits, labels = drawn(60)
+    raw = logits + 20 * np.random.default_rng(1).normal(size=(60, 1))
+    stored = decisions.logits_of(decisions.softmax(raw / 1.7), 1.7)
+    found = judgement(raw, decisions.softmax(raw), labels, "validation", PRIOR)
+    tau = decisions.choose_tau(stored, labels, PRIOR)
+    assert found["tau"] == tau
+    width = decisions.width_of(stored)
+    assert found["margin"] == pytest.approx(decisions.margin_score(stored - tau * PRIOR, labels, width))
 
 
 @pytest.mark.parametrize("lean", [0.0, 0.5, 1.0])

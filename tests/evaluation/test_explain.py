@@ -8,8 +8,9 @@ import torch
 from sklearn.metrics import confusion_matrix
 from torch import Tensor, nn
 
-from lmd.evaluation.explain import Maps, find_maps, grad_cam, nearest, spread_over_classes, worst_first
+from lmd.evaluation.explain import Maps, find_maps, grad_cam, nearest, spread_over_classes
 from lmd.evaluation.intervals.one_against_rest import against_rest
+from lmd.evaluation.intervals.shares import share_of
 from lmd.models.encoder import build_encoder, num_features
 from lmd.models.network import Network
 
@@ -112,11 +113,6 @@ def test_rows_are_spread_over_the_classes() -> None:
     assert spread_over_classes(labels[:0], 5, seed=1).tolist() == []
 
 
-def test_the_largest_loss_comes_first() -> None:
-    probabilities = np.array([[0.5, 0.5], [0.9, 0.1], [0.2, 0.8]])
-    assert worst_first(probabilities, np.array([0, 1, 1])).tolist() == [1, 0, 2]
-
-
 def test_a_class_against_the_rest() -> None:
     random = np.random.default_rng(5)
     labels = random.choice(3, 200, p=[0.6, 0.3, 0.1])
@@ -143,6 +139,23 @@ def test_images_of_one_patient_make_an_interval_wider() -> None:
     together = against_rest(labels, predicted, np.arange(200) // 5, 1).specificity
     assert alone.value == together.value == 0.75
     assert together.high - together.low > 1.5 * (alone.high - alone.low)
+
+
+def test_each_number_has_the_interval_of_a_share_as_that_of_a_threshold_has() -> None:
+    """Two answers, or 30 in groups, are enough for the interval of a PPV; one answer is not."""
+    labels, clusters = np.repeat([0, 1, 1, 2], 15), np.arange(60) // 2
+    predicted = np.where(np.arange(60) % 15 < 11, labels, (labels + 1) % 3)
+    found, said = against_rest(labels, predicted, clusters, 1), predicted == 1
+    assert found.called == said.sum() == 26
+    assert found.ppv == share_of((labels == 1)[said], clusters[said])
+    assert found.npv == share_of((labels != 1)[~said], clusters[~said])
+    assert found.sensitivity == share_of(said[labels == 1], clusters[labels == 1])
+    assert found.specificity == share_of(~said[labels != 1], clusters[labels != 1])
+    assert 0.5 < (found.ppv.low or 0) < (found.ppv.value or 0) < (found.ppv.high or 0) < 1
+    two = against_rest(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 0]), np.arange(4), 1)
+    assert (two.ppv.value, two.ppv.low is None) == (0.5, False)
+    one = against_rest(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 0]), np.arange(4), 1)
+    assert (one.ppv.value, one.ppv.low) == (1.0, None)
 
 
 def test_a_share_of_nothing_is_undefined() -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 import lmd
 from lmd.data.dataset.manifest import Dataset, read_dataset, write_dataset
 from lmd.evaluation.results import Evaluation, Overlap, read_evaluation
+from lmd.run_folder import RunFolder
 from tests import toy
 from tests.command import Command, refused
 
@@ -48,8 +49,10 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def saved(run: Path, split: str = "test") -> dict[str, Any]:
-    return json.loads((run / f"evaluation-{split}.json").read_text())
+def saved(run: Path, split: str = "test", on: str = "-on-*") -> dict[str, Any]:
+    """The one evaluation of other data; or, with no `on`, that of the run's own."""
+    (file,) = run.glob(f"evaluation-{split}{on}.json")
+    return json.loads(file.read_text())
 
 
 def overlap(run: Path, data: Dataset | None, allow: bool = False, split: str = "test") -> Overlap:
@@ -190,11 +193,11 @@ def test_the_run_s_own_splits_can_be_measured(
 ) -> None:
     for split in ("train", "val"):
         assert lmd.evaluate(run, split).overlap is None
-        assert "overlap" not in saved(run, split)
+        assert "overlap" not in saved(run, split, "")
     assert (overlap(run, None).images, overlap(run, None).of) == (0, 15)
     moved = Path(shutil.copytree(trained[1].folder, tmp_path / "moved"))
     assert overlap(run, read_dataset(moved)).images == 0
-    assert "data" not in saved(run)
+    assert "data" not in saved(run, on="")
 
 
 def test_copies_within_the_run_s_own_data_set_are_counted_and_not_refused(
@@ -211,7 +214,7 @@ def test_copies_within_the_run_s_own_data_set_are_counted_and_not_refused(
     code, out, _ = lmd("evaluate", tmp_path / "run")
     assert code == 0
     assert "OVERLAP: 1 of 15 images was trained on" in out
-    found = saved(tmp_path / "run")["overlap"]
+    found = saved(tmp_path / "run", on="")["overlap"]
     assert (found["images"], found["validation"]) == (1, 0)
 
 
@@ -284,7 +287,7 @@ def test_patients_of_the_training_are_counted_and_not_named(
     assert "OVERLAP: 2 groups" in out
     found = saved(patients)["overlap"]
     assert (found["images"], found["groups"]) == (0, 2)
-    assert "Ann" not in (patients / "evaluation-test.json").read_text()
+    assert "Ann" not in json.dumps(saved(patients))
 
 
 def test_other_patients_and_images_by_themselves_are_no_overlap(
@@ -337,9 +340,28 @@ def test_a_set_that_lacks_a_class_is_measured_on_the_rest(run: Path, tmp_path: P
     assert result.bands["medium"].recall.value is None
     assert "no image of this class" in result.reasons["less"]
     assert "no class of this band" in result.reasons["medium"]
-    assert read_evaluation(run / "evaluation-test.json") == result
-    columns = pd.read_csv(run / "predictions-test.csv").columns.tolist()
+    folder, on = RunFolder(run), data.info.manifest_sha256
+    assert read_evaluation(folder.evaluation("test", on)) == result
+    columns = pd.read_csv(folder.predictions("test", on)).columns.tolist()
     assert columns[-4:] == ["p_common", "p_less", "p_rare", "unlike"]
+
+
+def test_other_data_do_not_replace_the_results_of_the_runs_own(run: Path, tmp_path: Path) -> None:
+    own = lmd.evaluate(run)
+    names = ("evaluation-test.json", "predictions-test.csv", "predictions-val.csv")
+    before = [(run / name).read_bytes() for name in names]
+    for split in ("test", "val"):
+        lmd.evaluate(run, split, data=external(tmp_path / split, split=split))
+    assert [(run / name).read_bytes() for name in names] == before
+    assert not (run / "evaluation-val.json").exists()
+    card, page = (run / "MODEL_CARD.md").read_text(), (run / "report.html").read_text()
+    shown = ["test split", "test of cases split", "val of cases split"]
+    assert [line for line in card.splitlines() if line.startswith("## Measured")] == [
+        f"## Measured on the {name}" for name in shown
+    ]
+    assert f"{own.n} images of the test split" in page
+    assert "Split test of cases: 12 images" in page
+    assert "Split val of cases: 12 images" in page
 
 
 def test_absent_classes_are_marked_wherever_the_result_is_shown(
@@ -380,7 +402,7 @@ def test_a_set_of_one_class(lmd: Command, run: Path, tmp_path: Path) -> None:
     found = saved(run)
     recall = by_hand(run, data)["rare"]
     assert found["metrics"]["bacc"]["value"] == found["classes"][2]["recall"] == pytest.approx(recall)
-    for name in ("auc", "kappa", "kappa_unweighted"):
+    for name in ("auc", "kappa_quadratic", "kappa_unweighted"):
         assert found["metrics"][name]["value"] is None
         assert "one class only" in found["reasons"][name]
     assert "one class only" in found["reasons"]["precision"]

@@ -13,14 +13,14 @@ import pytest
 import torch
 from PIL import Image
 
-import lmd
+import lmd as package
 from lmd.data.dataset.manifest import Dataset, write_dataset
 from lmd.evaluation.cases import cases_of, read_predictions
 from lmd.evaluation.evaluate import evaluate
 from lmd.evaluation.further import Around, Further, further
 from lmd.evaluation.results import read_evaluation, write_evaluation
-from lmd.evaluation.selective.familiar import read_familiar
 from lmd.evaluation.selective.sets import sets_of
+from lmd.evaluation.selective.unlikeness_files import read_unlikeness
 from lmd.run_folder import RunFolder
 from tests import toy
 from tests.command import Command, refused
@@ -52,7 +52,7 @@ def grouped(trained: tuple[Path, Dataset], tmp_path: Path) -> Dataset:
 
 
 def test_an_evaluation_has_sets_abstention_and_unlikeness(run: Path) -> None:
-    result = lmd.evaluate(run)
+    result = package.evaluate(run)
     table, val = (read_predictions(run / f"predictions-{split}.csv") for split in ("test", "val"))
     places = {"head": [0], "medium": [1], "tail": [2]}
     cases, validation = (cases_of(some, toy.CLASSES) for some in (table, val))
@@ -61,8 +61,8 @@ def test_an_evaluation_has_sets_abstention_and_unlikeness(run: Path) -> None:
     largest = table[[f"p_{name}" for name in toy.CLASSES]].astype(float).to_numpy().max(1)
     assert result.selective.confidence == "the largest probability"
     assert result.selective.table[0].threshold == pytest.approx(largest.min())
-    assert result.novelty is not None
-    assert result.novelty.unlike_n == (table["unlike"].astype(float) >= 0.99).sum()
+    assert result.unlikeness is not None
+    assert result.unlikeness.unlike_n == (table["unlike"].astype(float) >= 0.99).sum()
     assert result.by_group is None
     assert result.subgroups is None
     assert result.reasons["by_group"] == "each group has one image: numbers by group are those by image"
@@ -71,8 +71,9 @@ def test_an_evaluation_has_sets_abstention_and_unlikeness(run: Path) -> None:
 
 
 def test_groups_and_columns_are_measured_and_no_name_is_kept(run: Path, grouped: Dataset) -> None:
-    result = lmd.evaluate(run, data=grouped, allow_overlap=True, by=["sex", "age:20"], coverage=0.5)
-    by_group = pd.read_csv(run / "predictions-test-groups.csv")
+    result = package.evaluate(run, data=grouped, allow_overlap=True, by=["sex", "age:20"], coverage=0.5)
+    of_groups = RunFolder(run).predictions_by_group("test", grouped.info.manifest_sha256)
+    by_group = pd.read_csv(of_groups)
     found = result.by_group
     assert found is not None
     # 8 common, 4 less and 3 rare images in pairs: 4, 2 and 2 groups; none has several labels.
@@ -92,13 +93,16 @@ def test_groups_and_columns_are_measured_and_no_name_is_kept(run: Path, grouped:
     assert result.sets.level == 0.5
     assert result.sets.notes[-1].startswith("these images are of another data set")
     assert not any("Brown" in file.read_text() for file in run.rglob("*") if file.suffix in (".csv", ".json"))
-    lmd.evaluate(run)  # Without groups the file of an earlier evaluation would be wrong.
-    assert not (run / "predictions-test-groups.csv").exists()
+    file = run / "predictions-test-groups.csv"
+    file.write_text("of an earlier evaluation")
+    package.evaluate(run)  # Without groups that file would be wrong.
+    assert not file.exists()
+    assert of_groups.exists()
 
 
 def test_sets_are_of_new_images_alone(run: Path) -> None:
-    assert "calibrated on these images" in lmd.evaluate(run, "val").reasons["sets"]
-    assert "has learnt these images" in lmd.evaluate(run, "train").reasons["sets"]
+    assert "calibrated on these images" in package.evaluate(run, "val").reasons["sets"]
+    assert "has learnt these images" in package.evaluate(run, "train").reasons["sets"]
 
 
 def test_predictions_of_validation_images_are_made_where_they_are_missing(
@@ -108,31 +112,42 @@ def test_predictions_of_validation_images_are_made_where_they_are_missing(
     val = run / "predictions-val.csv"
     before = pd.read_csv(val)
     val.unlink()
-    result = lmd.evaluate(run, data=grouped, allow_overlap=True)  # Its validation images may be others.
+    result = package.evaluate(run, data=grouped, allow_overlap=True)  # Its validation images may be others.
     assert result.sets is None
     assert "validation" in result.reasons["sets"]
     assert not val.exists()
-    assert lmd.evaluate(run).sets is not None
+    assert package.evaluate(run).sets is not None
     pd.testing.assert_frame_equal(pd.read_csv(val), before, rtol=1e-5, atol=1 / 15 + 1e-6)
 
 
 def test_a_run_of_an_earlier_version_has_no_unlikeness(run: Path) -> None:
-    (run / "model" / "novelty.safetensors").unlink()
-    result = lmd.evaluate(run)
-    assert result.novelty is None
-    assert "an earlier version made it" in result.reasons["novelty"]
+    """Or it has a file of another name, which is read."""
+    kept = run / "model" / "unlikeness.safetensors"
+    earlier = kept.rename(kept.with_name("novelty.safetensors"))
+    assert read_unlikeness(RunFolder(run)) is not None
+    earlier.unlink()
+    result = package.evaluate(run)
+    assert result.unlikeness is None
+    assert "an earlier version made it" in result.reasons["unlikeness"]
     assert "unlike" not in read_predictions(run / "predictions-test.csv").columns
 
 
 def test_an_evaluation_of_an_earlier_version_can_be_read(run: Path) -> None:
-    lmd.evaluate(run)
+    package.evaluate(run)
     file = run / "evaluation-test.json"
     tree: dict[str, Any] = json.loads(file.read_text())
-    for name in ("sets", "selective", "novelty"):
+    earlier = {"novelty" if name == "unlikeness" else name: value for name, value in tree.items()}
+    earlier["reasons"] = {**tree["reasons"], "novelty": "why"}
+    file.write_text(json.dumps(earlier))
+    found = read_evaluation(file)
+    assert found.reasons["unlikeness"] == "why"
+    assert found.unlikeness is not None
+    assert found.unlikeness.model_dump(mode="json") == tree["unlikeness"]
+    for name in ("sets", "selective", "unlikeness"):
         del tree[name]
     file.write_text(json.dumps(tree))
     found = read_evaluation(file)
-    assert (found.sets, found.selective, found.novelty) == (None, None, None)
+    assert (found.sets, found.selective, found.unlikeness) == (None, None, None)
     write_evaluation(file, found)
     assert json.loads(file.read_text()) == tree
 
@@ -140,7 +155,7 @@ def test_an_evaluation_of_an_earlier_version_can_be_read(run: Path) -> None:
 def test_predict_warns_of_images_unlike_anything_seen(
     lmd: Command, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = read_familiar(RunFolder(run))
+    known = read_unlikeness(RunFolder(run))
     assert known is not None
     image = tmp_path / "new.png"
     Image.fromarray(toy.draw(0, 3)).save(image)
@@ -149,7 +164,7 @@ def test_predict_warns_of_images_unlike_anything_seen(
         (1e9, 0),
     ):  # Validation images that are nothing special, and all strange.
         other = replace(known, scores=torch.full_like(known.scores, scores))
-        monkeypatch.setattr("lmd.evaluation.predict.read_familiar", lambda folder, other=other: other)
+        monkeypatch.setattr("lmd.evaluation.predict.read_unlikeness", lambda folder, other=other: other)
         code, out, err = lmd("predict", run, image)
         assert code == 0, err
         assert pd.read_csv(io.StringIO(out))["unlike"].tolist() == [unlike]
@@ -171,7 +186,8 @@ def test_the_terminal_says_it_in_lines(lmd: Command, run: Path, grouped: Dataset
     assert [line.split()[:2] for line in lines[place + 1 : place + 4]] == [
         ["female", "5"], ["male", "5"], ["(empty)", "5"],
     ]  # fmt: skip
-    assert any(line.strip().startswith("male: 5 images or groups are few") for line in lines)
+    assert any(line.strip().startswith("male: only 5 images or groups;") for line in lines)
+    assert out.count("a cell needs 30 images or groups to be compared") == 1
 
 
 @pytest.mark.parametrize(
@@ -215,9 +231,32 @@ def test_confidence_is_of_the_decision() -> None:
     assert [row.threshold for row in result.selective.table] == [0.6, 0.9]
     assert result.selective.table[-1].accuracy.value == 1
     assert "tau shifts" in result.selective.confidence
-    assert result.novelty is not None
-    assert result.novelty.of_class == {"y": 1}
-    assert result.novelty.accuracy_unlike.value == 1
-    assert result.novelty.accuracy_usual.value == 0
+    assert result.unlikeness is not None
+    assert result.unlikeness.of_class == {"y": 1}
+    assert result.unlikeness.accuracy_unlike.value == 1
+    assert result.unlikeness.accuracy_usual.value == 0
     assert result.reasons["sets"] == "none"
     assert groups is None
+
+
+def test_sets_of_files_are_those_that_the_evaluation_measures(
+    trained: tuple[Path, Dataset], run: Path, tmp_path: Path, lmd: Command
+) -> None:
+    table = trained[1].split("test")
+    files = [trained[1].root / name for name in table["file"]]
+    code, _, err = lmd("predict", run, *files, "--sets", "0.5", "--out", tmp_path / "new.csv")
+    assert code == 0, err
+    assert "50% of the images of each of" in err
+    found = read_predictions(tmp_path / "new.csv")
+    inside = [set(text.split("; ")) for text in found["set"]]
+    measured = package.evaluate(run, coverage=0.5).sets
+    assert measured is not None
+    assert [sum(len(one) == size for one in inside) for size in (1, 2, 3)] == measured.sizes
+    hits = [label in one for label, one in zip(table["label"], inside, strict=True)]
+    assert sum(hits) / len(hits) == measured.overall.coverage.value
+    refused(lmd("predict", run, files[0], "--sets", "1.5"), "--sets 1.5: must be a number between 0 and 1")
+    refused(lmd("predict", run, files[0], "--sets", "0.9", "--prior", "train"), "cannot go together")
+    (run / "predictions-val.csv").unlink()
+    refused(
+        lmd("predict", run, files[0], "--sets", "0.9"), "--sets has nothing to calibrate with: the run has"
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import lmd
 from lmd.data.dataset.manifest import Dataset, read_dataset
+from lmd.run_folder import RunFolder
 from tests import toy
 from tests.command import Command, refused
 
@@ -78,7 +79,8 @@ def test_new_images_under_the_same_names_are_another_data_set(
     data = new_images(trained, tmp_path / "new")
     for split in ("train", "test"):
         lmd.evaluate(run, split, data=data)
-        found = json.loads((run / f"evaluation-{split}.json").read_text())
+        file = RunFolder(run).evaluation(split, data.info.manifest_sha256)
+        found = json.loads(file.read_text())
         assert found["data"]["title"] == "toy"
         assert found["overlap"]["images"] == 0
         assert "its training images are others" in found["overlap"]["note"]

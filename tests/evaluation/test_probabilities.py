@@ -93,6 +93,18 @@ def test_on_validation_itself_no_image_calibrates_itself() -> None:
     assert (found["temperature"].nll.value or 0) < (found["model"].nll.value or 0)
 
 
+def test_on_validation_itself_a_temperature_does_not_answer_for_the_shares() -> None:
+    """Validation has equal shares, the model implies those of training and is twice too sure: T is 2."""
+    labels, scores = drawn(1500, np.full(3, 1 / 3), gap=1.0)
+    implied = np.array([0.9, 0.08, 0.02])
+    ids, clusters = np.arange(1500).astype(str), np.arange(1500)
+    val = Cases(ids, labels, clusters, posterior(scores, implied, 0.5))
+    source = Source(CLASSES, "training", (900, 80, 20), val)
+    found = variants(val, source, "val")["temperature"].nll.value
+    wanted = -np.log(posterior(scores, implied)[np.arange(1500), labels]).mean()
+    assert found == pytest.approx(wanted, abs=0.05)
+
+
 def test_what_is_missing_is_said() -> None:
     without = Source(CLASSES, "unknown", COUNTS, "there are none")
     found = probabilities_of(TEST, without, BANDS, "test", 1.0)

@@ -8,7 +8,14 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
-from lmd.evaluation.probability.calibration import all_right, at_temperature, fit, fitted, out_of_fold
+from lmd.evaluation.probability.calibration import (
+    Kind,
+    all_right,
+    at_temperature,
+    fit,
+    fitted,
+    out_of_fold,
+)
 from lmd.evaluation.probability.metrics import log_losses
 from tests.evaluation.probable import SHARES, drawn, posterior
 
@@ -100,6 +107,23 @@ def test_how_sure_a_bias_is_is_that_of_logistic_regression() -> None:
     of_difference = np.array([[1, 0, 0], [0, -1, 1]]) @ covariance @ np.array([[1, 0, 0], [0, -1, 1]]).T
     np.testing.assert_allclose(of_difference, np.linalg.inv(information), rtol=1e-3, atol=1e-8)
     assert odds.shape == (3000, 1)
+
+
+def test_copies_in_a_group_make_a_calibration_no_surer() -> None:
+    """Ten copies of each case, as one group: the covariance is that of the cases once."""
+    labels, probabilities = LABELS[:300], SHARP[:300]
+    once = fitted("bias", labels, probabilities)
+    ten = fitted("bias", np.repeat(labels, 10), np.repeat(probabilities, 10, 0))
+    single = once.covariance(np.arange(300))
+    np.testing.assert_allclose(ten.covariance(np.repeat(np.arange(300), 10)), single, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(ten.covariance(), once.covariance() / 10, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["bias", "vector"])
+def test_the_two_covariances_agree_where_each_case_is_its_own_group(kind: Kind) -> None:
+    made = fitted(kind, LABELS, SHARP)
+    plain, by_group = made.covariance(), made.covariance(np.arange(len(LABELS)))
+    assert np.trace(by_group) == pytest.approx(np.trace(plain), rel=0.15)
 
 
 def test_cases_that_are_all_right_are_known_because_they_bound_no_temperature() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from lmd.errors import DataError, SettingsError
 from lmd.evaluation import measure
-from lmd.evaluation.groups.subgroups import By, cells_of, parse_by, subgroups_of
+from lmd.evaluation.groups.subgroups import By, cells_of, parse_by, subgroups_of, warning_of
 
 NAMES = ["NV", "MEL", "DF"]
 
@@ -81,10 +81,12 @@ def test_small_cells_have_a_warning() -> None:
     )
     (column,) = subgroups_of(predictions, table, [By("site")], NAMES, {}, "test")
     arm, leg = column.cells
-    assert arm.warning == "no image of DF: means over classes are over the others"
-    assert leg.warning == (
-        "2 images or groups are few: at least 30 are needed to compare cells; "
-        "no image of NV, MEL: means over classes are over the others; fewer than 10 images of DF"
+    assert arm.warning == "none of DF"
+    assert leg.warning == "only 2 images or groups; none of NV, MEL; fewer than 10 images of DF"
+    names = [f"c{number}" for number in range(9)]
+    told = warning_of(np.array([1] + [0] * 8), np.ones(9), 1, names)
+    assert told == (
+        "only 1 image or group; none of c1, c2, c3, c4, c5 and 3 more; fewer than 10 images of c0"
     )
 
 

@@ -55,7 +55,7 @@ def test_the_metrics_of_a_comparison_and_their_values() -> None:
     first, second = (cases_of(predictions(seed), CLASSES) for seed in (1, 2))
     found = compare(first, second, CLASSES, BANDS)
     assert list(found) == [
-        "bacc", "auc", "f1", "mcc", "kappa", "kappa_unweighted", "precision", "recall", *BANDS
+        "bacc", "auc", "f1", "mcc", "kappa_quadratic", "kappa_unweighted", "precision", "recall", *BANDS
     ]  # fmt: skip
     value = [balanced_accuracy_score(one.labels, one.probabilities.argmax(1)) for one in (first, second)]
     assert found["bacc"].value == pytest.approx(value[0] - value[1])
@@ -109,7 +109,7 @@ def test_a_difference_has_an_interval_where_it_holds(number: int, means: int, al
     cases = Cases(np.arange(2 * number).astype(str), labels, np.arange(2 * number), np.eye(2)[guess])
     found = compare(cases, cases, ["a", "b"], {"tail": ["b"]})
     assert [found["bacc"].low is not None, found["tail"].low is not None] == [bool(means), bool(alone)]
-    assert (found["kappa"].low is not None) == (number >= 20)
+    assert (found["kappa_quadratic"].low is not None) == (number >= 20)
 
 
 def test_groups_are_taken_to_be_rather_alike_until_they_show_it() -> None:

@@ -41,8 +41,11 @@ def test_a_mean_over_classes_is_as_sure_as_its_smallest_band_that_has_images() -
         {"a": 500, "b": 150, "c": 20, "d": 0},
         {"head": ["a"], "medium": ["b", "c"], "tail": ["d"]},
     )
-    found = {name: images_behind(name, counts, bands) for name in ("head", "medium", "tail", "auc", "kappa")}
-    assert found == {"head": 500, "medium": 170, "tail": 0, "auc": 170, "kappa": 670}
+    found = {
+        name: images_behind(name, counts, bands)
+        for name in ("head", "medium", "tail", "auc", "kappa_quadratic")
+    }
+    assert found == {"head": 500, "medium": 170, "tail": 0, "auc": 170, "kappa_quadratic": 670}
     assert images_behind("bacc", counts, {}) == 670
 
 

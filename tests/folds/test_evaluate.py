@@ -27,9 +27,8 @@ from tests.command import Command, refused
 from tests.folds.conftest import SETTINGS, make_folds, write_raw
 
 
-def predictions(run: Path) -> pd.DataFrame:
-    table = pd.read_csv(run / "predictions-test.csv", dtype={"id": str, "group": str})
-    return table
+def predictions(run: Path, on: str = "") -> pd.DataFrame:
+    return pd.read_csv(RunFolder(run).predictions("test", on), dtype={"id": str, "group": str})
 
 
 def measured(table: pd.DataFrame, bands: dict[str, list[str]]) -> Evaluation:
@@ -129,14 +128,15 @@ def test_other_data_are_answered_by_the_mean_of_the_models(lmd: Command, run: Pa
     code, out, err = lmd("evaluate", run, "--data", other.folder)
     assert code == 0, err
     assert "the mean of the probabilities of the 3 folds' models" in out
-    table = predictions(run)
+    on = other.info.manifest_sha256
+    table = predictions(run, on)
     shares = [f"p_{name}" for name in toy.CLASSES]
     answers = [
         package.load(run / name).predict([other.root / file for file in other.split("test")["file"]])[shares]
         for name in ("fold-1", "fold-2", "fold-3")
     ]
     np.testing.assert_allclose(table[shares], np.mean(answers, axis=0), atol=1e-6)
-    result = read_evaluation(run / "evaluation-test.json")
+    result = read_evaluation(RunFolder(run).evaluation("test", on))
     assert result.data is not None
     assert (result.n, result.data.title) == (60, "cases")
     assert result.overlap is not None
@@ -149,7 +149,7 @@ def test_images_that_any_fold_was_trained_on_are_refused(lmd: Command, folds: Fo
     refused(lmd("evaluate", run, "--data", first), "trained on", "--allow-overlap")
     code, out, err = lmd("evaluate", run, "--data", first, "--allow-overlap")
     assert code == 0, err
-    result = read_evaluation(run / "evaluation-test.json")
+    result = read_evaluation(RunFolder(run).evaluation("test", folds.first.info.manifest_sha256))
     assert result.overlap is not None
     assert result.overlap.images == len(folds.first.split("test"))
     assert "OVERLAP" in out

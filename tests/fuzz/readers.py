@@ -386,7 +386,7 @@ def _xml_changed(random_: Any, data: bytes) -> bytes:
 
 
 def _hashes(folder: Path, number: int) -> None:
-    from lmd.data.decode.cache import file_hashes
+    from lmd.data.decode.hashes import file_hashes
 
     found = file_hashes(_sound(_dataset(folder)))
     assert all(len(text) == 64 for text in found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ def make(folder: Path) -> Path:
     from lmd.data.audit.fingerprint import fingerprint
     from lmd.run_folder import RunFolder
     from lmd.training.progress import Silent
+    from lmd.training.saving import VARIABLE
     from lmd.training.start import train
 
     class Keeping(Silent):
@@ -27,6 +29,7 @@ def make(folder: Path) -> Path:
 
     dataset = toy.make_dataset(folder, COUNTS)
     run = folder / "run"
+    os.environ[VARIABLE] = "0"
     settings = lmd.methods.settings_of("ce", recipe={**toy.COMMON, "stage1": {"epochs": 2}})
     train(dataset, "ce", settings, run, progress=Keeping())
     lmd.evaluate(run, "test")

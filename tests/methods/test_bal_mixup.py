@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lmd.data.feed.views import weak
+from lmd.data.feed.views import view
 from lmd.errors import SettingsError
 from lmd.losses.classification import cross_entropy
 from lmd.methods import bal_mixup, ce
@@ -47,7 +47,7 @@ def test_the_loss_against_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = next(stage.batches(stage.order(0)))
     stage.network.eval()
     found = stage.loss(stage.views(batch, 0), batch.labels, 0.0)["total"]
-    images = weak(batch.images, batch.index, stage.common.seed, 0)
+    images = view("weak", batch.images, batch.index, stage.common.seed, 0)
     losses = []
     for first in range(8):
         second = first + 8

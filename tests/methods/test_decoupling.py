@@ -15,7 +15,7 @@ from lmd.data.decode.cache import open_cache
 from lmd.data.feed.loader import ImageSet, image_set
 from lmd.errors import SettingsError
 from lmd.methods import decoupling
-from lmd.methods.decoupling import ScaleLearning, tau_normalise
+from lmd.methods.decoupling import ScaleLearning, over_norm
 from lmd.models.classifier import CosineClassifier, LinearClassifier, PrototypeClassifier, build_classifier
 from lmd.models.encoder import build_encoder, num_features
 from lmd.models.inference import encode
@@ -56,29 +56,27 @@ def head_of(network: Network) -> LinearClassifier:
     return cast("LinearClassifier", network.classifier)
 
 
-def test_tau_of_zero_is_the_old_classifier_without_its_bias(sets: tuple[ImageSet, ImageSet]) -> None:
-    stage, network = second_stage(sets, "tau_norm", tau=0.0)
+def test_a_power_of_zero_is_the_old_classifier_without_its_bias(sets: tuple[ImageSet, ImageSet]) -> None:
+    stage, network = second_stage(sets, "tau_norm", norm_power=0.0)
     before, bias = logits_of(network, sets[1]), head_of(network).bias.detach().clone()
-    assert stage.run_epoch(0) == {"tau": 0.0}
+    assert stage.run_epoch(0) == {"norm_power": 0.0}
     torch.testing.assert_close(logits_of(network, sets[1]), before - bias)
 
 
-@pytest.mark.parametrize("tau", [0.3, 1.0, 2.0])
-def test_tau_is_the_power_of_the_norm_that_is_divided_out(
-    sets: tuple[ImageSet, ImageSet], tau: float
-) -> None:
-    stage, network = second_stage(sets, "tau_norm", tau=tau)
+@pytest.mark.parametrize("power", [0.3, 1.0, 2.0])
+def test_the_power_of_the_norm_is_divided_out(sets: tuple[ImageSet, ImageSet], power: float) -> None:
+    stage, network = second_stage(sets, "tau_norm", norm_power=power)
     before = head_of(network).weight.norm(dim=1).detach()
     stage.run_epoch(0)
-    torch.testing.assert_close(head_of(network).weight.norm(dim=1).detach(), before ** (1 - tau))
+    torch.testing.assert_close(head_of(network).weight.norm(dim=1).detach(), before ** (1 - power))
 
 
 def test_a_class_without_weights_stays_finite() -> None:
-    assert torch.equal(tau_normalise(torch.zeros(1, 4), 1.0), torch.zeros(1, 4))
+    assert torch.equal(over_norm(torch.zeros(1, 4), 1.0), torch.zeros(1, 4))
 
 
-def test_tau_is_the_best_on_validation(sets: tuple[ImageSet, ImageSet]) -> None:
-    """By hand: every tau of the grid, judged on the validation images by recall averaged over classes."""
+def test_the_power_is_the_best_on_validation(sets: tuple[ImageSet, ImageSet]) -> None:
+    """By hand: every power of the grid, judged on the validation images by recall averaged over classes."""
     stage, network = second_stage(sets, "tau_norm")
     features = encode(network, sets[1], Runtime()).features.clone()
     weight, labels = head_of(network).weight.detach().clone(), sets[1].labels.numpy()
@@ -88,18 +86,18 @@ def test_tau_is_the_best_on_validation(sets: tuple[ImageSet, ImageSet]) -> None:
         predicted = (features @ scaled.T).argmax(1).numpy()
         scores.append(np.mean([(predicted[labels == k] == k).mean() for k in range(3)]))
     assert len(set(scores)) > 1
-    assert stage.run_epoch(0)["tau"] == pytest.approx(int(np.argmax(scores)) / 10)
+    assert stage.run_epoch(0)["norm_power"] == pytest.approx(int(np.argmax(scores)) / 10)
 
 
-def test_without_validation_tau_has_to_be_given(sets: tuple[ImageSet, ImageSet]) -> None:
-    for tau in (None, 0.5):
-        stage, network = second_stage(sets, "tau_norm", tau=tau)
+def test_without_validation_the_power_has_to_be_given(sets: tuple[ImageSet, ImageSet]) -> None:
+    for power in (None, 0.5):
+        stage, network = second_stage(sets, "tau_norm", norm_power=power)
         stage.prepare(StageContext(network, sets[0], Runtime(), lambda done, total: None, None))
-        if tau is None:
+        if power is None:
             with pytest.raises(SettingsError, match="validation, which has no images"):
                 stage.run_epoch(0)
         else:
-            assert stage.run_epoch(0) == {"tau": 0.5}
+            assert stage.run_epoch(0) == {"norm_power": 0.5}
 
 
 def test_scales_of_one_are_the_old_classifier(sets: tuple[ImageSet, ImageSet]) -> None:

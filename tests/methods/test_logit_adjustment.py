@@ -24,7 +24,7 @@ def test_post_hoc_takes_the_prior_out_of_the_logits(tau: float) -> None:
     stage = stage_of(logit_adjustment, 1, adjustment=tau)
     features = torch.randn(4, stage.network.classifier.weight.shape[1])
     before = stage.network.classifier(features).detach()
-    assert stage.run_epoch(0) == {"tau": tau}
+    assert stage.run_epoch(0) == {"adjustment": tau}
     shares = torch.tensor(COUNTS) / sum(COUNTS)
     torch.testing.assert_close(stage.network.classifier(features), before - tau * shares.log())
 
@@ -36,7 +36,7 @@ def test_the_factor_is_chosen_on_validation() -> None:
     with torch.no_grad():
         head.weight.zero_()
         head.bias.copy_(torch.tensor([5.0, 0.0, 0.0]))
-    tau = stage.run_epoch(0)["tau"]
+    tau = stage.run_epoch(0)["adjustment"]
     # 5 - tau log(20/28) < -tau log(1/28), first reached on the grid at 1.7.
     assert tau == 1.7
     assert int(head.bias.argmax()) == 2

@@ -68,14 +68,14 @@ def test_mode_restores_each_part() -> None:
 def test_the_teacher_starts_as_a_copy_and_then_averages() -> None:
     student = tiny()
     teacher = Teacher(tiny(seed=9), decay=0.9)
-    teacher.follow(student, step=0)
+    teacher.follow(student, teacher.weight(0))
     pairs = list(zip(teacher.network.parameters(), student.parameters(), strict=True))
     assert all(torch.equal(a, b) for a, b in pairs)
     old = [a.clone() for a, _ in pairs]
     with torch.no_grad():
         for parameter in student.parameters():
             parameter.add_(1.0)
-    teacher.follow(student, step=99)
+    teacher.follow(student, teacher.weight(99))
     for before, (after, target) in zip(old, pairs, strict=True):
         torch.testing.assert_close(after, 0.9 * before + 0.1 * target.detach())
 
@@ -92,7 +92,7 @@ def test_the_teacher_normalises_with_its_batch_and_is_exported_with_the_students
     student.train()(images + 1)  # Its running statistics are others than the teacher's own.
     output = teacher(images)
     assert not output.logits.requires_grad
-    teacher.follow(student, step=99)
+    teacher.follow(student, teacher.weight(99))
     mean, target = teacher.export(student)["encoder.1.running_mean"], student.encoder[1].running_mean  # type: ignore[index]
     torch.testing.assert_close(mean, target)
     torch.testing.assert_close(teacher(images).features, student.train()(images).features, atol=1e-5, rtol=0)

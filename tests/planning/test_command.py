@@ -132,7 +132,7 @@ def test_every_term_of_every_method_has_a_meaning(dataset: Dataset, name: str, t
     run = train(dataset, name, settings, tmp_path / "run")
     terms = {name for line in run.metrics.read_text().splitlines() for name in json.loads(line)["losses"]}
     assert terms <= set(TERMS)
-    assert legend(["own", "tau"]) == f"tau: {TERMS['tau']}"
+    assert legend(["own", "adjustment"]) == f"adjustment: {TERMS['adjustment']}"
 
 
 def test_one_of_several_trainings_is_not_rehearsed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from lmd import methods
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import DataError, SettingsError
 from lmd.planning import settings_for
-from lmd.planning.choice import Asked, going_on
+from lmd.planning.choice import Asked, choose, going_on
 from lmd.planning.facts import facts_of, usual_side
 from lmd.run import upgraded
 from tests import toy
@@ -92,3 +93,35 @@ def test_lmd_alone_shifts_and_not_under_the_budget_paper(budget: str, dataset: D
     # The toy has three validation images of its rarest class, by which auto lets nothing choose.
     selects = {"paper": "val_bacc", "auto": "last", "short": "val_margin", "smoke": "val_margin"}
     assert settings.select == selects[budget]
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (
+            ["without=fdc", "e_step.distance=covariance_literal"],
+            "no effect with without=fdc: e_step.distance",
+        ),
+        (["without=rrl", "stage1.kl=student_teacher"], "no effect with without=rrl: stage1.kl"),
+        (["without=rrl", "stage1.epochs=3", "stage1.ce_view=strong"], None),
+        (
+            ["without=icc", "iterations=3", "m_step.optimisation.lr=0.1"],
+            "no effect with without=icc: iterations, m_step.optimisation.lr",
+        ),
+        (["without=vfc", "m_step.solver=exact"], "no effect with without=vfc: m_step.solver"),
+        (["without=vfc", "m_step.virtual_per_class=9"], None),
+        (["m_step.solver=exact", "m_step.batch=9"], "no effect with m_step.solver=exact: m_step.batch"),
+        (["m_step.l2=0.1"], "no effect with m_step.solver=sampled: m_step.l2"),
+        (
+            ["freeze=all", "e_step.distribution_weight=1"],
+            "no effect with freeze=all: e_step.distribution_weight",
+        ),
+        (["without=fdc", "m_step.batch=9"], None),
+    ],
+)
+def test_a_setting_without_effect_is_told(
+    asked: list[str], told: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    choose(Asked("lmd", "short", overrides=asked))
+    assert caplog.messages == ([] if told is None else [told])

@@ -100,13 +100,14 @@ def test_a_report_stands_alone_and_has_the_numbers(run: Path) -> None:
 
 
 def test_the_evaluation_of_an_earlier_version_is_shown(run: Path) -> None:
-    (run / "evaluation-val.json").write_bytes(EARLIER.read_bytes())
+    earlier = EARLIER.read_text().replace('"split": "test"', '"split": "val"')
+    (run / "evaluation-val.json").write_text(earlier)
     page = write_report(run).read_text()
     assert "Split val: 12 images" in page
     shown = rows(page)
     assert ["melanoma", "3 *", "medium", "0.667 [0.500, 1.000]"] in [row[:4] for row in shown]
     assert ["tail", "3 *", "naïve <b>"] in [row[:3] for row in shown]
-    assert "by 10 groups, 200 draws; split test" in page
+    assert "by 10 groups, 200 draws; split val" in page
 
 
 def test_class_names_are_escaped(run: Path) -> None:
@@ -149,7 +150,14 @@ def test_fewer_than_ten_images_are_marked_and_the_mark_is_explained(run: Path) -
         shown = [entry.name, f"{entry.n}{' *' if entry.n < 10 else ''}"]
         assert shown in [row[:2] for row in rows(page)]
     assert FEW_NOTE in page
-    assert FEW_NOTE in comparison_lines({"CE": result})
+    lines = comparison_lines({"CE": result})
+    assert (FEW_NOTE in lines) == any(line.endswith(" *") or " *  " in line for line in lines[:-1])
+    large = {name: band.model_copy(update={"n": 20}) for name, band in result.bands.items()}
+    assert FEW_NOTE not in comparison_lines({"CE": result.model_copy(update={"bands": large})})
+    small = result.model_copy(
+        update={"bands": large | {"tail": result.bands["tail"].model_copy(update={"n": 9})}}
+    )
+    assert FEW_NOTE in comparison_lines({"CE": small})
     bands = {row[0]: row[1] for row in comparison_table({"CE": result})}
     assert bands["tail recall"] == image_count(result.bands["tail"].n)
 

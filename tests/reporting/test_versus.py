@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -15,6 +16,7 @@ from lmd.reporting.ranking import ranking_figure
 from lmd.reporting.versus import comparison_text, write_versus
 from tests.command import Command, refused
 from tests.comparing import made
+from tests.reporting.look import Visit
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +83,19 @@ def test_the_command_refuses(lmd: Command, paths: list[Path], tmp_path: Path) ->
     refused(lmd("compare", *paths, "--out", tmp_path / "file"), "is a file")
     refused(lmd("compare", *paths, "--data", tmp_path / "none"), "none")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_fits_is_quiet_and_accessible(
+    browser: Any, found: Comparison, tmp_path: Path, width: int, scheme: str
+) -> None:
+    page = write_versus(tmp_path, found)
+    with Visit(browser, page, width, scheme) as visit:
+        assert visit.page.locator("h1").count() == 1
+        assert visit.page.locator("svg").count() == 1
+        visit.is_quiet_and_accessible()
+        if scheme == "dark":
+            assert (
+                visit.page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
+            )

@@ -151,7 +151,7 @@ def test_batch_norm_in_the_e_step(images: ImageSet, rule: str, changes: bool) ->
 def test_each_class_is_drawn_r_times(images: ImageSet) -> None:
     m_step = stage_of(images, m_step={"virtual_per_class": 33, "batch": 20}).m_step
     assert isinstance(m_step, SampledMStep)
-    labels = torch.cat([m_step.labels(step) for step in range(5)])
+    labels = torch.cat([m_step.labels(20 * step, min(20, 99 - 20 * step)) for step in range(5)])
     assert torch.bincount(labels).tolist() == [33, 33, 33]
 
 
@@ -429,7 +429,7 @@ def test_drawing_ahead_changes_nothing(images: ImageSet, monkeypatch: pytest.Mon
         stage = stage_of(images, m_step={"virtual_per_class": 500})
         gaussians, m_step = stage.statistics.update(0), stage.m_step
         assert isinstance(m_step, SampledMStep)
-        found.append(torch.cat(list(m_step.features(gaussians, 0))))
+        found.append(torch.cat(list(m_step.blocks(gaussians, 0))))
     plain = VirtualFeatures(gaussians).stream(1500, m_step.settings.batch, m_step.generator(0))
     assert torch.equal(*found)
     assert torch.equal(found[0], torch.cat(list(plain)))

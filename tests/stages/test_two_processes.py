@@ -13,10 +13,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from lmd import methods, runtime
+from lmd import methods
 from lmd.data.feed.loader import ImageSet
 from lmd.models.classifier import LinearClassifier
 from lmd.models.network import Network
+from lmd.processes.shares import Share
 from lmd.runtime import Runtime
 from lmd.settings import merge
 from lmd.stages.base import StageContext, Supervised
@@ -54,9 +55,9 @@ def uses(code: CodeType, name: str) -> bool:
 
 def gathers(stage: object) -> bool:
     """Whether a method of a stage exchanges rows between processes."""
-    functions = [part for kind in type(stage).__mro__ for part in vars(kind).values() if isfunction(part)]
-    ours = [part for part in functions if part.__globals__.get("gather") is runtime.gather]
-    return any(uses(part.__code__, "gather") for part in ours)
+    kinds = [kind for kind in type(stage).__mro__ if kind is not Supervised]
+    functions = [part for kind in kinds for part in vars(kind).values() if isfunction(part)]
+    return any(uses(part.__code__, "gather") for part in functions)
 
 
 def coupled_stages() -> list[tuple[str, int]]:
@@ -70,16 +71,14 @@ def coupled_stages() -> list[tuple[str, int]]:
 
 
 def stages_of(name: str) -> list[Any]:
-    """A method's stages, without mixup: its partners are drawn within a process."""
+    """A method's stages."""
     recipe = merge(toy.recipe(name), {"size": SIZE, "batch": ROWS})
-    plain = methods.settings_of(name, recipe=recipe)
-    mixes = hasattr(plain.stage1, "mixup")  # type: ignore[attr-defined]
-    settings = methods.settings_of(name, recipe=recipe, flags={"stage1": {"mixup": 0.0}} if mixes else {})
+    settings = methods.settings_of(name, recipe=recipe)
     return methods.load(name).stages(settings, np.array([4, 2, 2]))
 
 
-def gradients(name: str, number: int, rows: Tensor) -> dict[str, Tensor]:
-    """The gradient of a stage's loss on some rows, after one step that takes the teachers off the student."""
+def gradients(name: str, number: int, share: Share) -> dict[str, Tensor]:
+    """The gradient of a stage's loss on a share of the rows, once the teachers are off the student."""
     stage, data = stages_of(name)[number], images()
     torch.manual_seed(1)
     network = Network(Encoder(), LinearClassifier(CHANNELS, 3, seed=0))
@@ -89,7 +88,8 @@ def gradients(name: str, number: int, rows: Tensor) -> dict[str, Tensor]:
         for parameter in network.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
     stage.set_mode()
-    batch = next(iter(stage.batches(rows.numpy())))
+    stage.share = share
+    batch = next(iter(stage.batches(share.of(np.arange(ROWS)))))
     torch.manual_seed(3)
     stage.loss(stage.views(batch, 0), batch.labels, 25.0)["total"].backward()
     modules = {"trained": stage.trained(), "network": network}
@@ -104,8 +104,8 @@ def gradients(name: str, number: int, rows: Tensor) -> dict[str, Tensor]:
 def _worker(rank: int, folder: str, stages: list[tuple[str, int]]) -> None:
     torch.set_num_threads(1)
     for name, number in stages:
-        half = torch.arange(ROWS).chunk(2)[rank]
-        found = {key: gradient.clone() for key, gradient in gradients(name, number, half).items()}
+        share = Share(ROWS, rank, 2)
+        found = {key: gradient.clone() for key, gradient in gradients(name, number, share).items()}
         for gradient in found.values():
             dist.all_reduce(gradient)
             gradient /= 2  # What DDP does.
@@ -129,7 +129,7 @@ def test_the_losses_of_whole_batches_are_found() -> None:
 
 @pytest.mark.parametrize(("name", "number"), coupled_stages())
 def test_two_processes_give_the_gradient_of_one(name: str, number: int, averaged: Path) -> None:
-    alone = gradients(name, number, torch.arange(ROWS))
+    alone = gradients(name, number, Share(ROWS))
     together = torch.load(averaged / f"{name}-{number}", weights_only=True)
     assert alone.keys() == together.keys()
     if name == "lmd-code":  # The authors' code keeps 1/W of the relations' gradient (docs/paper.md, row 4).

@@ -21,7 +21,7 @@ from lmd.data.feed.loader import image_set
 from lmd.evaluation.judge import evaluate_run
 from lmd.evaluation.outputs import logits_of
 from lmd.evaluation.predict import load_model
-from lmd.evaluation.probability.decisions import choose_tau, log_prior, margin_score, softmax
+from lmd.evaluation.probability.decisions import choose_tau, log_prior, margin_score, softmax, width_of
 from lmd.evaluation.probability.temperature import fit_temperature
 from lmd.run import RunFolder, read_identity, read_model_card
 from lmd.seals import sealed_json
@@ -114,7 +114,7 @@ def test_validation_chooses_tau_and_the_epoch_by_the_smoothed_criterion(
     assert card.selected_by == "val_margin"
     assert (card.validation_margin, card.validation_bacc) == (kept["margin"], kept["bacc"])
     assert card.outputs.tau == kept["tau"]
-    wanted = margin_score(logits - kept["tau"] * PRIOR, labels, 0.15 * float(logits.std()))
+    wanted = margin_score(logits - kept["tau"] * PRIOR, labels, width_of(logits))
     assert kept["margin"] == pytest.approx(wanted, abs=1e-5)
     assert all("tau" not in line for line in history(runs["shifted"]))
 

@@ -11,13 +11,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import lmd.training.loop
+import lmd.run
 from lmd import methods
 from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.errors import CheckpointError, DataError, LmdError, SettingsError
 from lmd.run import RunFolder, read_identity
 from lmd.seals import sealed_json
 from lmd.settings import CommonSettings, Tree, merge
+from lmd.training import fresh
 from lmd.training.progress import Silent
 from lmd.training.start import train
 from tests import toy
@@ -95,7 +96,7 @@ def test_it_is_the_first_stage_s_network_and_not_the_finished_one(
     """LWS keeps the classifier that it finds: that of cross entropy, not the new one of cRT."""
     lws: Tree = {"stage2": {"variant": "lws", "optimisation": {"lr": 1e-12}}}
     run = train(dataset, "decoupling", settings_of("decoupling", **lws), tmp_path / "run", start=decoupling)
-    expected = lmd.training.loop.run.load_tree(decoupling.stage1)["weights"]["classifier.weight"]
+    expected = lmd.run.load_tree(decoupling.stage1)["weights"]["classifier.weight"]
     torch.testing.assert_close(load_file(run.weights)["classifier.weight"], expected)
 
 
@@ -104,13 +105,13 @@ def test_no_weights_are_asked_for_that_would_not_be_used(
 ) -> None:
     """`pretrained` is the default: without this, `--from` would want a download."""
     asked: list[bool] = []
-    real = lmd.training.loop.build_encoder
+    real = fresh.build_encoder
 
     def watched(name: str, *, pretrained: bool, **others: Any) -> torch.nn.Module:
         asked.append(pretrained)
         return real(name, pretrained=False, **others)
 
-    monkeypatch.setattr(lmd.training.loop, "build_encoder", watched)
+    monkeypatch.setattr(fresh, "build_encoder", watched)
     run = train(dataset, "decoupling", settings_of("decoupling", pretrained=True), tmp_path / "run", start=ce)
     assert asked == [False]
     assert same(run, decoupling)
@@ -289,10 +290,10 @@ def test_a_second_stage_that_cannot_use_the_classifier_says_so_before_it_begins(
 ) -> None:
     cosine = tmp_path / "cosine"
     shutil.copytree(ce.path, cosine)
-    tree = lmd.training.loop.run.load_tree(ce.stage1)
+    tree = lmd.run.load_tree(ce.stage1)
     weights = {key: value for key, value in tree["weights"].items() if key != "classifier.bias"}
     weights["classifier.scale"] = torch.tensor(16.0)
-    lmd.training.loop.run.write_stage1(RunFolder(cosine), weights, "cosine")
+    lmd.run.write_stage1(RunFolder(cosine), weights, "cosine")
     toy.as_earlier(cosine)  # model.json knows the hash of the file as it was.
     for variant in ("lws", "tau_norm"):
         refused(

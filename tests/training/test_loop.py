@@ -24,7 +24,7 @@ from lmd.stages.calibration.e_step import EStep
 from lmd.stages.calibration.m_step import SampledMStep
 from lmd.stages.calibration.statistics import Statistics
 from lmd.stages.relation import RelationLearning
-from lmd.training import loop
+from lmd.training import loop, saving
 from lmd.training.checkpoint import restore_stage
 from lmd.training.progress import Silent
 from lmd.training.start import train
@@ -129,6 +129,7 @@ class Encoders(Silent):
             self.after.append(load_checkpoint(self.folder)["network"])
 
 
+@pytest.mark.usefixtures("each_epoch_saved")
 @pytest.mark.parametrize(("name", "handed_over"), [("ce", 0), ("lmd", -1)])
 def test_validation_chooses_in_the_last_stage_alone(
     name: str, handed_over: int, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -199,8 +200,9 @@ def test_the_test_split_is_not_touched(finished: RunFolder, dataset: Dataset, tm
     assert same(weights_of(finished), weights_of(run))
 
 
-def killed(data: Path, out: Path, owner: type, name: str, call: int) -> None:
+def killed(data: Path, out: Path, owner: type, name: str, call: int, seconds: str = "0") -> None:
     """Trains LMD until this process kills itself, as `kill -9` would, at the n-th call of one function."""
+    os.environ[saving.VARIABLE] = seconds
     original, calls = getattr(owner, name), []
 
     def deadly(self: Any, *arguments: Any, **keywords: Any) -> Any:
@@ -219,8 +221,8 @@ def killed(data: Path, out: Path, owner: type, name: str, call: int) -> None:
         (RelationLearning, "_train_step", 3, "stage 1, before the first checkpoint"),
         (RelationLearning, "_train_step", 11, "stage 1, second epoch"),
         (Statistics, "update", 1, "between the stages"),
-        (SampledMStep, "labels", 4, "first M-step"),
-        (SampledMStep, "labels", 8, "second M-step, after an E-step"),
+        (SampledMStep, "_gradient_step", 4, "first M-step"),
+        (SampledMStep, "_gradient_step", 8, "second M-step, after an E-step"),
         (EStep, "loss", 3, "first E-step"),
         (EStep, "loss", 10, "second E-step"),
     ],
@@ -232,6 +234,34 @@ def test_killed_and_resumed_equals_uninterrupted(
     assert exit_code(killed, dataset.folder, out, owner, name, call) == -signal.SIGKILL, where
     folder = train(read_dataset(dataset.folder), "lmd", settings_of("lmd"), out, resume=True)
     assert same(weights_of(finished), weights_of(folder)), where
+    timeless = [{**record, "seconds": 0} for record in records(folder)]
+    assert timeless == [{**record, "seconds": 0} for record in records(finished)]
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "call", "saved"), [(RelationLearning, "_train_step", 14, 0), (EStep, "loss", 10, 3)]
+)
+def test_killed_within_a_minute_a_run_goes_on_from_its_last_stage(
+    owner: type, name: str, call: int, saved: int, finished: RunFolder, dataset: Dataset, tmp_path: Path
+) -> None:
+    """Epochs that were not saved are trained again; metrics.jsonl has each of them once."""
+    out = tmp_path / "run"
+    assert exit_code(killed, dataset.folder, out, owner, name, call, "60") == -signal.SIGKILL
+    assert len(records(RunFolder(out))) > saved
+    assert RunFolder(out).checkpoint.is_file() == bool(saved)
+    if saved:
+        assert len(load_checkpoint(RunFolder(out))["state"]["history"]) == saved
+    began: list[tuple[str, int]] = []
+
+    class Watched(Silent):
+        def started(self, stage: str, epoch: int, epochs: int) -> None:
+            began.append((stage, epoch))
+
+    folder = train(
+        read_dataset(dataset.folder), "lmd", settings_of("lmd"), out, resume=True, progress=Watched()
+    )
+    assert len(began) == len(records(finished)) - saved
+    assert same(weights_of(finished), weights_of(folder))
     timeless = [{**record, "seconds": 0} for record in records(folder)]
     assert timeless == [{**record, "seconds": 0} for record in records(finished)]
 

@@ -99,6 +99,7 @@ def plan(
     recipe: Path | str | None = None,
     settings: Mapping[str, Any] | Sequence[str] = (),
     taken_over: bool = False,
+    processes: int = 1,
     allow_code: bool = False,
     **flags: Any,
 ) -> Plan:
@@ -111,6 +112,7 @@ def plan(
         data: a dataset folder.
         method, budget, recipe, settings, allow_code: as for `train`.
         taken_over: the first stage is taken over from another run (`--from`).
+        processes: how many train together (`--devices` times `--nodes`).
         flags: `seed`, `weights`, `partial_weights`.
 
     Raises:
@@ -122,7 +124,7 @@ def plan(
 
     named, file = None if method is None else str(method), None if recipe is None else Path(recipe)
     asked = Asked(named, budget, file, flags, as_overrides(settings), allow_code)
-    return plan_either(dataset_of(data), asked, taken_over)
+    return plan_either(dataset_of(data), asked, taken_over, processes)
 
 
 def evaluate(

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from lmd.cli.names import BUDGETS, EXECUTORS, JOBS, among, check_number, within
+from lmd.cli.names import BUDGETS, EXECUTORS, JOBS, TAUS, among, check_number, within
 from lmd.cli.verbs import Verbs
 from lmd.cli.words import NUMBER, needs
 from lmd.errors import OUT_OF_MEMORY, TRY_AGAIN, LmdError, UnfinishedError, out_of_memory
+from lmd.processes.speaking import speaks
 from lmd.stopping import asked
 from lmd.text import visible
 from lmd.version import __version__
@@ -27,6 +28,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def one_of(choices: str, help: str) -> Any:
+    """Returns an option whose value is one of some words, such as "train|val|test"."""
+    return typer.Option(metavar=choices, callback=among(choices), help=help)
+
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="a dataset folder made by 'lmd prepare'")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder made by 'lmd train'")]
@@ -45,6 +52,12 @@ Budget = Annotated[
         callback=among(BUDGETS),
         help="the schedule: auto is a plan for these data and this machine (default of train), smoke takes "
         "seconds, short has 12 epochs at 64 pixels, paper 100 at 224",
+    ),
+]
+TauRule = Annotated[
+    str,
+    one_of(
+        TAUS, "one rule for all: no shift to rare classes, each with its own, or chosen on validation images"
     ),
 ]
 Weights = Annotated[
@@ -118,7 +131,8 @@ def run() -> int:
         told = _message(error)
         if told is None or asked() is not None:  # A library may have made an error of an interrupt.
             raise
-        print(f"lmd: {visible(' '.join(told.split()))}", file=sys.stderr)
+        if speaks(error):
+            print(f"lmd: {visible(' '.join(told.split()))}", file=sys.stderr)
         return _code(error)
     return code if isinstance(code, int) else 0
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lmd.cli.app import app, say
-from lmd.cli.names import SPLITS, TAUS, among
+from lmd.cli.app import TauRule, app, one_of, say
+from lmd.cli.names import SPLITS
 from lmd.cli.verbs import Verb
 from lmd.errors import SettingsError
 
@@ -26,18 +26,8 @@ def compare(
     data: Annotated[
         Path | None, typer.Option(metavar="DIR", help="another dataset folder than the runs' own")
     ] = None,
-    split: Annotated[
-        str, typer.Option(metavar=SPLITS, callback=among(SPLITS), help="the images to compare on")
-    ] = "test",
-    tau: Annotated[
-        str,
-        typer.Option(
-            metavar=TAUS,
-            callback=among(TAUS),
-            help="one rule for all rows: no shift to rare classes, as each run decides, or chosen on "
-            "validation images",
-        ),
-    ] = "0",
+    split: Annotated[str, one_of(SPLITS, "the images to compare on")] = "test",
+    tau: TauRule = "0",
     metric: Annotated[
         str,
         typer.Option(metavar="NAME", help="what they are ranked by: bacc, auc, f1, mcc ... or a band: tail"),

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lmd.cli.app import Data, PartialWeights, Set, app, say
-from lmd.cli.names import among, within
+from lmd.cli.app import Data, PartialWeights, Set, app, one_of, say
+from lmd.cli.names import within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER
 
@@ -38,7 +38,9 @@ def embed(
     partial_weights: PartialWeights = False,
     run: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="take the encoder of this finished run, with its size and crop"),
+        typer.Option(  # Named, because typer 0.27 calls an option as its metavar where case alone differs.
+            "--run", metavar="RUN", help="take the encoder of this finished run, with its size and crop"
+        ),
     ] = None,
     size: Annotated[
         int | None,
@@ -48,9 +50,7 @@ def embed(
     ] = None,
     crop: Annotated[
         str | None,
-        typer.Option(
-            metavar=CROPS, callback=among(CROPS), help="the whole image, squashed (default), or its middle"
-        ),
+        one_of(CROPS, "the whole image, squashed (default), or its middle"),
     ] = None,
 ) -> None:
     """Encodes every image once, and writes features, labels and the encoder into one folder."""

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lmd.cli.app import Run, app, say
-from lmd.cli.names import SPLITS, among
+from lmd.cli.app import Run, app, one_of, say
+from lmd.cli.names import SPLITS
 from lmd.cli.runs import check_run
 from lmd.cli.verbs import Verb
 
@@ -20,9 +20,7 @@ from lmd.cli.verbs import Verb
 )
 def report(
     run: Run,
-    split: Annotated[
-        str, typer.Option(metavar=SPLITS, callback=among(SPLITS), help="the split whose mistakes are shown")
-    ] = "test",
+    split: Annotated[str, one_of(SPLITS, "the split whose mistakes are shown")] = "test",
     data: Annotated[
         Path | None, typer.Option(metavar="DIR", help="the data set, where it is not where the run knows it")
     ] = None,

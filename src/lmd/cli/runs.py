@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmd.cli.app import Run, app, say
-from lmd.cli.names import SPLITS, among, within
+from lmd.cli.app import Run, app, one_of, say
+from lmd.cli.names import SPLITS, within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER, SHARE
 from lmd.errors import DataError
@@ -33,9 +33,7 @@ Prior = Annotated[
 )
 def evaluate(
     run: Run,
-    split: Annotated[
-        str, typer.Option(metavar=SPLITS, callback=among(SPLITS), help="the images to predict")
-    ] = "test",
+    split: Annotated[str, one_of(SPLITS, "the images to predict")] = "test",
     data: Annotated[
         Path | None, typer.Option(metavar="DIR", help="another dataset folder than the run's own")
     ] = None,
@@ -90,13 +88,16 @@ def evaluate(
     from lmd.reporting.beyond import beyond_lines
     from lmd.reporting.comparison import comparison_lines
     from lmd.reporting.probability_lines import probability_lines
+    from lmd.text import few_note
 
     folder = opened(run)
+    compared = comparison_lines({run.name: result})
+    further = [*beyond_lines(result), *probability_lines(result)]
     for line in [
         *(fold_lines(folder) if isinstance(folder, FoldsRun) else []),
-        *comparison_lines({run.name: result}),
-        *beyond_lines(result),
-        *probability_lines(result),
+        *compared,
+        *further,
+        *(note for note in few_note(further) if note not in compared),
     ]:
         say(line)
     _tell_outputs(card, "AUC ranks by p; all else counts decisions")
@@ -153,10 +154,19 @@ def predict(
         bool, typer.Option("--average", help="of a run on folds: the mean of its folds' probabilities")
     ] = False,
     prior: Prior = None,
+    sets: Annotated[
+        float | None,
+        typer.Option(
+            metavar=SHARE, help="also a set of classes for each image, which holds the true one so often"
+        ),
+    ] = None,
 ) -> None:
     """Predicts image files: the class, a probability for each class, and how unlike the training images."""
     card = check_run(run, average)
     files = _files_to_predict(images, out, skip_bad)
+    from lmd.evaluation.set_answers import refuse_both
+
+    refuse_both(prior, sets)
     from lmd.api.runs import load
     from lmd.evaluation.predict import predict_files, write_predictions
     from lmd.evaluation.prior_answers import answers_at_prior, prior_lines
@@ -167,6 +177,7 @@ def predict(
 
     model = load(run, average=average)
     stated = None if prior is None else checked_prior(prior, model.source)
+    promise = None if sets is None else model.promise(sets)
     with bar("predicting") as progress:
         answers, skipped = predict_files(model, files, skip_bad, frame, progress)
     for reason in skipped.values():
@@ -177,7 +188,9 @@ def predict(
     else:
         answers, found = answers_at_prior(answers, model.source, stated)
         say("\n".join(prior_lines(model.classes, found)), err=True)
-    for line in unlike_lines(answers):
+    if promise is not None:
+        answers = promise.added_to(answers)
+    for line in [*(promise.lines() if promise is not None else []), *unlike_lines(answers)]:
         say(line, err=True)
     if out is None:
         typer.echo(guarded_table(answers).to_csv(index=False, float_format="%.4f"), nl=False)

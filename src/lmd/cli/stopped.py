@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lmd.errors import TRY_AGAIN, LmdError
+from lmd.processes.speaking import speaks
 from lmd.stopping import asked
 
 INTERRUPTED = 130  # As shells say that Ctrl-C ended something: 128 + SIGINT.
@@ -40,7 +41,8 @@ def ended(run: Callable[[], int]) -> int:
     if code != INTERRUPTED:
         return code
     number = asked() or signal.SIGINT
-    print(f"lmd: {message(number, sys.argv[1:])}", file=sys.stderr)
+    if speaks():
+        print(f"lmd: {message(number, sys.argv[1:])}", file=sys.stderr)
     return exit_code(number)
 
 
@@ -72,7 +74,9 @@ def message(number: int, words: Sequence[str]) -> str:
 def _resuming(values: Mapping[str, Any], words: Sequence[str]) -> str:
     """The command that goes on with a training: a run that has begun knows its own settings."""
     if _knows_itself(Path(values["out"])):
-        return shlex.join(["lmd", "train", str(values["data"]), "--resume", "--out", str(values["out"])])
+        several = [] if values.get("devices") is None else ["--devices", str(values["devices"])]
+        words = ["lmd", "train", str(values["data"]), "--resume", *several, "--out", str(values["out"])]
+        return shlex.join(words)
     return shlex.join(["lmd", *words, *([] if "--resume" in words else ["--resume"])])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,8 +24,11 @@ from lmd.cli.app import (
     app,
     say,
 )
-from lmd.cli.names import LOGS, among, check_choice, jobs_of, names_in
+from lmd.cli.names import LOGS, among, check_choice, jobs_of, names_in, within
 from lmd.cli.verbs import Verb
+from lmd.cli.words import NUMBER
+from lmd.errors import SettingsError
+from lmd.processes.starters import place
 
 if TYPE_CHECKING:
     from lmd.data.dataset.folds_folder import Folds
@@ -88,6 +93,17 @@ def train(
     deadline: Deadline = None,
     executor: Executor = None,
     slurm: Slurm = None,
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|auto",
+            help="train on N processes of this machine together, one for each GPU (auto: all GPUs)",
+        ),
+    ] = None,
+    nodes: Annotated[
+        int,
+        typer.Option(metavar=NUMBER, callback=within(1), help="machines that train together, each with N"),
+    ] = 1,
     allow_code: AllowCode = False,
     log: Annotated[
         str | None,
@@ -97,29 +113,63 @@ def train(
     ] = None,
 ) -> None:
     """Trains a method on a dataset folder; shows the plan, each loss term and the time left."""
-    from lmd.runtime import refuse_several_processes
-
-    refuse_several_processes()
     check_choice(method, recipe, settings or [], allow_code)
+    started, processes = place(), _processes(devices, nodes)
     from lmd.api.data import read_dataset
     from lmd.api.runs import train as run_training
     from lmd.terminal import TrainingProgress
 
     dataset = read_dataset(data)  # Before torch is loaded.
     if dry_run:
-        return _show_plan(dataset, start, method=method, budget=budget, recipe=recipe,
+        return _show_plan(dataset, start, processes=processes, method=method, budget=budget, recipe=recipe,
                           settings=settings or [], seed=seed, weights=weights,
                           partial_weights=partial_weights, allow_code=allow_code)  # fmt: skip
     _check_jobs(dataset, jobs_of(jobs), deadline, executor, slurm or [])
-    _check_out(out, resume)
-    with TrainingProgress() as progress:
+    if started.leads:
+        _check_out(out, resume)
+    if started.world < processes:
+        return _launch(dataset, devices or "1", nodes)
+    with TrainingProgress() if started.leads else nullcontext() as progress:
         run = run_training(
             dataset, out=out, method=method, budget=budget, recipe=recipe, settings=settings or [], seed=seed,
             weights=weights, partial_weights=partial_weights, start=start, resume=resume, jobs=jobs_of(jobs),
             deadline=deadline, executor=executor, slurm=slurm or [], log=log,
             allow_code=allow_code, progress=progress, say=say,
         )  # fmt: skip
-    _say_trained(run)
+    if started.leads:
+        _say_trained(run)
+
+
+def _processes(devices: str | None, nodes: int) -> int:
+    """How many processes train together: those that were started, or those that are asked for.
+
+    Raises:
+        SettingsError: as many were not started as are asked for.
+    """
+    from lmd.launching import devices_asked
+
+    started = place().world
+    if devices is None and nodes == 1:
+        return started
+    asked = devices_asked(devices or "1") * nodes
+    if started > 1 and asked != started:
+        raise SettingsError(
+            f"--devices {devices or 1} --nodes {nodes} asks for {asked} processes, {started} were started: "
+            "leave both out under torchrun or srun"
+        )
+    return asked
+
+
+def _launch(data: Dataset | Folds, devices: str, nodes: int) -> None:
+    """Runs this command in several processes, and ends with their exit code."""
+    from lmd.data.dataset.folds_folder import Folds
+    from lmd.launching import devices_asked, launch
+
+    if isinstance(data, Folds):
+        raise SettingsError(
+            f"--devices is for one data set, and {data.folder} has folds: train them side by side with --jobs"
+        )
+    raise typer.Exit(launch(sys.argv[1:], devices_asked(devices), nodes))
 
 
 def _show_plan(dataset: Dataset | Folds, start: Path | None, **choices: Any) -> None:

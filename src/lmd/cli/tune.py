@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lmd.cli.app import AllowCode, Budget, Data, PartialWeights, Seed, Set, Weights, app, say
-from lmd.cli.names import TAUS, among, check_choice, within
+from lmd.cli.app import AllowCode, Budget, Data, PartialWeights, Seed, Set, TauRule, Weights, app, say
+from lmd.cli.names import check_choice, within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER
 
@@ -34,15 +34,7 @@ def tune(
     space: Annotated[
         Path | None, typer.Option(metavar="FILE", help="a YAML file of settings to search (docs/tune.md)")
     ] = None,
-    tau: Annotated[
-        str,
-        typer.Option(
-            metavar=TAUS,
-            callback=among(TAUS),
-            help="one rule for all trials: no shift to rare classes, as each method decides, or chosen on "
-            "validation images",
-        ),
-    ] = "0",
+    tau: TauRule = "0",
     recipe: Annotated[
         Path | None, typer.Option(metavar="FILE", help="a YAML file of settings to begin with")
     ] = None,

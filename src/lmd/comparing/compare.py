@@ -106,7 +106,7 @@ def _check_classes(runs: Sequence[Finished], first: Finished) -> None:
 def _check_metric(metric: str, first: Finished) -> None:
     from lmd.evaluation.metrics import MACRO
 
-    known = [name for name in (*MACRO, *first.card.bands) if name not in ("recall", "kappa")]
+    known = [name for name in (*MACRO, *first.card.bands) if name not in ("recall", "kappa_quadratic")]
     if metric not in known:
         raise SettingsError(f"unknown metric '{metric}'{suggest(metric, known)}")
 

@@ -21,8 +21,8 @@ from lmd.estimator import VirtualFeatureClassifier
 from lmd.evaluation.answers import answer_table
 from lmd.evaluation.predict import write_predictions
 from lmd.evaluation.probability.decisions import softmax
-from lmd.evaluation.selective.familiar import familiar_of_features, write_familiar
-from lmd.evaluation.selective.novelty import Familiar
+from lmd.evaluation.selective.unlikeness import Unlikeness
+from lmd.evaluation.selective.unlikeness_files import unlikeness_of_features, write_unlikeness
 from lmd.fields import as_overrides
 from lmd.files import atomic_write
 from lmd.locks import locked, refuse_held
@@ -143,18 +143,18 @@ def _write(folder: RunFolder, features: Features, settings: FitSettings, fitted:
     known = fitted.estimator.gaussians_
     if len(rows):
         usual = torch.from_numpy(features.values[rows])
-        seen = _familiar(features, usual)
+        seen = _unlikeness(features, usual)
         answers = answer_table(logits, _names(features, rows), card, seen.unlike(usual))
         write_predictions(folder.predictions("val"), answers)
-        write_familiar(folder, seen)
+        write_unlikeness(folder, seen)
     run.write_model(folder, _weights(features, fitted), card, known.to(torch.float32).as_dict())
 
 
-def _familiar(features: Features, usual: torch.Tensor) -> Familiar:
+def _unlikeness(features: Features, usual: torch.Tensor) -> Unlikeness:
     """What to measure unlikeness by."""
     rows = features.rows("train")
     train, labels = torch.from_numpy(features.values[rows]), torch.from_numpy(features.labels[rows])
-    return familiar_of_features(train, labels, len(features.info.classes), usual)
+    return unlikeness_of_features(train, labels, len(features.info.classes), usual)
 
 
 def _validated(

@@ -19,8 +19,8 @@ from lmd.estimator.files import read_fitted, write_fitted
 from lmd.estimator.parts import held_out_parts
 from lmd.estimator.units import common_scale, in_units
 from lmd.evaluation.probability.decisions import choose_tau, log_prior, softmax
-from lmd.evaluation.selective.novelty import nearest, seen_classes, shared_covariance
-from lmd.evaluation.selective.novelty import relative as relative_distance
+from lmd.evaluation.selective.unlikeness import nearest, seen_classes, shared_covariance
+from lmd.evaluation.selective.unlikeness import relative as relative_distance
 from lmd.losses.covariance import Shrinkage, ledoit_wolf_coefficients, shrink
 from lmd.losses.exact import ExpectedCrossEntropy, minimise, quasi_normal
 from lmd.losses.gaussian import ClassGaussians, class_statistics

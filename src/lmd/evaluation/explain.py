@@ -122,8 +122,3 @@ def spread_over_classes(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
     order = np.random.default_rng(seed).permutation(len(labels))
     kept = [order[labels[order] == k][:most] for k in np.unique(labels)]
     return np.sort(np.concatenate(kept)) if kept else np.empty(0, dtype=np.int64)
-
-
-def worst_first(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Returns the rows by the loss -log p of their own class, the largest first."""
-    return np.argsort(probabilities[np.arange(len(labels)), labels], kind="stable")

@@ -16,7 +16,7 @@ from lmd.evaluation.results import Evaluation
 from lmd.evaluation.selective.abstention import Answers, selective_of
 from lmd.evaluation.selective.conformal import check_level
 from lmd.evaluation.selective.sets import COVERAGE, sets_of
-from lmd.evaluation.selective.unlikeness import novelty_of
+from lmd.evaluation.selective.unlikeness_result import unlikeness_result
 from lmd.evaluation.wanted import NOTHING_WANTED, Wanted
 
 SURE = {
@@ -83,7 +83,7 @@ def further(
     found: dict[str, Any] = {
         "sets": _sets(cases, around, asked.coverage),
         "selective": _selective(cases, predictions, around),
-        "novelty": _novelty(cases, predictions, around.classes),
+        "unlikeness": _unlikeness(cases, predictions, around.classes),
     }
     groups = by_group(predictions, around.classes, around.bands, around.split)
     table, found["by_group"] = (None, groups) if isinstance(groups, str) else groups
@@ -112,10 +112,10 @@ def _selective(cases: Cases, predictions: pd.DataFrame, around: Around) -> Any:
     return selective_of(answers, around.classes, around.places, SURE[kind])
 
 
-def _novelty(cases: Cases, predictions: pd.DataFrame, classes: Sequence[str]) -> Any:
+def _unlikeness(cases: Cases, predictions: pd.DataFrame, classes: Sequence[str]) -> Any:
     if "unlike" not in predictions.columns:
         return _NOT_KEPT
-    return novelty_of(cases, _in_order(predictions, ["unlike"])[:, 0], classes)
+    return unlikeness_result(cases, _in_order(predictions, ["unlike"])[:, 0], classes)
 
 
 def _in_order(predictions: pd.DataFrame, columns: list[str]) -> np.ndarray:

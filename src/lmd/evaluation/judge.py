@@ -32,6 +32,8 @@ def evaluate_run(
 ) -> Evaluation:
     """Writes predictions-<split>.csv and evaluation-<split>.json of a run and returns the latter.
 
+    On another data set than the run's own the names have `-on-` and its hash after the split.
+
     Where images come in groups, predictions-<split>-groups.csv has an answer for each group.
 
     Raises:
@@ -51,7 +53,7 @@ def evaluate_run(
     overlap = overlap_with_training(folder, model.card, dataset, split, pixels, own=own, allow=allow_overlap)
     source = with_validation(folder, model, dataset if own else None)
     wanted.check(source)
-    file = folder.predictions(split)
+    file = folder.predictions(split, "" if own else dataset.info.manifest_sha256)
     write_predictions(file, predict_split(model, dataset, split, progress, pixels))
     # The file has rounded probabilities. Whoever measures it must find what the evaluation says.
     table = read_predictions(file)
@@ -65,12 +67,12 @@ def evaluate_run(
 
 def write_judged(folder: RunFolder, result: Evaluation, groups: pd.DataFrame | None) -> Evaluation:
     """Writes an evaluation, and the predictions by group or none, and returns the evaluation."""
-    file = folder.predictions_by_group(result.split)
+    file = folder.predictions_by_group(result.split, result.on)
     if groups is None:
         file.unlink(missing_ok=True)
     else:
         write_predictions(file, groups)
-    write_evaluation(folder.evaluation(result.split), result)
+    write_evaluation(folder.evaluation(result.split, result.on), result)
     return result
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-# "recall" is "bacc" under the name of earlier versions and of the paper's tables. "kappa" is quadratic.
-MACRO = ("bacc", "auc", "f1", "mcc", "kappa", "kappa_unweighted", "precision", "recall")
+# "recall" is "bacc" under the name of earlier versions and of the paper's tables.
+MACRO = ("bacc", "auc", "f1", "mcc", "kappa_quadratic", "kappa_unweighted", "precision", "recall")
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray, num_classes: int, weights: np.ndarray) -> np.ndarray:
@@ -128,7 +128,8 @@ def all_metrics(
     classes = class_metrics(matrix) | {"auc": class_auc(labels, probabilities, weights)}
     macro = {name: mean_over_classes(classes[name]) for name in ("recall", "precision", "f1", "auc")}
     macro["bacc"], macro["mcc"] = macro["recall"], mcc(matrix)
-    macro["kappa"], macro["kappa_unweighted"] = kappa(matrix, quadratic=True), kappa(matrix, quadratic=False)
+    macro["kappa_quadratic"] = kappa(matrix, quadratic=True)
+    macro["kappa_unweighted"] = kappa(matrix, quadratic=False)
     return {name: macro[name] for name in MACRO}, classes | against_the_rest(matrix)
 
 

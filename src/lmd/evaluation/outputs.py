@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from lmd.data.decode.images import decode_small
+from lmd.data.feed.mapped import MappedPixels
 from lmd.data.feed.scale import clean
 from lmd.errors import DataError
 from lmd.model_card import ModelCard, Preprocessing
@@ -40,12 +41,12 @@ class Answering(Protocol):
         ...
 
 
-def logits_of(model: Answering, pixels: torch.Tensor) -> np.ndarray:
+def logits_of(model: Answering, pixels: torch.Tensor | MappedPixels) -> np.ndarray:
     """Returns the logits [N, K] of images, uint8 [N, 3, S, S]."""
     return joined([output.logits for output in outputs_of(model, pixels)])
 
 
-def outputs_of(model: Answering, pixels: torch.Tensor) -> Generator[Output, None, None]:
+def outputs_of(model: Answering, pixels: torch.Tensor | MappedPixels) -> Generator[Output, None, None]:
     """Yields features and logits of images, uint8 [N, 3, S, S], batch by batch in their order."""
     rows = in_batches(range(len(pixels)), model)
     with closing(answered(model, lambda part: Images(pixels[part[0] : part[-1] + 1]), rows)) as parts:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, model_serializer, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_serializer, model_validator
 
 from lmd.settings import Settings, Tree
 
@@ -29,6 +29,18 @@ class Estimate(Settings):
         if self.low is None or self.high is None:
             return f"{self.value:.3f} (no interval)"
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def _renamed(tree: Any) -> Any:
+    """Values by metric, of a file in which quadratic kappa is still called kappa."""
+    if not isinstance(tree, dict) or "kappa" not in tree:
+        return tree
+    return {"kappa_quadratic" if name == "kappa" else name: value for name, value in tree.items()}
+
+
+# By the names of `evaluation.metrics.MACRO`: values, and why one is undefined or has no interval.
+Metrics = Annotated[dict[str, Estimate], BeforeValidator(_renamed)]
+Reasons = Annotated[dict[str, str], BeforeValidator(_renamed)]
 
 
 class BandResult(Settings):

@@ -17,14 +17,16 @@ from lmd.data.asked import image_files
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.cache import open_cache, read_as
 from lmd.data.feed.loader import image_set
+from lmd.data.feed.mapped import MappedPixels
 from lmd.errors import CheckpointError, DataError
 from lmd.evaluation.answers import answer_table
 from lmd.evaluation.classes import refuse_other_classes
 from lmd.evaluation.outputs import answered, in_batches, joined, outputs_of, read_images
 from lmd.evaluation.prior_answers import answers_at_prior
 from lmd.evaluation.probability.source import Source, source_of
-from lmd.evaluation.selective.familiar import read_familiar
-from lmd.evaluation.selective.novelty import Familiar
+from lmd.evaluation.selective.unlikeness import Unlikeness
+from lmd.evaluation.selective.unlikeness_files import read_unlikeness
+from lmd.evaluation.set_answers import Promise, promise_of, refuse_both
 from lmd.evaluation.wanted import Prior, checked_prior
 from lmd.files import atomic_write
 from lmd.model_card import ModelCard
@@ -45,7 +47,7 @@ class Model:
     network: Network
     card: ModelCard
     runtime: Runtime
-    familiar: Familiar | None = field(default=None, kw_only=True)
+    unlikeness: Unlikeness | None = field(default=None, kw_only=True)
     """what tells how unlike anything seen an image is; None where the run does not keep it"""
     folder: RunFolder | None = field(default=None, kw_only=True)
     """where its run lies; None of the mean of several"""
@@ -62,6 +64,7 @@ class Model:
         skip_bad: bool = False,
         frame: int | None = None,
         prior: Prior | None = None,
+        sets: float | None = None,
     ) -> pd.DataFrame:
         """Returns a table with a row for each image: `id`, `predicted`, `p_<class>`, and perhaps `unlike`.
 
@@ -74,21 +77,36 @@ class Model:
             frame: which frame of files that hold several, from 1.
             prior: how frequent the classes are where the images are from: "train", "uniform", "estimate" (by
                 these images), a file of shares or {"melanoma": 0.02, ...}. p are the probabilities there.
+            sets: a share such as 0.9: the column `set` has classes that hold the true one so often, where
+                images are like those of validation (docs/sets.md). Not together with a prior.
 
         Raises:
             DataError: an image cannot be read (without `skip_bad`), or none can, or a folder has none; or the
-                prior needs validation images that the run has not.
-            SettingsError: there is no such prior.
+                prior or sets need validation images that the run has not.
+            SettingsError: there is no such prior, or no such share.
         """
+        refuse_both(prior, sets)
         stated = None if prior is None else checked_prior(prior, self.source)
+        promise = None if sets is None else self.promise(sets)
         answers, _ = predict_files(self, image_files(images), skip_bad, frame)
         answers = answers.drop(columns=["label", "group"])
+        if promise is not None:
+            return promise.added_to(answers)
         return answers if stated is None else answers_at_prior(answers, self.source, stated)[0]
 
     @property
     def source(self) -> Source:
         """What is known of its probabilities."""
         return source_of(self.folder, self.card)
+
+    def promise(self, level: float) -> Promise:
+        """Returns what prediction sets of so large a coverage rest on.
+
+        Raises:
+            SettingsError: the coverage is not between 0 and 1.
+            DataError: there are no answers on validation images.
+        """
+        return promise_of(self.source, self.card.bands, level)
 
     @cached_property
     def at_rest(self) -> Network:
@@ -110,8 +128,8 @@ def load_model(folder: RunFolder) -> Model:
     network = Network(encoder, classifier, (made.mean, made.std))
     network.load_state_dict(_read_weights(folder, network))
     runtime = Runtime(card.precision)
-    familiar = read_familiar(folder)
-    return Model(network.to(runtime.device), card, runtime, familiar=familiar, folder=folder)
+    kept = read_unlikeness(folder)
+    return Model(network.to(runtime.device), card, runtime, unlikeness=kept, folder=folder)
 
 
 def _read_weights(folder: RunFolder, network: Network) -> dict[str, torch.Tensor]:
@@ -162,7 +180,7 @@ def names_of(dataset: Dataset, split: str) -> pd.DataFrame:
 
 
 def answers_of(
-    model: Model, pixels: torch.Tensor, names: pd.DataFrame, progress: Steps = quiet
+    model: Model, pixels: torch.Tensor | MappedPixels, names: pd.DataFrame, progress: Steps = quiet
 ) -> pd.DataFrame:
     """Returns the answers on images, uint8 [N, 3, S, S], beside their names."""
     found = _Answers(model)
@@ -182,8 +200,8 @@ class _Answers:
     def add(self, output: Output) -> int:
         """Adds a batch and returns how many images there are now."""
         self.logits.append(output.logits)
-        if self.model.familiar is not None:
-            self.unlike.append(self.model.familiar.unlike(output.features))
+        if self.model.unlikeness is not None:
+            self.unlike.append(self.model.unlikeness.unlike(output.features))
         return sum(map(len, self.logits))
 
     def table(self, names: pd.DataFrame) -> pd.DataFrame:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from lmd.errors import CheckpointError
 from lmd.evaluation.groups.levels import ColumnResult, GroupsResult
-from lmd.evaluation.parts import BandResult, ClassResult, Estimate
+from lmd.evaluation.parts import BandResult, ClassResult, Estimate, Metrics, Reasons
 from lmd.evaluation.probability.results import PriorResult, ProbabilityResult, ThresholdsResult
 from lmd.evaluation.selective.abstention import SelectiveResult
 from lmd.evaluation.selective.sets import SetsResult
-from lmd.evaluation.selective.unlikeness import NoveltyResult
+from lmd.evaluation.selective.unlikeness_result import UnlikenessResult
 from lmd.fields import read_json
 from lmd.files import atomic_write
 from lmd.settings import Settings
@@ -79,7 +81,7 @@ class Evaluation(Settings):
     split: str
     n: int
     """images in the split"""
-    metrics: dict[str, Estimate]
+    metrics: Metrics
     """by the names of `evaluation.metrics.MACRO`"""
     bands: dict[str, BandResult] = Field(alias="groups")  # The name in JSON.
     classes: list[ClassResult]
@@ -87,7 +89,7 @@ class Evaluation(Settings):
     confusion: list[list[int]]
     """images of each true class (row) by predicted class (column)"""
     interval: Resampling
-    reasons: dict[str, str]
+    reasons: Reasons
     """why something is undefined or left out"""
     data: OtherData | None = None
     """None for the run's own data set"""
@@ -105,12 +107,36 @@ class Evaluation(Settings):
     """prediction sets of a promised coverage"""
     selective: SelectiveResult | None = None
     """what the answers are worth where unsure images are left out"""
-    novelty: NoveltyResult | None = None
+    unlikeness: UnlikenessResult | None = None
     """images unlike anything seen"""
     by_group: GroupsResult | None = None
     """with one answer for each group (patient, lesion)"""
     subgroups: list[ColumnResult] | None = None
     """by the metadata columns that were asked for"""
+
+    @property
+    def on(self) -> str:
+        """The manifest's hash of the data set that was measured; empty where it is the run's own."""
+        return "" if self.data is None else self.data.manifest_sha256
+
+    @property
+    def measured(self) -> str:
+        """What was measured, in words: the split, and of another data set its title."""
+        return self.split if self.data is None else f"{self.split} of {self.data.title}"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, tree: Any) -> Any:
+        """Unlikeness was called novelty, and so was the reason why there is none."""
+        if not isinstance(tree, dict):
+            return tree
+        tree = _renamed(tree)
+        reasons = tree.get("reasons")
+        return {**tree, "reasons": _renamed(reasons)} if isinstance(reasons, dict) else tree
+
+
+def _renamed(tree: Mapping[str, Any]) -> dict[str, Any]:
+    return {"unlikeness" if name == "novelty" else name: value for name, value in tree.items()}
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
@@ -140,10 +166,10 @@ def read_evaluation(path: Path) -> Evaluation:
 
 
 def read_evaluations(folder: Path) -> dict[str, Evaluation]:
-    """Returns the evaluations that lie in a run folder, by split.
+    """Returns the evaluations that lie in a run folder, by split; on other data by `<split>-on-<hash>`.
 
     Raises:
         CheckpointError: one of them is damaged.
     """
-    files = sorted(folder.glob("evaluation-*.json"))
+    files = sorted(folder.glob("evaluation-*.json"), key=lambda file: file.stem)  # "test" before "test-on-".
     return {file.stem.removeprefix("evaluation-"): read_evaluation(file) for file in files}

@@ -22,6 +22,7 @@ KINDS = {
     "beyond": "beyond the paper",
     "asked": "asked for",
 }
+_IN_THE_PAPER = {"kappa_quadratic": "kappa"}  # What the paper's tables call a metric.
 Kind = Literal["paper", "reconstruction", "ablation", "baseline", "value", "beyond", "asked"]
 
 
@@ -124,7 +125,7 @@ class Experiment:
 
     def printed(self, row: Row, block: str, metric: str) -> Tree:
         """Returns the paper's value with its source, or null with what to print instead and the reason."""
-        place = (row.printed, block if len(self.blocks) > 1 else "", metric)
+        place = (row.printed, block if len(self.blocks) > 1 else "", _IN_THE_PAPER.get(metric, metric))
         found = self.paper.cells.get(place)
         if found is not None:
             source = f"{ARXIV}, {self.paper.label.lower()}"

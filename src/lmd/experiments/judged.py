@@ -18,7 +18,7 @@ from lmd.text import image_count
 FEWEST_SEEDS = 2
 FEWEST_IMAGES = 100
 # A share of all images, and not a mean over classes, which is as sure as its smallest band.
-_OF_ALL_IMAGES = ("kappa",)
+_OF_ALL_IMAGES = ("kappa_quadratic",)
 
 
 def images_behind(metric: str, counts: Mapping[str, int], bands: Mapping[str, list[str]]) -> int:
@@ -27,7 +27,7 @@ def images_behind(metric: str, counts: Mapping[str, int], bands: Mapping[str, li
     `counts` are the test images of each class. Without bands it is all images.
 
     >>> counts, bands = {"a": 200, "b": 30}, {"head": ["a"], "tail": ["b"]}
-    >>> [images_behind(name, counts, bands) for name in ("head", "tail", "bacc", "kappa")]
+    >>> [images_behind(name, counts, bands) for name in ("head", "tail", "bacc", "kappa_quadratic")]
     [200, 30, 30, 230]
     """
     of_band = {band: int(np.sum([counts[name] for name in names])) for band, names in bands.items()}

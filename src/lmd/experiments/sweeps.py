@@ -77,7 +77,7 @@ TABLE4 = Experiment(
         Metric("auc", "AUC"),
         Metric("bacc", "BACC"),
         Metric("f1", "F1"),
-        Metric("kappa", "kappa"),
+        Metric("kappa_quadratic", "kappa"),
         Metric("precision", "precision"),
     ),
     blocks=HYPER_KVASIR,

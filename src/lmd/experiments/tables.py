@@ -73,7 +73,7 @@ TABLE1 = Experiment(
     metrics=(
         Metric("auc", "AUC"),
         Metric("f1", "F1"),
-        Metric("kappa", "kappa"),
+        Metric("kappa_quadratic", "kappa"),
         Metric("precision", "precision"),
         Metric("recall", "recall"),
     ),

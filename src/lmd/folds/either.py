@@ -13,8 +13,9 @@ from lmd.evaluation.leaks.own import is_own
 from lmd.evaluation.predict import Model, load_model
 from lmd.evaluation.results import Evaluation
 from lmd.folds.average import load_average
-from lmd.folds.evaluate import evaluate_folds
+from lmd.folds.evaluate import evaluate_folds, refuse_shared
 from lmd.folds.folder import FoldsRun, check_average, is_folds_run, opened, refuse_folds, saved_choice
+from lmd.folds.pictures import pictures_of_folds
 from lmd.folds.report import write_folds_report
 from lmd.folds.running import Say, SideBySide, train_one
 from lmd.folds.train import train_folds
@@ -23,6 +24,7 @@ from lmd.parallel import Steps
 from lmd.planning import Plan, plan_of_run
 from lmd.planning.choice import Asked, choose, going_on
 from lmd.planning.several import PlanOfFolds
+from lmd.processes.starters import refuse_several_processes
 from lmd.reporting.card import write_card
 from lmd.reporting.pictures import pictures_of
 from lmd.reporting.report import NO_PICTURES, write_report
@@ -45,7 +47,7 @@ def choose_either(asked: Asked, data: Dataset | Folds, out: Path, resume: bool) 
     return choose(asked, dataset)
 
 
-def plan_either(data: Dataset | Folds, asked: Asked, taken_over: bool) -> Plan:
+def plan_either(data: Dataset | Folds, asked: Asked, taken_over: bool, processes: int = 1) -> Plan:
     """Returns what a training would do, on one data set or on each of its folds.
 
     Raises:
@@ -54,7 +56,7 @@ def plan_either(data: Dataset | Folds, asked: Asked, taken_over: bool) -> Plan:
     dataset = _one(data)
     check_classes(dataset)
     name, settings = choose(asked, dataset)
-    plan = plan_of_run(dataset, name, settings, taken_over)
+    plan = plan_of_run(dataset, name, settings, taken_over, processes)
     return PlanOfFolds(plan.outline, data.names) if isinstance(data, Folds) else plan
 
 
@@ -82,6 +84,7 @@ def train_either(
         SettingsError, DataError, CheckpointError: one line on what is wrong.
     """
     if isinstance(data, Folds):
+        refuse_several_processes()
         return train_folds(
             data,
             out,
@@ -142,8 +145,7 @@ def report_either(
         DataError: the data set that is named is not the one that was measured.
     """
     if isinstance(run, FoldsRun):
-        path = write_folds_report(run)
-        return path, f"pictures of cases are those of one fold: lmd report {run.path / run.names[0]}"
+        return _folds_report(run, split, data, pictures)
     if not pictures:
         return write_report(run.path), "left out"
     if isinstance(data, Folds):
@@ -156,6 +158,25 @@ def report_either(
             raise
         return write_report(run.path, None, NO_PICTURES.format(why=error)), str(error)
     return write_report(run.path, made), None
+
+
+def _folds_report(
+    run: FoldsRun, split: str, data: Dataset | Folds | None, pictures: bool
+) -> tuple[Path, str | None]:
+    refuse_shared(run, split)
+    if not pictures:
+        return write_folds_report(run), "left out"
+    if isinstance(data, Dataset):
+        raise DataError(
+            f"{data.folder} is one data set, and the pictures of {run.path} are of folds: leave --data out"
+        )
+    try:
+        made = pictures_of_folds(run, data)
+    except LmdError as error:
+        if data is not None:
+            raise
+        return write_folds_report(run, None, NO_PICTURES.format(why=error)), str(error)
+    return write_folds_report(run, made), None
 
 
 def load_either(run: RunFolder, average: bool) -> Model:

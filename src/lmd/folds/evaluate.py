@@ -54,14 +54,18 @@ def evaluate_folds(
     if isinstance(data, Dataset):
         found = _external(run, split, data, progress, allow_overlap, asked)
     else:
-        found = _pooled(run, split, _own(run, data), progress, asked)
+        found = _pooled(run, split, own_folds(run, data), progress, asked)
     result = write_judged(run, *found)
     write_folds_report(run)
     return result
 
 
-def _own(run: FoldsRun, data: Folds | None) -> Folds:
-    """The folds that a run was trained on, wherever they lie now."""
+def own_folds(run: FoldsRun, data: Folds | None) -> Folds:
+    """Returns the folds that a run was trained on, wherever they lie now.
+
+    Raises:
+        DataError: they are gone, or `data` are others.
+    """
     place = Path(run.info.data)
     if data is None and not place.is_dir():
         raise DataError(f"the folds of {run.path} are no longer at {place}: name the folder with --data DIR")
@@ -78,11 +82,7 @@ def _pooled(
     run: FoldsRun, split: str, folds: Folds, progress: Steps, asked: Further
 ) -> tuple[Evaluation, pd.DataFrame | None]:
     """Each fold on its own test images, and these predictions together."""
-    if split != TEST:
-        raise SettingsError(
-            f"--split {split}: the folds of {run.path} share their {split} images, so that they cannot be "
-            f"pooled: take --split test, or evaluate one fold, such as {run.path / run.names[0]}"
-        )
+    refuse_shared(run, split)
     card = pooled_card(cards(run))
     asked.columns(list(folds.first.table.columns))
     wanted = asked.wanted.understood(card.classes)
@@ -108,6 +108,19 @@ def _pooled(
     together = FoldsResult(how=_how(folds, repeats), bacc=bacc)
     result = mean_of(measured).model_copy(update={"folds": together})
     return result, groups[0] if len(groups) == 1 else None
+
+
+def refuse_shared(run: FoldsRun, split: str) -> None:
+    """Refuses a split whose images several folds have.
+
+    Raises:
+        SettingsError: it is not the test split.
+    """
+    if split != TEST:
+        raise SettingsError(
+            f"--split {split}: the folds of {run.path} share their {split} images, so that they cannot be "
+            f"pooled: take --split test, or one fold, such as {run.path / run.names[0]}"
+        )
 
 
 def _each(run: FoldsRun, folds: Folds, progress: Steps, asked: Further) -> dict[str, Evaluation]:
@@ -193,7 +206,7 @@ def _external(
     overlap = overlap_with_training(
         first, model.members[0].card, dataset, split, pixels, own=False, allow=allow_overlap, also=others
     )
-    file = run.predictions(split)
+    file = run.predictions(split, dataset.info.manifest_sha256)
     write_predictions(file, predict_split(model, dataset, split, progress, pixels))
     table = read_predictions(file)
     result = evaluate(table, model.classes, model.card.bands, split)

@@ -13,15 +13,16 @@ from lmd.records import read_metrics
 from lmd.reporting.card import write_card_of
 from lmd.reporting.learning import learning_curves
 from lmd.reporting.page import render
-from lmd.reporting.report import report_content
+from lmd.reporting.pictures import Pictures
+from lmd.reporting.report import ASK, report_content
 from lmd.reporting.tables import table_of
 from lmd.text import in_columns
 
-ONE_FOLD = "Pictures of cases are those of one fold's model: lmd report {fold}"
 
-
-def write_folds_report(run: FoldsRun) -> Path:
+def write_folds_report(run: FoldsRun, pictures: Pictures | None = None, no_pictures: str = ASK) -> Path:
     """Writes RUN/report.html and RUN/MODEL_CARD.md of a folds run, and returns the first's path.
+
+    Without `pictures` no network is opened and no image; `no_pictures` then says why.
 
     Raises:
         CheckpointError: a fold has not finished.
@@ -42,7 +43,8 @@ def write_folds_report(run: FoldsRun) -> Path:
         "title": f"{content['title']}: {len(found)} folds",
         "folds": table_of(rows, "The folds"),
         "curves_of_folds": curves,
-        "no_pictures": ONE_FOLD.format(fold=run.path / run.names[0]),
+        "pictures": pictures,
+        "no_pictures": no_pictures,
     }
     return render("folds.html", run.path / "report.html", content)
 

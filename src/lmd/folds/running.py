@@ -16,6 +16,7 @@ from lmd.jobs import Cluster, Deadline, Done, Pool, Task, run_tasks, share_of_co
 from lmd.planning import Plan
 from lmd.planning.fitting import Jobs, number_of
 from lmd.planning.outline import left_of, outline
+from lmd.processes.starters import place
 from lmd.records import read_metrics
 from lmd.reporting.card import write_card
 from lmd.reporting.report import write_report
@@ -86,8 +87,11 @@ def train_one(
     Raises:
         SettingsError, DataError, CheckpointError: one line on what is wrong.
     """
-    with logging_to(log, RunFolder(out), progress) as watcher:
+    leads = place().leads  # Of several processes the first alone writes.
+    with logging_to(log if leads else None, RunFolder(out), progress) as watcher:
         folder = training.train(dataset, method, settings, out, start=start, resume=resume, progress=watcher)
+    if not leads:
+        return folder
     write_report(folder.path)
     write_card(folder.path)
     return folder

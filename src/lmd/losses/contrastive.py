@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lmd.graphed import of_fixed_shapes
 from lmd.numerics import at_least_float32
 
 BASE_TEMPERATURE = 0.07
@@ -38,8 +39,19 @@ def supervised_contrastive(
     log_share = similarity - similarity.masked_fill(itself, -math.inf).logsumexp(1, keepdim=True)
     positive = (labels[:, None] == labels) & ~itself
     number = positive.sum(1)
-    anchors = number > 0
+    log_shares = log_share.masked_fill(~positive, 0.0).sum(1)
+    mean = _mean_by_mask if of_fixed_shapes(h) else _mean_of_anchors
+    return -(temperature / base_temperature) * mean(log_shares, number)
+
+
+def _mean_of_anchors(log_shares: Tensor, positives: Tensor) -> Tensor:
+    """The mean share of a positive, over the views that have one; 0 where none has."""
+    anchors = positives > 0
     if not bool(anchors.any()):
-        return 0.0 * h.sum()
-    log_shares = log_share.masked_fill(~positive, 0.0).sum(1)[anchors] / number[anchors]
-    return -(temperature / base_temperature) * log_shares.mean()
+        return 0.0 * log_shares.sum()
+    return (log_shares[anchors] / positives[anchors]).mean()
+
+
+def _mean_by_mask(log_shares: Tensor, positives: Tensor) -> Tensor:
+    """The same where a GPU must not wait for how many there are."""
+    return (log_shares / positives.clamp(min=1)).sum() / (positives > 0).sum().clamp(min=1)

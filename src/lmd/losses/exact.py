@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from lmd.graphed import GraphedStep, Inputs
 from lmd.losses.gaussian import ClassGaussians, dense
 
 # Numbers of one block of classes: [classes, K-1, draws] of logits, or [classes, K-1, C] of products.
@@ -74,6 +75,7 @@ class ExpectedCrossEntropy:
         ]
         largest = max(self.draws.numel(), len(self.draws) * channels)
         self.blocks = torch.arange(len(self.mean), device=self.mean.device).split(max(BLOCK // largest, 1))
+        self.evaluate = GraphedStep(self._evaluate, self.mean.device, "the exact M-step")
 
     def __call__(
         self, weight: Float[Tensor, "classes channels"], bias: Float[Tensor, " classes"]
@@ -83,24 +85,43 @@ class ExpectedCrossEntropy:
         Raises:
             ValueError: the value is not finite, or the covariance of the logits is not positive definite.
         """
+        found = self.evaluate({"weight": weight, "bias": bias})
+        value, failed = torch.stack([found["value"], found["failed"]]).tolist()
+        if failed:
+            raise ValueError("the covariance of the logits is not positive definite")
+        if not math.isfinite(value):
+            raise ValueError(f"the cross entropy of the exact M-step became {value}")
+        return value, found["weight"].clone(), found["bias"].clone()
+
+    def _evaluate(self, point: Inputs) -> dict[str, Tensor]:
+        """The value, its gradients, and how many covariances are not positive definite: no number is read."""
+        weight, bias = point["weight"], point["bias"]
         difference, offset = weight[1:] - weight[:1], bias[1:] - bias[:1]
-        value = 0.0
+        value = torch.zeros((), dtype=torch.float64, device=weight.device)
+        failed = torch.zeros_like(value)
         grad_weight, grad_bias = torch.zeros_like(difference), torch.zeros_like(offset)
+        start = 0
         for labels in self.blocks:
-            products = torch.stack([self._times_covariance(difference, k) for k in labels.tolist()])
-            mean = self.mean[labels]
+            places = range(start, start := start + len(labels))
+            products = torch.stack([self._times_covariance(difference, k) for k in places])
+            mean = self.mean[places.start : places.stop]
             centre = mean @ difference.T + offset
-            block_value, to_centre, to_covariance = self._expectation(centre, products @ difference.T, labels)
-            value += block_value
+            block_value, block_failed, to_centre, to_covariance = self._expectation(
+                centre, products @ difference.T, labels
+            )
+            value, failed = value + block_value, failed + block_failed
             grad_bias += to_centre.sum(0)
             grad_weight += to_centre.T @ mean
             # d(V Sigma V^T) = 2 sym(dV Sigma V^T), and V Sigma is at hand.
             grad_weight += 2 * torch.bmm(to_covariance, products).sum(0)
-        if not math.isfinite(value):
-            raise ValueError(f"the cross entropy of the exact M-step became {value}")
-        value = value / len(weight) + 0.5 * self.l2 * float(weight.double().square().sum())
+        value = value / len(weight) + 0.5 * self.l2 * weight.double().square().sum()
         grad_weight, grad_bias = grad_weight / len(weight), grad_bias / len(weight)
-        return value, _undo(grad_weight) + self.l2 * weight, _undo(grad_bias)
+        return {
+            "value": value,
+            "failed": failed,
+            "weight": _undo(grad_weight) + self.l2 * weight,
+            "bias": _undo(grad_bias),
+        }
 
     def _times_covariance(self, difference: Tensor, label: int) -> Tensor:
         """Returns V Sigma_k [K-1, C]."""
@@ -111,10 +132,13 @@ class ExpectedCrossEntropy:
 
     def _expectation(
         self, centre: Tensor, covariance: Tensor, labels: Tensor
-    ) -> tuple[float, Tensor, Tensor]:
-        """The cross entropy of some classes, and its gradients in the logits' means and covariances."""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The cross entropy of some classes, how many have none, and its gradients.
+
+        They are the gradients in the means and in the covariances of the logits.
+        """
         size, draws = self.draws.shape
-        factor = _cholesky(covariance.double(), JITTER[covariance.dtype])
+        factor, failed = _cholesky(covariance.double(), JITTER[covariance.dtype])
         logits = torch.baddbmm(
             centre[:, :, None], factor.to(centre), self.draws.expand(len(labels), size, draws)
         )
@@ -127,7 +151,8 @@ class ExpectedCrossEntropy:
         residual = posterior.div_(normaliser).sub_(own).div_(draws)
         to_factor = (residual @ self.draws.T).double()
         to_covariance = _through_cholesky(factor, to_factor)
-        return float(entropy.double().mean(1).sum()), residual.sum(2), to_covariance.to(centre)
+        value = entropy.double().mean(1).sum()
+        return value, failed, residual.sum(2), to_covariance.to(centre)
 
 
 def _undo(gradient: Tensor) -> Tensor:
@@ -135,15 +160,14 @@ def _undo(gradient: Tensor) -> Tensor:
     return torch.cat([-gradient.sum(0, keepdim=True), gradient])
 
 
-def _cholesky(covariance: Tensor, jitter: float) -> Tensor:
+def _cholesky(covariance: Tensor, jitter: float) -> tuple[Tensor, Tensor]:
+    """The Cholesky factors, and how many are none."""
     size = covariance.shape[-1]
     scale = covariance.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
     identity = torch.eye(size, dtype=covariance.dtype, device=covariance.device)
     symmetric = 0.5 * (covariance + covariance.mT)
     factor, failed = torch.linalg.cholesky_ex(symmetric + (jitter * scale + 1e-12) * identity)
-    if bool((failed != 0).any()):
-        raise ValueError("the covariance of the logits is not positive definite")
-    return factor
+    return factor, (failed != 0).sum().double()
 
 
 def _through_cholesky(factor: Tensor, to_factor: Tensor) -> Tensor:

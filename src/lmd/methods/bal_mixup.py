@@ -11,17 +11,18 @@ E[lam] = alpha / (1 + alpha): with 0.2, five parts in six are the instance-balan
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lmd.data.feed.cuts import cut
 from lmd.data.feed.loader import Batch, batches_of
 from lmd.data.feed.sampling import sampling_order
 from lmd.losses.mixup import mixed_labels, soft_cross_entropy
 from lmd.model_card import Prior
+from lmd.processes.shares import Share
 from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings, Positive, budgets
 from lmd.stages.base import Stage
@@ -50,6 +51,8 @@ class Settings(CommonSettings):
 class BalancedMixup(CrossEntropy):
     """Cross entropy on mixtures of two streams of images."""
 
+    capturable = True
+
     def __init__(self, common: CommonSettings, stage: MixupSettings) -> None:
         """Keeps alpha."""
         super().__init__(common, stage)
@@ -57,22 +60,24 @@ class BalancedMixup(CrossEntropy):
 
     def order(self, epoch: int) -> np.ndarray:
         """Returns the rows of both streams, [N, 2]."""
-        runtime, labels = self.context.runtime, self.context.train.labels.numpy()
         seed = derive_seed(self.common.seed, self.name, "second stream")
-        balanced = sampling_order("balanced", labels, seed, epoch, runtime.rank, runtime.world)
+        balanced = sampling_order("balanced", self.context.train.labels.numpy(), seed, epoch)
         return np.stack([super().order(epoch), balanced], axis=1)
 
     def batches(self, order: np.ndarray) -> Iterator[Batch]:
         """Yields batches whose first half is of the first stream and whose second half of the second."""
-        parts = cut(order, self.common.batch, self.common.last_batch)
-        streams = (part.T.reshape(-1) for part in parts)
+        streams = (part.T.reshape(-1) for part in self.parts(order))
         return batches_of(self.context.train, streams, self.context.runtime.device)
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def draws(self, share: Share) -> dict[str, Any]:
+        """Returns lam, one for the batch."""
+        return {"mix": draw_weight(self.alpha)}
+
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the cross entropy of the mixed labels on the mixed images."""
         (images,) = views.values()
         (first, second), (label, other) = images.chunk(2), labels.chunk(2)
-        weight = draw_weight(self.alpha).to(images.device)
+        weight = self.drawn(label)["mix"]
         with self.context.runtime.autocast():
             output = self.network((1 - weight) * first + weight * second)
         targets = mixed_labels(label, other, weight, self.context.train.num_classes)

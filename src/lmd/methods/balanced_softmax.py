@@ -37,6 +37,8 @@ class Settings(CommonSettings):
 class BalancedSoftmax(CrossEntropy):
     """Supervised training with the counts in the logits."""
 
+    capturable = True
+
     def __init__(self, common: CommonSettings, stage: CrossEntropySettings, counts: np.ndarray) -> None:
         """Keeps the counts."""
         super().__init__(common, stage)

@@ -17,7 +17,8 @@ with noise_i along the gradient, v_c long for a class, and b growing linearly ov
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ from lmd.losses.perturbation import (
 )
 from lmd.model_card import Prior
 from lmd.models.network import Output
-from lmd.runtime import gather
+from lmd.processes.shares import Share
 from lmd.settings import CommonSettings, Count, Fraction, NonNegative, Optimisation, Positive, budgets
 from lmd.stages.adjustment import linear_classifier
 from lmd.stages.base import Stage
@@ -91,13 +92,15 @@ class Settings(CommonSettings):
 class ClassSharpness(CrossEntropy):
     """Cross entropy, together with that under the classifier shifted against each image's class."""
 
+    capturable = True
+
     def __init__(self, common: CommonSettings, stage: SharpnessSettings, counts: np.ndarray) -> None:
         """Keeps the settings and the number of images of each class."""
         super().__init__(common, stage)
         self.stage = stage
         self.counts = torch.from_numpy(counts).float()
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the plain and the shifted cross entropy, and their weighted sum."""
         (images,) = views.values()
         images, targets = self._mix(images, labels)
@@ -113,14 +116,21 @@ class ClassSharpness(CrossEntropy):
         ratio = self.stage.flat_ratio
         return {"total": (1 - ratio) * terms["cross_entropy"] + ratio * terms["shifted"], **terms}
 
+    def draws(self, share: Share) -> dict[str, Any]:
+        """Returns the part of the first image in a mixture, and who is mixed with whom."""
+        if self.stage.mixup == 0:
+            return {}
+        weight = torch.distributions.Beta(self.stage.mixup, self.stage.mixup).sample()
+        return {"mix": weight, "partner": share.of(torch.randperm(share.whole))}
+
     def _mix(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Mixup within the batch; an image counts for the class of its first label throughout."""
         if self.stage.mixup == 0:
             return images, self._one_hot(labels)
-        weight = torch.distributions.Beta(self.stage.mixup, self.stage.mixup).sample().to(images.device)
-        other = torch.randperm(len(labels)).to(images.device)
-        mixed = (1 - weight) * images + weight * images[other]
-        return mixed, mixed_labels(labels, labels[other], weight, self.context.train.num_classes)
+        drawn = self.drawn(labels)
+        weight, other = drawn["mix"], drawn["partner"]
+        mixed = (1 - weight) * images + weight * self.gather(images)[other]
+        return mixed, mixed_labels(labels, self.gather(labels)[other], weight, self.context.train.num_classes)
 
     def _one_hot(self, labels: Tensor) -> Tensor:
         return mixed_labels(labels, labels, torch.zeros((), device=labels.device), len(self.counts))
@@ -128,15 +138,16 @@ class ClassSharpness(CrossEntropy):
     @torch.no_grad()
     def _shifts(self, output: Output, targets: Tensor, labels: Tensor) -> ClassShift:
         """From the images of all processes, so that two take the step of one."""
-        features, logits, targets, labels = map(gather, (*output, targets, labels))
+        features, logits, targets, labels = map(self.gather, (*output, targets, labels))
         classifier = linear_classifier(self.context)
         gradients = class_gradients(features, logits, targets, labels)
-        counts = self.counts.to(features.device)
-        return class_shifts(gradients, classifier.weight, classifier.bias, counts, self.stage.radius)
+        return class_shifts(gradients, classifier.weight, classifier.bias, self.counts, self.stage.radius)
 
 
 class FeatureNoise(ClassifierTraining):
     """Trains the classifier on features and on features moved against it, more so for rare classes."""
+
+    capturable = True
 
     def __init__(self, common: CommonSettings, stage: NoiseSettings, counts: np.ndarray) -> None:
         """Computes the strength of each class."""
@@ -144,18 +155,27 @@ class FeatureNoise(ClassifierTraining):
         self.stage = stage
         self.strengths = class_strengths(counts, stage.divisor)
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the plain and the noisy cross entropy, and their weighted sum."""
         features, classifier = views["features"], linear_classifier(self.context)
-        strengths = self.strengths.to(features.device)
         logits = classifier(features)
-        noise = feature_noise(logits.detach(), labels, classifier.weight.detach(), strengths)
+        noise = feature_noise(logits.detach(), labels, classifier.weight.detach(), self.strengths)
         terms = {
             "cross_entropy": cross_entropy(logits, labels),
-            "noisy": weighted_cross_entropy(classifier(features + noise), labels, strengths),
+            "noisy": weighted_cross_entropy(classifier(features + noise), labels, self.strengths),
         }
-        share = min(self.stage.noise_limit, (int(epoch) + 1) / self.epochs)
+        share = self.noise_share(epoch)
         return {"total": (1 - share) * terms["cross_entropy"] + share * terms["noisy"], **terms}
+
+    def changing(self, epoch: int, moment: float) -> dict[str, Any]:
+        """Returns what changes in every stage, and b."""
+        return {**super().changing(epoch, moment), "noise share": self.noise_share(moment)}
+
+    def noise_share(self, epoch: float | Tensor) -> float | Tensor:
+        """Returns b at a moment; where a graph is recorded, the tensor that will hold it."""
+        if isinstance(epoch, Tensor):
+            return self.now["noise share"]
+        return min(self.stage.noise_limit, (int(epoch) + 1) / self.epochs)
 
 
 def class_strengths(counts: np.ndarray, divisor: float) -> Tensor:

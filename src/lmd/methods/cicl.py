@@ -12,6 +12,7 @@ stage 1 means nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -21,12 +22,12 @@ from torch import Tensor, nn
 
 from lmd.data.feed.loader import Batch
 from lmd.data.feed.sampling import Sampling, sampled_prior
-from lmd.data.feed.views import view
+from lmd.data.feed.views import seeded_view
 from lmd.losses.contrastive import supervised_contrastive
 from lmd.model_card import Prior
 from lmd.models.classifier import LinearClassifier
 from lmd.models.encoder import num_features
-from lmd.runtime import derive_seed, gather
+from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings, Count, Optimisation, Positive, budgets
 from lmd.stages.base import Stage, StageContext, Supervised, SupervisedSettings
 from lmd.stages.classifier_training import ClassifierSettings, ClassifierTraining
@@ -82,6 +83,9 @@ class Settings(CommonSettings):
 class Contrastive(Supervised):
     """Trains the encoder and a projection, so that two views agree with all of their class."""
 
+    view_names = ("first", "second")
+    capturable = True
+
     def __init__(self, common: CommonSettings, stage: ContrastiveSettings) -> None:
         """Keeps the settings."""
         super().__init__(common, stage)
@@ -102,30 +106,36 @@ class Contrastive(Supervised):
         return nn.ModuleList([self.network.encoder, self.projection])
 
     def order(self, epoch: int) -> np.ndarray:
-        """Returns this process's share of an epoch of balanced batches."""
+        """Returns an epoch of balanced batches."""
         if self.sampling != "class_aware":
             return super().order(epoch)
-        runtime, seed = self.context.runtime, derive_seed(self.common.seed, self.name, "balanced", epoch)
-        labels, batch = self.context.train.labels.numpy(), self.common.batch * runtime.world
-        rows = balanced_batches(labels, batch, seed, self.common.last_batch)
-        return rows[runtime.rank :: runtime.world]
+        labels, seed = self.context.train.labels, derive_seed(self.common.seed, self.name, "balanced", epoch)
+        return balanced_batches(labels.numpy(), self.common.batch, seed, self.common.last_batch)
 
     def views(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
         """Returns two independent draws of the same view."""
-        seeds = {"first": self.common.seed, "second": derive_seed(self.common.seed, "second view")}
+        kind, scale = self.stage.view, self.network.scale
         return {
-            name: view(self.stage.view, batch.images, batch.index, seed, epoch, self.network.scale)
-            for name, seed in seeds.items()
+            name: seeded_view(kind, batch.images, batch.index, self.view_seed(name, epoch), scale)
+            for name in self.view_names
         }
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def view_seed(self, name: str, epoch: int | Tensor) -> int | Tensor:
+        """Returns the seed of a draw: both are of the same view."""
+        if isinstance(epoch, Tensor):
+            return super().view_seed(name, epoch)
+        seed = self.common.seed
+        return derive_seed(
+            seed if name == "first" else derive_seed(seed, "second view"), epoch, self.stage.view
+        )
+
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the contrastive loss over the views of all processes."""
         images = torch.cat([views["first"], views["second"]])
         with self.context.runtime.autocast():
             projections = self.projection(self.network(images).features)
-        loss = supervised_contrastive(
-            gather(projections.float()), gather(torch.cat([labels, labels])), self.stage.temperature
-        )
+        whole = torch.cat([self.gather(half) for half in projections.float().chunk(2)])
+        loss = supervised_contrastive(whole, self.gather(labels).repeat(2), self.stage.temperature)
         return {"total": loss, "contrastive": loss}
 
     def state_dict(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ recognition", ICLR 2020. Stage 1 is cross entropy with instance sampling; then, 
 
     crt        a new linear classifier, class-balanced sampling (the paper's row "Decoupling")
     lws        logits a_k (w_k . z + b_k), only the scales a_k are learned
-    tau_norm   w_k / ||w_k||^tau without bias, tau chosen on validation
+    tau_norm   w_k / ||w_k||^p without bias, the power p (tau in the paper) chosen on validation
     ncm        the nearest class mean
 
 Only `crt` and `lws` train; the others take one pass over the images.
@@ -13,7 +13,8 @@ Only `crt` and `lws` train; the others take one pass over the images.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, cast
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from lmd.model_card import Prior
 from lmd.models.classifier import LinearClassifier, PrototypeClassifier
 from lmd.models.inference import encode
 from lmd.settings import CommonSettings, budgets
-from lmd.stages.adjustment import Adjustment, choose_tau, linear_classifier
+from lmd.stages.adjustment import Adjustment, best_on_validation, linear_classifier
 from lmd.stages.base import Stage, StageContext, new_classifier
 from lmd.stages.classifier_training import ClassifierSettings, ClassifierTraining
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
@@ -41,9 +42,11 @@ BUDGETS = budgets()
 class DecouplingSettings(ClassifierSettings):
     """Stage 2: which of the four classifiers."""
 
+    OLD_NAMES: ClassVar[Mapping[str, str]] = {"tau": "norm_power"}
+
     variant: Literal["crt", "lws", "tau_norm", "ncm"] = "crt"
     """which of the four classifiers (ours: how we read the LMD paper's row)"""
-    tau: Annotated[float, Field(ge=0.0, le=2.0)] | None = None
+    norm_power: Annotated[float, Field(ge=0.0, le=2.0)] | None = None
     """exponent of the norms, for tau_norm; null: the best of 0, 0.1 ... 2 on validation (authors' code)"""
     ncm_features: Literal["un", "l2n", "cl2n"] = "cl2n"
     """features for ncm: as they are, of length 1, or centred and of length 1 (authors' code)"""
@@ -61,6 +64,8 @@ class Settings(CommonSettings):
 class ScaleLearning(ClassifierTraining):
     """LWS: the classifier is kept and frozen, one scale per class is learned."""
 
+    capturable = True
+
     def __init__(self, common: CommonSettings, stage: DecouplingSettings) -> None:
         """Keeps the old classifier."""
         super().__init__(common, stage.model_copy(update={"classifier": "kept"}))
@@ -77,7 +82,7 @@ class ScaleLearning(ClassifierTraining):
         """Returns the scales."""
         return self.scales
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the cross entropy of a_k (w_k . z + b_k)."""
         logits = nn.functional.linear(views["features"], self.kept["weight"], self.kept["bias"])
         loss = cross_entropy(logits * self.scales.weight[:, 0], labels)
@@ -104,12 +109,12 @@ class ScaleLearning(ClassifierTraining):
 
 
 class TauNormalisation(Adjustment):
-    """tau-norm: w_k <- w_k / ||w_k||^tau, the bias dropped."""
+    """tau-norm: w_k <- w_k / ||w_k||^p, the bias dropped."""
 
     def __init__(self, common: CommonSettings, stage: DecouplingSettings) -> None:
-        """Keeps tau."""
+        """Keeps the power."""
         super().__init__(common)
-        self.tau = stage.tau
+        self.power = stage.norm_power
 
     def prepare(self, context: StageContext) -> None:
         """Takes the network over; its classifier has to be linear."""
@@ -117,24 +122,25 @@ class TauNormalisation(Adjustment):
         linear_classifier(context)
 
     def adjust(self) -> Losses:
-        """Rescales the classifier; a tau that is not given is chosen on validation, never on test."""
+        """Rescales the classifier; a power that is not given is chosen on validation, never on test."""
         classifier = linear_classifier(self.context)
         weight = classifier.weight.detach().clone()
-        tau = self.tau
-        if tau is None:
-            tau = choose_tau(self.context, lambda z, tau: z @ tau_normalise(weight, tau).T)
-        classifier.weight.copy_(tau_normalise(weight, tau))
+        power = self.power
+        if power is None:
+            name = "stage2.norm_power"
+            power = best_on_validation(self.context, name, lambda z, p: z @ over_norm(weight, p).T)
+        classifier.weight.copy_(over_norm(weight, power))
         classifier.bias.zero_()
-        return {"tau": tau}
+        return {"norm_power": power}
 
 
-def tau_normalise(weight: Tensor, tau: float) -> Tensor:
-    """Returns w_k / ||w_k||^tau for the rows of a classifier [K, C].
+def over_norm(weight: Tensor, power: float) -> Tensor:
+    """Returns w_k / ||w_k||^power for the rows of a classifier [K, C].
 
-    >>> tau_normalise(torch.tensor([[3.0, 4.0]]), 1.0)
+    >>> over_norm(torch.tensor([[3.0, 4.0]]), 1.0)
     tensor([[0.6000, 0.8000]])
     """
-    return weight / weight.norm(dim=1, keepdim=True).clamp(min=1e-12) ** tau
+    return weight / weight.norm(dim=1, keepdim=True).clamp(min=1e-12) ** power
 
 
 class NearestMean(Adjustment):

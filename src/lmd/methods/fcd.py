@@ -13,6 +13,7 @@ with theta* the end of stage 1, p* the softened posterior there, and everything 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +27,7 @@ from lmd.losses.classification import cross_entropy
 from lmd.losses.distillation import feature_distillation, logit_distillation
 from lmd.model_card import Prior
 from lmd.models.network import Network, Output
+from lmd.processes.collectives import average_all
 from lmd.settings import CommonSettings, Count, NonNegative, Optimisation, Positive, budgets
 from lmd.stages.base import Stage, StageContext
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
@@ -97,6 +99,8 @@ def flat_weights(network: Network, layers: int) -> dict[str, nn.Parameter]:
 class FlatMinimum(CrossEntropy):
     """Cross entropy at perturbed weights: random ones, or SAM's worst ones within a radius."""
 
+    capturable = True
+
     def __init__(self, common: CommonSettings, stage: FlatSettings, bound: float, layers: int) -> None:
         """Keeps the settings."""
         super().__init__(common, stage)
@@ -107,7 +111,7 @@ class FlatMinimum(CrossEntropy):
         super().prepare(context)
         self.flat = flat_weights(self.network, self.layers)
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the mean cross entropy at the perturbed weights."""
         (images,) = views.values()
         if self.stage.flat == "sam":
@@ -127,8 +131,9 @@ class FlatMinimum(CrossEntropy):
     def _ascent(self, images: Tensor, labels: Tensor) -> Weights:
         """SAM's step rho g / ||g||, over all flat weights together (Foret et al., ICLR 2021)."""
         at_rest = {name: torch.zeros_like(value) for name, value in self.flat.items()}
-        loss = self._loss_at(at_rest, images, labels, passing=True)
+        loss = self.share_of(labels).weighed(self._loss_at(at_rest, images, labels, passing=True))
         gradients = torch.autograd.grad(loss, list(self.flat.values()))
+        average_all(gradients)
         norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
         factor = self.stage.rho / norm.clamp(min=1e-12)
         return {name: factor * gradient for name, gradient in zip(self.flat, gradients, strict=True)}
@@ -149,6 +154,8 @@ class FlatMinimum(CrossEntropy):
 class BoundedBalancing(CrossEntropy):
     """Class-balanced cross entropy and distillation, the weights kept near where the stage began."""
 
+    capturable = True
+
     name = "stage2"
 
     def __init__(self, common: CommonSettings, stage: BoundedSettings, bound: float, layers: int) -> None:
@@ -168,7 +175,7 @@ class BoundedBalancing(CrossEntropy):
         """Keeps BatchNorm in evaluation mode."""
         self.network.eval()
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the cross entropy and the distance from the network of stage 1."""
         (images,) = views.values()
         with self.context.runtime.autocast():

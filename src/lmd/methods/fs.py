@@ -84,6 +84,8 @@ class Settings(CommonSettings):
 class FlexibleSampling(CrossEntropy):
     """Cross entropy on an active set of images, which grows when validation no longer improves."""
 
+    capturable = True
+
     def __init__(self, common: CommonSettings, stage: FlexibleSettings) -> None:
         """Keeps the settings."""
         super().__init__(common, stage)
@@ -121,8 +123,7 @@ class FlexibleSampling(CrossEntropy):
         assert self.active is not None
         rows = self.active.nonzero().squeeze(1).numpy()
         seed = derive_seed(self.common.seed, self.name)
-        runtime = self.context.runtime
-        return rows[instance_order(len(rows), seed, epoch, runtime.rank, runtime.world)]
+        return rows[instance_order(len(rows), seed, epoch)]
 
     def _anchors(self) -> Tensor:
         train = self.context.train
@@ -146,6 +147,7 @@ class FlexibleSampling(CrossEntropy):
         chosen = best_of_classes(self._scores(rows, epoch), labels, wanted)
         self.active = self.active.index_fill(0, rows[chosen], True)
         self.optimiser = build_optimiser(self.trained(), self.optimisation, self.common)
+        self.train_step.release()  # What is recorded moves the old one.
         self.stale = 0
 
     def _scores(self, rows: Tensor, epoch: int) -> Tensor:

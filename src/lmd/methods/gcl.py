@@ -14,7 +14,8 @@ class-balanced, with a focal loss whose factor has no gradient. The network pred
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from lmd.losses.cloud import angular_clouded_logits, clipped_noise, cloud_sizes,
 from lmd.losses.focal import focal_loss
 from lmd.model_card import Prior
 from lmd.models.classifier import CosineClassifier
+from lmd.processes.shares import Share
 from lmd.settings import CommonSettings, Count, NonNegative, Optimisation, Positive, budgets
 from lmd.stages.base import Stage, StageContext
 from lmd.stages.classifier_training import ClassifierSettings, ClassifierTraining
@@ -99,9 +101,9 @@ class Cloud:
             self.sizes = cloud_sizes(torch.from_numpy(counts))
         self.scale, self.margin = scale, margin
 
-    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Returns the logits with fresh noise and the margin of the labels."""
-        settings, cosines, noise = self.settings, logits / self.scale, clipped_noise(logits)
+    def __call__(self, logits: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
+        """Returns the logits with noise and the margin of the labels."""
+        settings, cosines = self.settings, logits / self.scale
         rest = (self.scale, settings.noise, self.margin)
         if settings.form == "cosine":
             return clouded_logits(cosines, labels, self.sizes, noise, *rest)
@@ -111,6 +113,8 @@ class Cloud:
 class CloudTraining(CrossEntropy):
     """Stage 1: mixed images, clouded logits, cross entropy."""
 
+    capturable = True
+
     def __init__(self, settings: Settings, counts: np.ndarray) -> None:
         """Asks for a normalised classifier."""
         stage = settings.stage1
@@ -119,16 +123,27 @@ class CloudTraining(CrossEntropy):
         self.mixup_alpha = stage.mixup_alpha
         self.cloud = Cloud(settings, counts, stage.scale, stage.margin)
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def prepare(self, context: StageContext) -> None:
+        """Puts the rarity of the classes beside the batches."""
+        super().prepare(context)
+        self.cloud.sizes = self.cloud.sizes.to(context.runtime.device)
+
+    def draws(self, share: Share) -> dict[str, Any]:
+        """Returns who is mixed with whom, and the noise of both labels."""
+        mix, partner = draw_mixture(share.whole, self.mixup_alpha)
+        shape = share.whole, len(self.cloud.sizes)
+        noise = {name: share.of(clipped_noise(shape)) for name in ("noise", "noise of partner")}
+        return {"mix": mix, "partner": share.of(partner), **noise}
+
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the cross entropy to both labels of each mixed image, by their shares."""
-        (images,) = views.values()
-        share, partner = draw_mixture(len(labels), self.mixup_alpha)
-        partner = partner.to(labels.device)
+        (images,), drawn = views.values(), self.drawn(labels)
+        share, partner = drawn["mix"], drawn["partner"]
         with self.context.runtime.autocast():
-            output = self.network(share * images + (1 - share) * images[partner])
-        logits = output.logits.float()
-        first = cross_entropy(self.cloud(logits, labels), labels)
-        second = cross_entropy(self.cloud(logits, labels[partner]), labels[partner])
+            output = self.network(share * images + (1 - share) * self.gather(images)[partner])
+        logits, others = output.logits.float(), self.gather(labels)[partner]
+        first = cross_entropy(self.cloud(logits, labels, drawn["noise"]), labels)
+        second = cross_entropy(self.cloud(logits, others, drawn["noise of partner"]), others)
         loss = share * first + (1 - share) * second
         return {"total": loss, "clouded_cross_entropy": loss}
 
@@ -143,6 +158,8 @@ def draw_mixture(batch: int, alpha: float) -> tuple[float, Tensor]:
 
 class CloudClassifierTraining(ClassifierTraining):
     """Stage 2: the normalised classifier on frozen features, clouded logits, focal loss."""
+
+    capturable = True
 
     def __init__(self, settings: Settings, counts: np.ndarray) -> None:
         """Goes on with the classifier of stage 1, unless a new one is asked for."""
@@ -169,10 +186,15 @@ class CloudClassifierTraining(ClassifierTraining):
                 "set stage2.classifier=new"
             )
         classifier.scale.fill_(self.scale)
+        self.cloud.sizes = self.cloud.sizes.to(context.runtime.device)
+
+    def draws(self, share: Share) -> dict[str, Any]:
+        """Returns the noise of each image."""
+        return {"noise": share.of(clipped_noise((share.whole, len(self.cloud.sizes))))}
 
     def criterion(self, logits: Tensor, labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the focal loss of the clouded logits."""
-        clouded = self.cloud(logits, labels)
+        clouded = self.cloud(logits, labels, self.drawn(labels)["noise"])
         loss = focal_loss(clouded, labels, self.stage.gamma, detach_modulator=True)
         return {"clouded_focal": loss}
 

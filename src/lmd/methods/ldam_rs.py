@@ -21,7 +21,7 @@ from torch import Tensor
 from lmd.data.feed.sampling import Sampling, effective_weights
 from lmd.losses.margin import ldam_loss, ldam_margins
 from lmd.model_card import Prior
-from lmd.runtime import gather
+from lmd.processes.collectives import gather
 from lmd.settings import CommonSettings, Fraction, NonNegative, Positive, budgets
 from lmd.stages.base import Stage
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
@@ -57,6 +57,8 @@ class Settings(CommonSettings):
 class LdamTraining(CrossEntropy):
     """Supervised training of a normalised classifier with margins."""
 
+    capturable = True
+
     def __init__(self, common: CommonSettings, stage: LdamSettings, counts: np.ndarray) -> None:
         """Derives margins and weights from the counts."""
         super().__init__(common, stage)
@@ -81,10 +83,11 @@ class LdamTraining(CrossEntropy):
         # By whole epochs, as the order changes: an epoch is of one kind.
         if self.stage.rebalance != "drw" or not self.rebalances(int(epoch)):
             return {"ldam": ldam_loss(cosines, labels, self.margins, scale)}
-        total = self.weights[labels.cpu()].sum().view(1).to(logits)
-        # The weighted mean is over the images of all processes, which average their gradients.
-        share = total / gather(total).mean()
-        return {"ldam": share[0] * ldam_loss(cosines, labels, self.margins, scale, self.weights)}
+        # The weighted mean is over the images of all processes, which average their means by images.
+        mine = torch.stack([self.weights[labels.cpu()].sum(), torch.tensor(len(labels))]).to(logits)[None]
+        share = mine / gather(mine).sum(0)
+        factor = share[0, 0] / share[0, 1]
+        return {"ldam": factor * ldam_loss(cosines, labels, self.margins, scale, self.weights)}
 
 
 def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:

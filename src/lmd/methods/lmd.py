@@ -13,7 +13,7 @@ The defaults are the paper's; every departure is a row of the table in docs/pape
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -59,6 +59,23 @@ _OLD_NAMES = {
 }  # fmt: skip
 
 
+# What the first stage has in common with cross entropy, which stands for it w/o RRL.
+_SHARED = ("epochs", "optimisation", "sampling")
+# The settings that have no effect, by the part that is left out.
+_IDLE: Mapping[str, tuple[str, ...]] = {
+    "rrl": tuple(
+        f"stage1.{name}" for name in RelationSettings.model_fields if name not in (*_SHARED, "ce_view")
+    ),
+    "icc": ("iterations", "statistics", "m_step", "e_step"),
+    "vfc": ("m_step.solver", "m_step.l2"),
+    "fdc": ("e_step.distribution_weight", "e_step.distance"),
+}
+_OF_THE_OTHER = {
+    "exact": ("m_step.virtual_per_class", "m_step.batch", "m_step.optimisation"),
+    "sampled": ("m_step.l2",),
+}
+
+
 class Settings(CommonSettings):
     """LMD's settings, in groups that read like the paper."""
 
@@ -76,6 +93,16 @@ class Settings(CommonSettings):
     """stage 2, ICC: training of the classifier (paper, sections 3.4.1 and 3.4.2)"""
     e_step: EStepSettings = EStepSettings()
     """stage 2, ICC: training of the encoder, with FDC (paper, section 3.4.3)"""
+
+    def idle(self) -> Mapping[str, Sequence[str]]:
+        """Returns settings of what is not used: of a part left out, the other solver, a frozen encoder."""
+        found: dict[str, Sequence[str]] = {f"without={self.without}": _IDLE.get(self.without, ())}
+        if self.without not in ("icc", "vfc"):
+            solver = self.m_step.solver
+            found[f"m_step.solver={solver}"] = _OF_THE_OTHER[solver]
+        if self.without != "icc" and self.freeze == "all":
+            found["freeze=all"] = ("e_step",)
+        return found
 
 
 PAPER = "Pan et al., arXiv 2502.03238 (2025); conference version MICCAI 2023"
@@ -125,7 +152,7 @@ def _first(settings: Settings, parts: Parts) -> Supervised:
     stage = settings.stage1
     if settings.without != "rrl":
         return parts.relation(settings, stage)
-    shared = {name: getattr(stage, name) for name in ("epochs", "optimisation", "sampling")}
+    shared = {name: getattr(stage, name) for name in _SHARED}
     view = "strong" if stage.ce_view == "strong" else "weak"
     return CrossEntropy(settings, CrossEntropySettings(**shared, view=view))
 

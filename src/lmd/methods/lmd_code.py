@@ -64,6 +64,8 @@ class Settings(lmd.Settings):
 class CodeRelationLearning(RelationLearning):
     """RRL with a late start, a channel term divided by the batch, and 1/W of the gradient on W processes."""
 
+    capturable = True
+
     def __init__(self, common: CommonSettings, stage: CodeRelationSettings) -> None:
         """Keeps the settings."""
         super().__init__(common, stage)

@@ -24,7 +24,7 @@ from lmd.model_card import Prior
 from lmd.settings import CommonSettings, NonNegative, budgets
 from lmd.stages.base import Stage
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
-from lmd.stages.logit_adjustment import LogitAdjustment, refuse_tau_alone
+from lmd.stages.logit_adjustment import LogitAdjustment, prior_after, refuse_tau_alone
 
 PAPER = "Menon et al., ICLR 2021, arXiv 2007.07314"
 STATUS = "beyond the paper"
@@ -55,24 +55,22 @@ class Settings(CommonSettings):
 class AdjustedTraining(CrossEntropy):
     """Supervised training with the prior in the logits."""
 
-    def __init__(self, settings: Settings, tau: float, counts: np.ndarray) -> None:
-        """Keeps tau and the counts."""
+    capturable = True
+
+    def __init__(self, settings: Settings, strength: float, counts: np.ndarray) -> None:
+        """Keeps the strength a and the counts."""
         super().__init__(settings, settings.stage1)
-        self.tau = tau
+        self.strength = strength
         self.counts = torch.from_numpy(counts)
 
     def criterion(self, logits: Tensor, labels: Tensor, epoch: float) -> dict[str, Tensor]:
-        """Returns the cross entropy of s + tau log pi."""
-        return {"adjusted_cross_entropy": prior_cross_entropy(logits, labels, self.counts, self.tau)}
+        """Returns the cross entropy of s + a log pi."""
+        return {"adjusted_cross_entropy": prior_cross_entropy(logits, labels, self.counts, self.strength)}
 
 
 def prior(settings: Settings) -> Prior:
     """Returns what is left of the frequency of classes: nothing at adjustment = 1, all of it at 0."""
-    if settings.stage1.sampling != "instance":
-        return "unknown"
-    if settings.adjustment in (0.0, 1.0):
-        return "uniform" if settings.adjustment else "training"
-    return "unknown"
+    return prior_after(settings.stage1.sampling, settings.adjustment)
 
 
 def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:

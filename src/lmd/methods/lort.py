@@ -57,6 +57,8 @@ class Settings(CommonSettings):
 class Retargeting(ClassifierTraining):
     """Trains the classifier on over-smoothed labels."""
 
+    capturable = True
+
     def __init__(self, common: CommonSettings, stage: LortSettings) -> None:
         """Keeps the smoothing."""
         super().__init__(common, stage)

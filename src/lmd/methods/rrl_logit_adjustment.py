@@ -13,7 +13,7 @@ from pydantic import model_validator
 from lmd.model_card import Prior
 from lmd.settings import CommonSettings, NonNegative, budgets
 from lmd.stages.base import Stage
-from lmd.stages.logit_adjustment import LogitAdjustment, refuse_tau_alone
+from lmd.stages.logit_adjustment import LogitAdjustment, prior_after, refuse_tau_alone
 from lmd.stages.relation import AUTO_STAGE1, SHORT_STAGE1, SMOKE_STAGE1, RelationLearning, RelationSettings
 
 PAPER = "RRL of arXiv 2502.03238 with Menon et al., ICLR 2021, arXiv 2007.07314"
@@ -37,11 +37,7 @@ class Settings(CommonSettings):
 
 def prior(settings: Settings) -> Prior:
     """Returns what is left of the frequency of classes: nothing at adjustment = 1, all of it at 0."""
-    if settings.stage1.sampling != "instance":
-        return "unknown"
-    if settings.adjustment in (0.0, 1.0):
-        return "uniform" if settings.adjustment else "training"
-    return "unknown"
+    return prior_after(settings.stage1.sampling, settings.adjustment)
 
 
 def stages(settings: Settings, counts: np.ndarray) -> list[Stage]:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lmd.losses.seesaw import seesaw_loss
 from lmd.model_card import Prior
-from lmd.runtime import gather
+from lmd.processes.collectives import gather
 from lmd.settings import CommonSettings, NonNegative, Positive, budgets
 from lmd.stages.base import Stage, StageContext
 from lmd.stages.cross_entropy import CrossEntropy, CrossEntropySettings
@@ -60,6 +60,8 @@ class Settings(CommonSettings):
 class SeesawTraining(CrossEntropy):
     """Supervised training with Seesaw loss; the counts are part of its state."""
 
+    capturable = True
+
     def __init__(self, common: CommonSettings, stage: SeesawSettings, counts: np.ndarray) -> None:
         """Starts with no labels seen, or with those of the training set."""
         super().__init__(common, stage)
@@ -84,7 +86,7 @@ class SeesawTraining(CrossEntropy):
         """Counts the labels, of all processes, and returns the loss."""
         if self.online:
             seen = torch.nn.functional.one_hot(labels, len(self.counts)).sum(0)
-            self.counts = self.counts + gather(seen).view(-1, len(self.counts)).sum(0)
+            self.counts.add_(gather(seen).view(-1, len(self.counts)).sum(0))
         stage = self.stage
         return {"seesaw": seesaw_loss(logits, labels, self.counts, stage.p, stage.q, stage.epsilon)}
 

@@ -74,6 +74,8 @@ class Settings(CommonSettings):
 class WeightBalancing(ClassifierTraining):
     """Trains the classifier with a weight for each class and a bound on each class's norm."""
 
+    capturable = True
+
     def __init__(self, common: CommonSettings, stage: BalancingSettings, counts: np.ndarray) -> None:
         """Computes the weights of the classes."""
         super().__init__(common, stage)

@@ -8,9 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lmd.data.feed.loader import ImageSet, batches
+from lmd.data.feed.cuts import cut
+from lmd.data.feed.loader import ImageSet, batches, batches_of
 from lmd.data.feed.scale import Scale, clean
+from lmd.models.encoder import num_features
 from lmd.models.network import Network, Output, mode, recalibrate_batch_norm
+from lmd.processes.collectives import gather
 from lmd.runtime import Runtime
 
 # While training: fixed, because another size may round otherwise, and validation chooses the epoch.
@@ -39,8 +42,28 @@ def clean_batches(
         yield clean(batch.images, *scale)
 
 
-@torch.inference_mode()
 def encode(
+    network: Network,
+    images: ImageSet,
+    runtime: Runtime,
+    rows: np.ndarray | None = None,
+) -> Output:
+    """Returns what `encode_here` does, from all processes together.
+
+    They take the batches in turn, so that each batch is that of one process, and each answer, bit by bit.
+    """
+    chosen = np.arange(len(images.labels)) if rows is None else rows
+    turn = np.arange(len(chosen)) // BATCH % runtime.world
+    mine = encode_here(network, images, runtime, chosen[turn == runtime.rank])
+    if runtime.world == 1:
+        return mine
+    lengths = np.bincount(turn, minlength=runtime.world).tolist()
+    places = torch.from_numpy(np.argsort(np.argsort(turn, kind="stable"))).to(mine.features.device)
+    return Output(*(gather(part, lengths)[places] for part in mine))
+
+
+@torch.inference_mode()
+def encode_here(
     network: Network,
     images: ImageSet,
     runtime: Runtime,
@@ -56,6 +79,9 @@ def encode(
                 output = network(batch)
             features.append(output.features.float())
             logits.append(output.logits.float())
+    if not features:  # Of more processes than batches.
+        none = torch.empty(0, num_features(network.encoder), device=runtime.device)
+        return Output(none, none.new_empty(0, images.num_classes))
     return Output(torch.cat(features), torch.cat(logits))
 
 
@@ -64,7 +90,9 @@ def recalibrate(network: Network, images: ImageSet, runtime: Runtime, order: np.
 
     A last batch that is not full is left out (unless it is the only one), because each batch counts alike.
     """
-    usable = len(order) // batch * batch or len(order)
-    clean = clean_batches(images, order[:usable], batch, runtime, network.scale)
+    parts = [runtime.share(len(part)).of(part) for part in cut(order, batch)]
     with runtime.autocast():
-        recalibrate_batch_norm(network.encoder, clean)
+        recalibrate_batch_norm(
+            network.encoder,
+            (clean(one.images, *network.scale) for one in batches_of(images, parts, runtime.device)),
+        )

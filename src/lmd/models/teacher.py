@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from typing import cast
 
 import torch
 from torch import Tensor
 
+from lmd.graphed import of_fixed_shapes
 from lmd.models.network import Network, Output
 
 
@@ -37,12 +39,25 @@ class Teacher:
         """Returns the teacher's features and logits, without a gradient."""
         return self.network(images)
 
+    def weight(self, step: int) -> float:
+        """Returns 1 - a_t, the part of the student in a step, t = `step`."""
+        return 1.0 - ema_decay(step, self.decay)
+
     @torch.no_grad()
-    def follow(self, student: Network, step: int) -> None:
-        """Moves the parameters toward the student's: theta' <- a_t theta' + (1 - a_t) theta, t = `step`."""
-        weight = 1.0 - ema_decay(step, self.decay)
+    def follow(self, student: Network, weight: float | Tensor) -> None:
+        """Moves the parameters toward the student's: theta' <- a_t theta' + (1 - a_t) theta.
+
+        The weight 1 - a_t may be a tensor of one element, as in a CUDA graph that has to see it change. On a
+        GPU a number gives the same, to the last bit.
+        """
         mine = [parameter.data for parameter in self.network.parameters()]
-        torch._foreach_lerp_(mine, [parameter.data for parameter in student.parameters()], weight)
+        others = [parameter.data for parameter in student.parameters()]
+        if of_fixed_shapes(mine[0]):
+            moves = torch._foreach_sub(others, mine)
+            torch._foreach_mul_(moves, weight)
+            torch._foreach_add_(mine, moves)
+        else:
+            torch._foreach_lerp_(mine, others, cast("float", weight))
 
     def export(self, student: Network) -> dict[str, Tensor]:
         """Returns the teacher's parameters with the student's BatchNorm buffers."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lmd import methods
 from lmd.data.dataset.manifest import Dataset
+from lmd.fields import leaf_values
 from lmd.planning.resolve import AUTO, settings_for
 from lmd.recipe import file_not_allowed, named_method
-from lmd.settings import METHOD, CommonSettings, Tree, resolve
+from lmd.settings import METHOD, CommonSettings, Tree, merge, parse_override, resolve
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,21 @@ def choose(
     methods.load(name, allow_code=True)
     layers = (_kept(begun or {}) | tree, asked.given, asked.overrides)
     if dataset is None:
-        return name, methods.settings_of(name, asked.budget or "paper", *layers)
-    return name, settings_for(name, dataset, asked.budget or AUTO, *layers)
+        settings = methods.settings_of(name, asked.budget or "paper", *layers)
+    else:
+        settings = settings_for(name, dataset, asked.budget or AUTO, *layers)
+    _tell_idle(settings, asked)
+    return name, settings
+
+
+def _tell_idle(settings: CommonSettings, asked: Asked) -> None:
+    """Says which settings that were asked for have no effect, because another leaves out what they are of."""
+    tree = reduce(merge, (asked.given, *map(parse_override, asked.overrides)), cast("Tree", {}))
+    given = [f"{name}." for name, _ in leaf_values(tree)]
+    for why, names in settings.idle().items():
+        prefixes = tuple(f"{name}." for name in names)
+        if idle := [name[:-1] for name in given if name.startswith(prefixes)]:
+            _log.warning("no effect with %s: %s", why, ", ".join(idle))
 
 
 def _kept(begun: Mapping[str, Any]) -> Tree:

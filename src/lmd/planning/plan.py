@@ -11,22 +11,24 @@ from lmd.data.dataset.manifest import Dataset
 from lmd.planning.clock import Clock
 from lmd.planning.outline import Outline, outline
 from lmd.planning.rehearsal import Pace, rehearse
+from lmd.processes.shares import Share
 from lmd.runtime import device_kind, resolved_precision
-from lmd.settings import CommonSettings
+from lmd.settings import CommonSettings, Optimisation
+from lmd.stages.optimisation import base_rate
 from lmd.text import duration, in_columns
 
 
 class Plan:
     """What a run will do. Its time is measured when it is first asked for: that takes some seconds."""
 
-    def __init__(self, outline: Outline) -> None:
+    def __init__(self, outline: Outline, processes: int = 1) -> None:
         """Measures nothing yet."""
-        self.outline = outline
+        self.outline, self.processes = outline, processes
 
     @cached_property
     def paces(self) -> Sequence[Pace] | None:
-        """The pace of each stage on this machine; None where it cannot be measured."""
-        return rehearse(self.outline)
+        """The pace of each stage on this machine; None where it cannot be measured: one process rehearses."""
+        return rehearse(self.outline) if self.processes == 1 else None
 
     @property
     def seconds(self) -> float | None:
@@ -59,6 +61,7 @@ class Plan:
     def _data(self) -> list[tuple[str, str]]:
         settings, dataset = self.outline.settings, self.outline.dataset
         counts = dataset.counts("train")
+        together = effective(settings, self.processes) if self.processes > 1 else []
         even = "no image left out" if settings.last_batch == "even" else "what fills no batch is left out"
         images = (
             f"{self.outline.images:,} for training in {len(counts)} classes, {counts.min():,} in the rarest"
@@ -67,6 +70,7 @@ class Plan:
             ("images", f"{images}; {self.outline.validated:,} for validation"),
             ("pixels", f"{settings.size} x {settings.size}"),
             ("batch", f"{min(settings.batch, self.outline.images)} images; {even}"),
+            *together,
         ]
 
     def _machine(self) -> list[tuple[str, str]]:
@@ -86,10 +90,32 @@ class Plan:
         return f"about {duration(self.seconds)} on this machine, by some steps of each stage; decoding apart"
 
 
-def plan_of_run(dataset: Dataset, method: str, settings: CommonSettings, taken_over: bool = False) -> Plan:
+def effective(settings: CommonSettings, processes: int) -> list[tuple[str, str]]:
+    """Returns the effective batch of several processes, and the learning rates that hold for it."""
+    parts = Share(settings.batch, 0, processes).lengths
+    each = f"{parts[0]}" if parts[0] == parts[-1] else f"{parts[-1]} or {parts[0]}"
+    rates = {
+        name: base_rate(part.optimisation, settings)
+        for name, part in settings
+        if isinstance(getattr(part, "optimisation", None), Optimisation)
+    }
+    told = ", ".join(f"{rate:g} ({name})" for name, rate in rates.items())
+    return [
+        ("effective", f"batch {settings.batch}: {processes} processes with {each} images each"),
+        ("rate", f"{told}, at that batch"),
+    ]
+
+
+def plan_of_run(
+    dataset: Dataset,
+    method: str,
+    settings: CommonSettings,
+    taken_over: bool = False,
+    processes: int = 1,
+) -> Plan:
     """Returns the plan of a run; `taken_over` is true where another run's first stage is taken over.
 
     Raises:
         SettingsError: the method or one of its stages cannot work with these settings.
     """
-    return Plan(outline(dataset, method, settings, taken_over))
+    return Plan(outline(dataset, method, settings, taken_over), processes)

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import pandas as pd
 
 from lmd.evaluation.groups.levels import Cell, ColumnResult, GroupsResult
+from lmd.evaluation.groups.subgroups import SMALL_CELLS
 from lmd.evaluation.parts import Estimate
 from lmd.evaluation.results import Evaluation
 from lmd.evaluation.selective.abstention import SelectiveResult
 from lmd.evaluation.selective.sets import SetsResult
-from lmd.evaluation.selective.unlikeness import USUAL, NoveltyResult
+from lmd.evaluation.selective.unlikeness_result import USUAL, UnlikenessResult
 from lmd.text import image_count, in_columns, shortened
 
 _SHOWN = (1.0, 0.8, 0.5)  # The shares of answered images of which the terminal has a line.
@@ -26,8 +27,8 @@ def beyond_lines(result: Evaluation) -> list[str]:
         lines += _set_lines(result.sets)
     if result.selective is not None:
         lines += _selective_lines(result.selective)
-    if result.novelty is not None:
-        lines.append(_novelty_line(result.novelty, result.n))
+    if result.unlikeness is not None:
+        lines.append(_unlikeness_line(result.unlikeness, result.n))
     for column in result.subgroups or []:
         lines += ["", *_column_lines(column)]
     return lines
@@ -56,7 +57,7 @@ def _selective_lines(found: SelectiveResult) -> Iterator[str]:
             yield f"answering the surest {row.answered:.0%} of images: balanced accuracy {row.bacc}{left}"
 
 
-def _novelty_line(found: NoveltyResult, n: int) -> str:
+def _unlikeness_line(found: UnlikenessResult, n: int) -> str:
     there, elsewhere = _short(found.accuracy_unlike), _short(found.accuracy_usual)
     return (
         f"{found.unlike_n} of {image_count(n)} images are more unlike what was seen than {USUAL:.0%} of the "
@@ -94,6 +95,8 @@ def _column_lines(column: ColumnResult) -> Iterator[str]:
     for cell in column.cells:
         if cell.warning:
             yield f"  {_value(cell)}: {cell.warning}"
+    if any(cell.warning for cell in column.cells):
+        yield f"  {SMALL_CELLS}"
 
 
 def _value(cell: Cell) -> str:

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lmd.evaluation.groups.levels import ColumnResult, GroupsResult
+from lmd.evaluation.groups.subgroups import SMALL_CELLS
 from lmd.evaluation.results import Evaluation
 from lmd.evaluation.selective.abstention import SelectiveResult
 from lmd.evaluation.selective.sets import Covered, SetsResult
-from lmd.evaluation.selective.unlikeness import USUAL, NoveltyResult
+from lmd.evaluation.selective.unlikeness_result import USUAL, UnlikenessResult
 from lmd.reporting.figures import BAND_COLOURS, GREY, Figure, drawing
 from lmd.reporting.order import in_order
-from lmd.reporting.page import METRICS
+from lmd.reporting.page import METRICS, sentence
 from lmd.reporting.tables import Cell, Part, Table, counted, decimal, number
 
 _TITLES = {
     "by_group": "By patient or lesion",
     "sets": "Prediction sets",
     "selective": "Leaving unsure images out",
-    "novelty": "Images unlike anything seen",
+    "unlikeness": "Images unlike anything seen",
 }
 
 
@@ -31,8 +32,8 @@ def beyond_parts(result: Evaluation, counts: Sequence[int]) -> list[Part]:
         found["sets"] = _sets(result.sets, counts)
     if result.selective is not None:
         found["selective"] = _selective(result.selective)
-    if result.novelty is not None:
-        found["novelty"] = _novelty(result.novelty, result.n)
+    if result.unlikeness is not None:
+        found["unlikeness"] = _unlikeness(result.unlikeness, result.n)
     parts = [
         found.get(name) or Part(title, notes=[result.reasons[name]])
         for name, title in _TITLES.items()
@@ -152,7 +153,7 @@ def _risk(found: SelectiveResult) -> Figure:
     return Figure(picture.svg, "risk against coverage", caption)
 
 
-def _novelty(found: NoveltyResult, n: int) -> Part:
+def _unlikeness(found: UnlikenessResult, n: int) -> Part:
     line = (
         f"{found.unlike_n} of {n} images are more unlike what was seen than {USUAL:.0%} of the validation "
         f"images: {found.share} of all, where about {1 - USUAL:.2f} is to be expected of images of one kind."
@@ -164,7 +165,7 @@ def _novelty(found: NoveltyResult, n: int) -> Part:
     classes = "; ".join(f"{name} {count}" for name, count in found.of_class.items())
     notes = [found.method, *([f"these images by class: {classes}"] if classes else [])]
     table = Table(["images", "value"], rows, "Are unlike images answered worse?", sorts=False)
-    return Part(_TITLES["novelty"], [line], [table], notes=notes)
+    return Part(_TITLES["unlikeness"], [line], [table], notes=notes)
 
 
 def _column(found: ColumnResult) -> Part:
@@ -176,4 +177,5 @@ def _column(found: ColumnResult) -> Part:
     ]  # fmt: skip
     head = [found.column, "n", "groups", "balanced accuracy", "macro AUC", "why to distrust it"]
     line = "Do all rows do alike? Intervals that overlap are no proof that they do."
-    return Part(f"By {name}", [line], [Table(head, rows, f"Metrics by {name}")])
+    small = [f"{sentence(SMALL_CELLS)}."] if any(cell.warning for cell in found.cells) else []
+    return Part(f"By {name}", [line, *small], [Table(head, rows, f"Metrics by {name}")])

@@ -25,7 +25,7 @@ def write_card(path: Path) -> Path:
 def write_card_of(path: Path, card: ModelCard, more: Sequence[str] = ()) -> Path:
     """Writes the model card of a run whose model.json is given; `more` lines follow on the training."""
     parts = [_head(card), [*_training(card), *more], _classes(card), _answers(card)]
-    parts += [_measured(split, result) for split, result in read_evaluations(path).items()]
+    parts += [_measured(result) for result in read_evaluations(path).values()]
     text = "\n\n".join("\n".join(lines) for lines in [*parts, _limits(card)])
     atomic_write(path / "MODEL_CARD.md", text + "\n")
     return path / "MODEL_CARD.md"
@@ -105,14 +105,14 @@ def _classes(card: ModelCard) -> list[str]:
     ]
 
 
-def _measured(split: str, result: Evaluation) -> list[str]:
+def _measured(result: Evaluation) -> list[str]:
     shown = [(title, result.n, str(value)) for title, value in shown_metrics(result)]
     shown += [(f"{name} recall", band.n, shown_recall(band)) for name, band in result.bands.items()]
     shown += [(f"recall of {markdown(entry.name)}", entry.n, shown_recall(entry)) for entry in result.classes]
     rows = [f"| {title} | {image_count(count)} | {value} |" for title, count, value in shown]
     notes = [line for note in result_notes(result) for line in (f"- {markdown(note)}", "")]
     return [
-        f"## Measured on the {split} split",
+        f"## Measured on the {markdown(result.measured)} split",
         "",
         *notes,
         "| | n | value, 95% interval |",

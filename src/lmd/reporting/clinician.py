@@ -14,6 +14,14 @@ from lmd.text import FEW, image_count, listed
 
 # From which share on a class counts as found dependably, and below which as missed more often than found.
 DEPENDABLE, MISSED = 0.8, 0.5
+# How well a class is found, from best to worst, then where it is unknown.
+GOOD, PART, DOUBTFUL, BAD = (
+    "found dependably",
+    "found in part",
+    "perhaps missed more often than found",
+    "missed more often than found",
+)
+FEW_IMAGES, NONE = "too few images to say", "not measured"
 _NAMED = 8  # Classes that a line names.
 _MOST_MISTAKES = 3
 
@@ -36,15 +44,17 @@ class ClassWords(NamedTuple):
 
 
 def level_of(entry: ClassResult) -> str:
-    """Returns how well a class is found, as far as its interval allows to say: one of five."""
-    low, high = entry.recall.low, entry.recall.high
+    """Returns how well a class is found, as far as its interval allows to say: one of six."""
+    value, low, high = entry.recall.value, entry.recall.low, entry.recall.high
     if entry.n == 0:
-        return "not measured"
-    if entry.n < FEW or low is None or high is None:
-        return "too few images to say"
+        return NONE
+    if entry.n < FEW or value is None or low is None or high is None:
+        return FEW_IMAGES
     if low >= DEPENDABLE:
-        return "found dependably"
-    return "missed more often than found" if high < MISSED else "found in part"
+        return GOOD
+    if high < MISSED:
+        return BAD
+    return DOUBTFUL if value < MISSED else PART
 
 
 def verdict(result: Evaluation, counts: Sequence[int]) -> Verdict:
@@ -58,15 +68,32 @@ def verdict(result: Evaluation, counts: Sequence[int]) -> Verdict:
 
 
 def _head(by_level: dict[str, list[str]], number: int) -> str:
-    good, bad = by_level.get("found dependably", []), by_level.get("missed more often than found", [])
-    unknown = by_level.get("not measured", []) + by_level.get("too few images to say", [])
-    if len(good) == number:
+    if len(by_level.get(GOOD, [])) == number:
         return f"It finds each of its {number} classes dependably on these images."
-    if bad:
-        return f"Do not rely on it for {listed(bad, _NAMED)}: it misses more than half of such images."
-    if unknown:
-        return f"Too few images to judge it for {listed(unknown, _NAMED)}; the others are found in part."
-    return "It finds part of the images of each class. A class that it does not name is not ruled out."
+    parts = [*_warned(by_level), *_unknown(by_level)]
+    return " ".join(parts or _in_part(by_level))
+
+
+def _warned(by_level: dict[str, list[str]]) -> list[str]:
+    """What it should not be relied on for: what it misses, and what it may miss, more often than not."""
+    bad, doubtful = by_level.get(BAD, []), by_level.get(DOUBTFUL, [])
+    never, nor = "Do not rely on it for", "Nor" if bad else "Do not rely on it"
+    first = [f"{never} {listed(bad, _NAMED)}: it misses more than half of such images."] if bad else []
+    second = f"{nor} for {listed(doubtful, _NAMED)}: it may miss more than half of such images."
+    return [*first, second] if doubtful else first
+
+
+def _unknown(by_level: dict[str, list[str]]) -> list[str]:
+    unknown = [*by_level.get(NONE, []), *by_level.get(FEW_IMAGES, [])]
+    return [f"Too few images to judge it for {listed(unknown, _NAMED)}."] if unknown else []
+
+
+def _in_part(by_level: dict[str, list[str]]) -> list[str]:
+    """Where nothing is to be warned of: what is found dependably, and that the rest is found in part."""
+    good = by_level.get(GOOD, [])
+    first = f"It finds {listed(good, _NAMED)} dependably, and" if good else "It finds"
+    of = "of the other classes" if good else "of each class"
+    return [f"{first} part of the images {of}.", "A class that it does not name is not ruled out."]
 
 
 def _mean_line(result: Evaluation) -> str:
@@ -81,14 +108,15 @@ def _mean_line(result: Evaluation) -> str:
 
 def _level_lines(by_level: dict[str, list[str]]) -> list[str]:
     said = {
-        "found dependably": "Found dependably, at least 80 of 100 with the whole interval",
-        "found in part": "Found in part",
-        "missed more often than found": "Missed more often than found, with the whole interval",
-        "too few images to say": f"Too few images to say (fewer than {FEW}, or no interval)",
-        "not measured": "Not measured, for there is no image of it here",
+        GOOD: "Found dependably, at least 80 of 100 with the whole interval",
+        PART: "Found in part, at least half of the images here",
+        DOUBTFUL: "Perhaps missed more often than found, less than half of the images here",
+        BAD: "Missed more often than found, with the whole interval",
+        FEW_IMAGES: f"Too few images to say (fewer than {FEW}, or no interval)",
+        NONE: "Not measured, for there is no image of it here",
     }
     lines = [f"{words}: {listed(by_level[key], _NAMED)}." for key, words in said.items() if key in by_level]
-    return lines if "found dependably" in by_level else ["Found dependably: no class.", *lines]
+    return lines if GOOD in by_level else ["Found dependably: no class.", *lines]
 
 
 def _mistakes(result: Evaluation) -> list[str]:

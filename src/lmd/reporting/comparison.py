@@ -18,7 +18,7 @@ from lmd.reporting.page import (
     shown_recall,
 )
 from lmd.settings import Tree
-from lmd.text import FEW_NOTE, image_count, in_columns
+from lmd.text import FEW_NOTE, few_note, image_count, in_columns
 
 # By the name of a pair of runs, such as "LMD - CE": the difference in each metric.
 Differences = Mapping[str, Mapping[str, Estimate]]
@@ -86,15 +86,14 @@ def _shown(run: Evaluation, metric: str) -> str:
 
 def comparison_lines(runs: dict[str, Evaluation]) -> list[str]:
     """Returns that table as lines of text: first what must be known of it, last what the brackets are."""
-    table = [["", "n", *runs], *comparison_table(runs)]
-    return [*notes_of(runs), *in_columns(table), *_below(runs)]
+    table = in_columns([["", "n", *runs], *comparison_table(runs)])
+    return [*notes_of(runs), *table, *_below(runs, few_note(table))]
 
 
-def _below(runs: dict[str, Evaluation]) -> list[str]:
+def _below(runs: dict[str, Evaluation], few: list[str]) -> list[str]:
     """What is said below the table: what has no interval, what is marked, and what the brackets are."""
     first = next(iter(runs.values()))
     reasons = dict.fromkeys(line for run in runs.values() for line in reason_lines(run))
-    few = [FEW_NOTE] if any(map(has_few, runs.values())) else []
     return [*reasons, *few, interval_words(first)]
 
 

@@ -77,7 +77,7 @@ def _contact_sheet(dataset: Dataset, found: Fingerprint, seed: int) -> list[tupl
     sheet = []
     for k, name in enumerate(dataset.classes):
         files = [file for file in dataset.table["file"][dataset.table["label"] == name] if file not in bad]
-        files = [file for file in files if (dataset.root / file).is_file()]
+        files = [file for file in files if dataset.path(file).is_file()]
         order = np.random.default_rng([seed, k]).permutation(len(files))[:_PER_CLASS]
         sheet.append((name, thumbnails(dataset, [files[number] for number in order], _SHEET_SIDE)))
     return sheet

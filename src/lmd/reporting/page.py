@@ -37,7 +37,7 @@ def shown_metrics(result: Evaluation) -> list[tuple[str, Estimate]]:
 
 def reason_lines(result: Evaluation) -> list[str]:
     """Returns why something is undefined or has no interval, each reason once."""
-    told = {"recall", "kappa"}  # Not in the tables.
+    told = {"recall", "kappa_quadratic"}  # Not in the tables.
     names: dict[str, list[str]] = {}
     for name, reason in result.reasons.items():
         if name not in Evaluation.model_fields and (name not in told or name not in result.metrics):

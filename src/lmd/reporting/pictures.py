@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.feed.scale import clean
 from lmd.data.feed.views import view
-from lmd.evaluation.explain import Maps, find_maps, grad_cam, nearest, spread_over_classes, worst_first
+from lmd.evaluation.explain import Maps, find_maps, grad_cam, nearest, spread_over_classes
 from lmd.evaluation.plane import tsne
 from lmd.reporting.class_figures import features_in_the_plane
 from lmd.reporting.figures import Figure
@@ -63,6 +64,8 @@ class Views(NamedTuple):
 class Pictures(NamedTuple):
     """All pictures of a report."""
 
+    of: str
+    """the split, and of another data set than the run's own its title"""
     top: list[Case]
     maps: str
     """what the maps are, or why there are none"""
@@ -83,14 +86,29 @@ def pictures_of(folder: RunFolder, dataset: Dataset, split: str, other_data: boo
         CheckpointError: the run has no finished model.
         DataError: the split was not predicted, or on other images.
     """
-    scene = scene_of(folder, dataset, split, other_data)
-    maps = find_maps(scene.model.network, scene.model.card.preprocessing.size)
-    tau = scene.model.card.outputs.tau
-    shift = (
-        f"Probabilities are those of the decision, shifted to rare classes by tau = {tau:.4g}." if tau else ""
-    )
-    worst, views = _worst(scene, maps), _views(scene)
-    return Pictures(worst, _map_words(maps), shift, _wrong(scene), views, _plane(scene))
+    of = f"{split} of {dataset.info.title}" if other_data else split
+    return pictures_from([scene_of(folder, dataset, split, other_data)], of)
+
+
+def pictures_from(scenes: Sequence[Scene], of: str) -> Pictures:
+    """Returns the pictures of one model, or of several that have answered other images each.
+
+    `of` is what the images are, in words. The features of several models cannot be drawn together.
+    """
+    first = scenes[0]
+    maps = [find_maps(one.model.network, one.model.card.preprocessing.size) for one in scenes]
+    worst, views = _worst(scenes, maps), _views(first)
+    plane = _plane(first) if len(scenes) == 1 else None
+    return Pictures(of, worst, _map_words(maps[0]), _shift_words(scenes), _wrong(scenes), views, plane)
+
+
+def _shift_words(scenes: Sequence[Scene]) -> str:
+    taus = list(dict.fromkeys(f"{scene.model.card.outputs.tau:.4g}" for scene in scenes))
+    if taus == ["0"]:
+        return ""
+    each = " (of each fold its own)" if len(taus) > 1 else ""
+    named = ", ".join(taus)
+    return f"Probabilities are those of the decision, shifted to rare classes by tau = {named}{each}."
 
 
 def _map_words(maps: Maps | str) -> str:
@@ -102,21 +120,33 @@ def _map_words(maps: Maps | str) -> str:
     )
 
 
-def _worst(scene: Scene, maps: Maps | str) -> list[Case]:
-    """The wrong answers with the largest loss, each with its maps and the nearest training images."""
-    labels, predicted = scene.images.labels, scene.predicted
-    order = worst_first(scene.probabilities, labels)
-    rows = order[predicted[order] != labels[order]][:_WORST]
+def _worst(scenes: Sequence[Scene], maps: Sequence[Maps | str]) -> list[Case]:
+    """The wrong answers with the largest loss over all scenes."""
+    found: list[tuple[float, int, int]] = []
+    for number, scene in enumerate(scenes):
+        labels = scene.images.labels
+        rows = np.flatnonzero(scene.predicted != labels)
+        found += [(float(scene.probabilities[row, labels[row]]), number, int(row)) for row in rows]
+    chosen = [(number, row) for _, number, row in sorted(found)[:_WORST]]
+    shown: dict[tuple[int, int], Case] = {}
+    for number, scene in enumerate(scenes):
+        rows = np.array([row for which, row in chosen if which == number], dtype=np.int64)
+        shown |= {(number, int(row)): case for row, case in _cases(scene, maps[number], rows)}
+    return [shown[place] for place in chosen]
+
+
+def _cases(scene: Scene, maps: Maps | str, rows: np.ndarray) -> list[tuple[int, Case]]:
+    """Some images, each with its maps and the nearest training images."""
     if not len(rows):
         return []
     columns = [[Shown(uri, "image", "the image") for uri in scene.images.thumbnails(rows)]]
     if isinstance(maps, Maps):
-        columns.append(_maps(scene, rows, predicted[rows], maps, "for the answer"))
-        columns.append(_maps(scene, rows, labels[rows], maps, "for the true class"))
+        columns.append(_maps(scene, rows, scene.predicted[rows], maps, "for the answer"))
+        columns.append(_maps(scene, rows, scene.images.labels[rows], maps, "for the true class"))
     if scene.train is not None:
         columns += _nearest(scene, scene.train, rows)
     cases = zip(rows, zip(*columns, strict=True), strict=True)
-    return [Case(scene.images.ids[row], _case_words(scene, row), list(shown)) for row, shown in cases]
+    return [(row, Case(scene.images.ids[row], _case_words(scene, row), list(shown))) for row, shown in cases]
 
 
 def _case_words(scene: Scene, row: int) -> str:
@@ -151,24 +181,37 @@ def _nearest(scene: Scene, train: Images, rows: np.ndarray) -> list[list[Shown]]
     return [shown[place :: found.shape[1]] for place in range(found.shape[1])]
 
 
-def _wrong(scene: Scene) -> list[WrongOf]:
+def _wrong(scenes: Sequence[Scene]) -> list[WrongOf]:
     """The wrong answers of each class that has images, those that were given most surely first."""
-    labels, surely = scene.images.labels, scene.decisions.max(1)
-    order = class_order(scene.model.card.training_counts)
-    present = [k for k in order if (labels == k).any()][-_WRONG_CLASSES:]
+    order = class_order(scenes[0].model.card.training_counts)
+    present = [k for k in order if any((one.images.labels == k).any() for one in scenes)][-_WRONG_CLASSES:]
     most = max(1, min(_WRONG, _ALL_WRONG // len(present)))
-    wrong = [np.flatnonzero((labels == k) & (scene.predicted != k)) for k in present]
-    shown = [rows[np.argsort(-surely[rows], kind="stable")][:most] for rows in wrong]
-    pictures = iter(scene.images.thumbnails(np.concatenate(shown)))
+    wrong = [_wrong_of(scenes, k) for k in present]
+    shown = [every[:most] for every in wrong]
+    pictures: dict[tuple[int, int], str] = {}
+    for number, scene in enumerate(scenes):
+        rows = [row for some in shown for which, row in some if which == number]
+        uris = scene.images.thumbnails(np.array(rows, dtype=np.int64))
+        pictures |= {(number, row): uri for row, uri in zip(rows, uris, strict=True)}
     return [
         WrongOf(
-            scene.names[k],
+            scenes[0].names[k],
             len(every),
-            int((labels == k).sum()),
-            [_wrong_one(scene, row, next(pictures)) for row in rows],
+            sum(int((one.images.labels == k).sum()) for one in scenes),
+            [_wrong_one(scenes[place[0]], place[1], pictures[place]) for place in some],
         )
-        for k, every, rows in zip(present, wrong, shown, strict=True)
+        for k, every, some in zip(present, wrong, shown, strict=True)
     ]
+
+
+def _wrong_of(scenes: Sequence[Scene], k: int) -> list[tuple[int, int]]:
+    """The wrong answers to a class, as scene and row, the surest first."""
+    found = [
+        (-float(scene.decisions[row].max()), number, int(row))
+        for number, scene in enumerate(scenes)
+        for row in np.flatnonzero((scene.images.labels == k) & (scene.predicted != k))
+    ]
+    return [(number, row) for _, number, row in sorted(found)]
 
 
 def _wrong_one(scene: Scene, row: int, uri: str) -> Shown:

@@ -43,8 +43,8 @@ def report_content(path: Path, card: ModelCard, identity: Tree) -> Tree:
     """Returns what a report shows but for pictures and learning curves, from what lies in the run folder."""
     evaluations, counts = main_first(read_evaluations(path)), card.training_counts
     splits = [
-        split_content(split, result, counts, RunFolder(path).predictions(split))
-        for split, result in evaluations.items()
+        split_content(result, counts, RunFolder(path).predictions(name))
+        for name, result in evaluations.items()
     ]
     return {
         "title": f"{card.method} on {card.dataset.title}",
@@ -66,8 +66,12 @@ def report_content(path: Path, card: ModelCard, identity: Tree) -> Tree:
 
 
 def main_first(evaluations: Mapping[str, Evaluation]) -> dict[str, Evaluation]:
-    """Returns evaluations by split, the one first that a reader is told of: that of the test images."""
-    return dict(sorted(evaluations.items(), key=lambda entry: entry[0] != "test"))
+    """Returns evaluations, the one first that a reader is told of: that of the run's own test images.
+
+    Without it the test images of another data set are.
+    """
+    order = {name: (name != "test", result.split != "test") for name, result in evaluations.items()}
+    return {name: evaluations[name] for name in sorted(order, key=order.__getitem__)}
 
 
 def _clinician(main: Tree, card: ModelCard) -> Tree:

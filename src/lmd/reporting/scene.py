@@ -105,7 +105,7 @@ def scene_of(folder: RunFolder, dataset: Dataset, split: str, other_data: bool) 
     """
     model = load_model(folder)
     images = Images(model, dataset, split)
-    table = _answers(folder, images)
+    table = _answers(folder, images, dataset.info.manifest_sha256 if other_data else "")
     ranking = _columns(table, "p", images)
     shifted = model.card.outputs.differ and f"d_{model.classes[0]}" in table
     decisions = _columns(table, "d", images) if shifted else ranking
@@ -117,10 +117,11 @@ def scene_of(folder: RunFolder, dataset: Dataset, split: str, other_data: bool) 
     return Scene(model, images, ranking, decisions, predicted, train, seed)
 
 
-def _answers(folder: RunFolder, images: Images) -> pd.DataFrame:
+def _answers(folder: RunFolder, images: Images, on: str) -> pd.DataFrame:
     """The predictions of a split, in the order of its table."""
-    file, split = folder.predictions(images.split), images.split
-    again = f"run 'lmd evaluate {folder.path} --split {split}' first"
+    file, split = folder.predictions(images.split, on), images.split
+    data = f" --data {images.dataset.folder}" if on else ""
+    again = f"run 'lmd evaluate {folder.path} --split {split}{data}' first"
     if not file.is_file():
         raise DataError(f"{folder.path} has no {file.name}, and pictures are of its mistakes: {again}")
     table = read_predictions(file).drop_duplicates("id").set_index("id")

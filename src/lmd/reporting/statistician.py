@@ -32,10 +32,6 @@ _OF_CLASS = (
     "F1",
     "AUC",
 )
-_NO_CURVES = (
-    "Curves, and intervals of specificity, PPV and NPV, need the predictions file of this evaluation: run "
-    "lmd evaluate with --split {split} again."
-)
 
 
 def cases_behind(file: Path, result: Evaluation) -> Cases | None:
@@ -65,7 +61,7 @@ def all_against_rest(cases: Cases | None, result: Evaluation) -> list[Against] |
 def metrics_table(result: Evaluation) -> Table:
     """Returns the macro metrics with their intervals."""
     rows = [[Cell(title), number(value)] for title, value in shown_metrics(result)]
-    return Table(["metric", "value"], rows, f"Metrics over all classes, split {result.split}", sorts=False)
+    return Table(["metric", "value"], rows, f"Metrics over all classes, split {result.measured}", sorts=False)
 
 
 def bands_table(result: Evaluation) -> Table:
@@ -79,7 +75,7 @@ def bands_table(result: Evaluation) -> Table:
     return Table(
         ["band", "n", "classes", "recall", "precision", "F1"],
         rows,
-        f"Frequency bands, split {result.split}",
+        f"Frequency bands, split {result.measured}",
         sorts=False,
     )
 
@@ -93,15 +89,15 @@ def classes_table(result: Evaluation, counts: Sequence[int], against: Sequence[A
             cells[4:7] = map(number, (against[k].specificity, against[k].ppv, against[k].npv))
         cells[1] = Cell(image_count(result.classes[k].n), result.classes[k].n)
         rows.append(cells)
-    return Table(_OF_CLASS, rows, f"Each class against all others, split {result.split}")
+    return Table(_OF_CLASS, rows, f"Each class against all others, split {result.measured}")
 
 
-def split_content(split: str, result: Evaluation, counts: Sequence[int], file: Path) -> Tree:
+def split_content(result: Evaluation, counts: Sequence[int], file: Path) -> Tree:
     """Returns what the page shows of an evaluation."""
     behind = cases_behind(file, result)
     against = all_against_rest(behind, result)
     return {
-        "split": split,
+        "split": result.measured,
         "result": result,
         "against": against,
         "metrics": metrics_table(result),
@@ -116,7 +112,7 @@ def split_content(split: str, result: Evaluation, counts: Sequence[int], file: P
         "no_curves": ""
         if behind
         else "Curves and intervals of specificity, PPV and NPV need the predictions "
-        f"file of this evaluation: run `lmd evaluate` with --split {split} again.",
+        f"file of this evaluation: run `lmd evaluate` with --split {result.split} again.",
     }
 
 

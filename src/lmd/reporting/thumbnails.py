@@ -29,7 +29,7 @@ def thumbnail(path: Path, side: int, frame: int | None = None, bits: int | None 
 def thumbnails(dataset: Dataset, files: Sequence[str], side: int) -> list[str]:
     """Returns pictures of a data set's files, as `thumbnail` makes them."""
     frame, bits = dataset.info.recipe.get("frame"), dataset.info.recipe.get("bits")
-    return in_threads(lambda file: thumbnail(dataset.root / file, side, frame, bits), list(files))
+    return in_threads(lambda file: thumbnail(dataset.path(file), side, frame, bits), list(files))
 
 
 def uri_of(pixels: np.ndarray, side: int) -> str:

@@ -175,7 +175,7 @@ def _counts_table(found: Comparison) -> list[list[str]]:
 def _bands_table(found: Comparison) -> list[list[list[str]]]:
     """The recall of each frequency band as one table, its head first; none where there are no bands."""
     known = next(iter(found.methods.values())).metrics
-    bands = [name for name in known if name not in METRICS and name not in ("recall", "kappa")]
+    bands = [name for name in known if name not in METRICS and name not in ("recall", "kappa_quadratic")]
     rows = [
         [row.name, *(str(found.methods[row.name].metrics[band]) for band in bands)]
         for row in found.ranking.rows

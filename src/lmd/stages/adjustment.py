@@ -72,22 +72,22 @@ def linear_classifier(context: StageContext) -> LinearClassifier:
     return classifier
 
 
-def choose_tau(
-    context: StageContext, logits: Callable[[Tensor, float], Tensor], highest: float = 2.0
+def best_on_validation(
+    context: StageContext, setting: str, logits: Callable[[Tensor, float], Tensor], highest: float = 2.0
 ) -> float:
-    """Returns the tau of 0, 0.1 ... `highest` with the best balanced accuracy on validation, never on test.
+    """Returns the value of a setting, of 0, 0.1 ... `highest`, with the best balanced accuracy on validation.
 
-    `logits(features, tau)` are what is judged. The smallest of equals wins.
+    `logits(features, value)` are what is judged. The smallest of equals wins.
 
     Raises:
         SettingsError: there is no validation split.
     """
     val = context.val
     if val is None:
-        raise SettingsError("tau is to be chosen on validation, which has no images: set it")
+        raise SettingsError(f"'{setting}' is to be chosen on validation, which has no images: set it")
     features = encode(context.network, val, context.runtime).features
     grid = [step / 10 for step in range(round(highest * 10) + 1)]
-    return max(grid, key=lambda tau: balanced_hits(logits(features, tau), val.labels))
+    return max(grid, key=lambda value: balanced_hits(logits(features, value), val.labels))
 
 
 def balanced_hits(logits: Tensor, labels: Tensor) -> float:

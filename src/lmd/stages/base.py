@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor, nn
 
-from lmd.data.feed.cuts import cut
+from lmd.data.feed.cuts import batch_sizes
 from lmd.data.feed.loader import Batch, ImageSet, batches_of
 from lmd.data.feed.sampling import Sampling, sampling_order
-from lmd.data.feed.views import view
+from lmd.data.feed.views import seeded_view
 from lmd.errors import SettingsError
+from lmd.graphed import Branched, GraphedStep, Inputs
 from lmd.models.classifier import build_classifier
 from lmd.models.encoder import num_features
 from lmd.models.network import Network
+from lmd.processes.collectives import averaged
+from lmd.processes.shares import Share
 from lmd.runtime import Runtime, derive_seed
 from lmd.settings import CommonSettings, Count, Optimisation, Settings
+from lmd.stages.divided import Divided
 from lmd.stages.optimisation import (
     Losses,
     RunningMeans,
     build_optimiser,
+    load_optimiser,
     seed_epoch,
     set_rate,
-    steps_per_epoch,
 )
 
 
@@ -89,18 +93,23 @@ class SupervisedSettings(Settings):
     """how often an epoch has an image: each once (paper), or by another rule"""
 
 
-class Supervised:
+class Supervised(Divided):
     """A stage of gradient descent on batches of training images.
 
     Override `order` (which images, in which sequence), `loss` (a dict of named terms; "total" is
     back-propagated, all are logged), `views` or `view_names` (what of a batch the loss is given) and
     `after_step`. A method with another classifier names it in `wanted_classifier`.
+
+    On a GPU a step may be replayed as a CUDA graph (`lmd.graphed`), if its class says `capturable`
+    itself: a subclass that says nothing runs step by step. Such a class takes each number that changes from
+    step to step from `self.now`, where `changing` puts it: another number would be recorded for ever.
     """
 
     name = "stage1"
     view_names: tuple[str, ...] = ("weak",)
     # Kind and scale of the classifier that the stage begins with; None keeps the one it is given.
     wanted_classifier: tuple[str, float | None] | None = None
+    capturable = False
 
     def __init__(self, common: CommonSettings, stage: SupervisedSettings) -> None:
         """Keeps the settings; nothing is built before `prepare`."""
@@ -118,27 +127,41 @@ class Supervised:
             seed = derive_seed(self.common.seed, self.name, "head")
             new_classifier(context, *self.wanted_classifier, seed)
         self.optimiser = build_optimiser(self.trained(), self.optimisation, self.common)
+        device = context.runtime.device
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):  # What a loss needs of its own lies where the batches are.
+                setattr(self, name, value.to(device))
+        # Several processes exchange gradients, which a graph does not hold.
+        capturable = bool(vars(type(self)).get("capturable", False)) and context.runtime.world == 1
+        self.train_step = GraphedStep(
+            self._train_step, device, f"{self.name} of {type(self).__name__}", capturable
+        )
 
     def trained(self) -> nn.Module:
         """Returns the part of the network that the optimiser moves: all of it."""
         return self.network
 
     def order(self, epoch: int) -> np.ndarray:
-        """Returns the rows of an epoch, as the setting `sampling` says."""
-        runtime = self.context.runtime
+        """Returns the rows of an epoch, as the setting `sampling` says: those of all processes together."""
         return sampling_order(
             self.sampling,
             self.context.train.labels.numpy(),
             derive_seed(self.common.seed, self.name),
             epoch,
-            runtime.rank,
-            runtime.world,
-            epoch / max(self.epochs - 1, 1),
+            progress=epoch / max(self.epochs - 1, 1),
         )
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the named terms of a batch, "total" among them; `epoch` counts in fractions."""
         raise SettingsError(f"stage {type(self).__name__} defines no loss")
+
+    def changing(self, epoch: int, moment: float) -> dict[str, Any]:
+        """Returns the numbers that change from step to step, beside the batch.
+
+        They are the seed of each view and, where a graph needs them before its step, what the loss draws.
+        """
+        drawn = self.draws(self.share or Share(0)) if self.train_step.wanted else {}
+        return {**{f"{name} view": self.view_seed(name, epoch) for name in self.view_names}, **drawn}
 
     def after_step(self) -> None:
         """Does what follows an optimisation step; nothing here."""
@@ -149,13 +172,19 @@ class Supervised:
         self.set_mode()
         means = RunningMeans()
         order = self.order(epoch)
-        steps = steps_per_epoch(len(order), self.common.batch, self.common.last_batch)
+        sizes = batch_sizes(len(order), self.common.batch, self.common.last_batch)
+        steps = len(sizes)
         for number, batch in enumerate(self.batches(order)):
             moment = epoch + number / steps
+            self.share = self._share(sizes[number])
             set_rate(self.optimiser, self.optimisation, self.common, moment, self.epochs)
-            means.add(self._train_step(batch, epoch, moment))
+            now = {"epoch": epoch, "moment": moment, **self.changing(epoch, moment)}
+            means.add(self.train_step({**batch._asdict(), **now}), self.share.weight)
+            self.step += 1
             self.context.on_step(number + 1, steps)
-        losses = means.result()
+        losses = means.result(averaged if self.divided else None)
+        if epoch + 1 == self.epochs:
+            self.train_step.release()
         self.context.offer()
         return losses
 
@@ -164,23 +193,34 @@ class Supervised:
         self.network.train()
 
     def batches(self, order: np.ndarray) -> Iterator[Batch]:
-        """Yields the batches of an epoch; `last_batch` says what becomes of one that is not full."""
-        parts = cut(order, self.common.batch, self.common.last_batch)
-        return batches_of(self.context.train, parts, self.context.runtime.device)
+        """Yields this process's part of each batch; `last_batch` says what becomes of a rest."""
+        return batches_of(self.context.train, self.parts(order), self.context.runtime.device)
 
-    def _train_step(self, batch: Batch, epoch: int, moment: float) -> dict[str, Tensor]:
-        terms = self.loss(self.views(batch, epoch), batch.labels, moment)
+    def _train_step(self, now: Inputs) -> dict[str, Tensor]:
+        self.now = now
+        batch = Batch(self.now["images"], self.now["labels"], self.now["index"])
+        terms = self.loss(self.views(batch, self.now["epoch"]), batch.labels, self.now["moment"])
         self.optimiser.zero_grad(set_to_none=True)
-        self.context.runtime.backward(terms["total"])
+        self.context.runtime.backward(self.share_of(batch.labels).weighed(terms["total"]))
+        self.average_gradients()
         self.optimiser.step()
         self.after_step()
-        self.step += 1
         return terms
 
-    def views(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
+    def views(self, batch: Batch, epoch: int) -> Mapping[str, Tensor]:
         """Returns the views of a batch by name."""
-        seed, scale = self.common.seed, self.network.scale
-        return {name: view(name, batch.images, batch.index, seed, epoch, scale) for name in self.view_names}
+
+        def make(name: str) -> Tensor:
+            seed, scale = self.view_seed(name, epoch), self.network.scale
+            return seeded_view(name, batch.images, batch.index, seed, scale)
+
+        return Branched(make, self.view_names, batch.images.device)
+
+    def view_seed(self, name: str, epoch: int | Tensor) -> int | Tensor:
+        """Returns the seed of a view; where a graph is recorded, the tensor that will hold it."""
+        if isinstance(epoch, Tensor):
+            return self.now[f"{name} view"]
+        return derive_seed(self.common.seed, epoch, name)
 
     def deliver(self) -> Network:
         """Returns the network as it is now."""
@@ -192,7 +232,7 @@ class Supervised:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes such a state back."""
-        self.optimiser.load_state_dict(state["optimiser"])
+        load_optimiser(self.optimiser, state["optimiser"])
         self.step = state["step"]
 
     def artefacts(self) -> dict[str, Tensor]:

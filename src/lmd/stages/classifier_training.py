@@ -6,15 +6,15 @@ method of this kind then costs seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from lmd.data.feed.cuts import cut
-from lmd.data.feed.loader import Batch
+from lmd.data.feed.loader import Batch, batches_of
 from lmd.data.feed.sampling import Sampling
 from lmd.losses.classification import cross_entropy
 from lmd.models.inference import encode
@@ -38,7 +38,10 @@ class ClassifierSettings(SupervisedSettings):
 class ClassifierTraining(Supervised):
     """Trains the classifier alone, on the cached features of clean images; override `criterion`."""
 
+    capturable = True
+
     name = "stage2"
+    divided = False  # A step costs less than what processes would have to tell each other.
 
     def __init__(self, common: CommonSettings, stage: ClassifierSettings) -> None:
         """Keeps the settings; a new classifier is linear unless a subclass says otherwise."""
@@ -63,16 +66,15 @@ class ClassifierTraining(Supervised):
     def batches(self, order: np.ndarray) -> Iterator[Batch]:
         """Yields features in the place of images."""
         assert self.features is not None
-        labels, device = self.context.train.labels, self.context.runtime.device
-        for part in cut(order, self.common.batch, self.common.last_batch):
-            index = torch.from_numpy(part)
-            yield Batch(self.features[index.to(device)], labels[index].to(device), index)
+        train = replace(self.context.train, pixels=self.features)
+        parts = cut(order, self.common.batch, self.common.last_batch)
+        return batches_of(train, parts, self.context.runtime.device)
 
     def views(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
         """Returns the features as the only view."""
         return {"features": batch.images}
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the criterion on the classifier's logits, under its own name and as the total."""
         terms = self.criterion(self.network.classifier(views["features"]), labels, epoch)
         return {"total": next(iter(terms.values())), **terms}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from torch import Tensor
@@ -21,12 +22,14 @@ class CrossEntropySettings(SupervisedSettings):
 class CrossEntropy(Supervised):
     """Supervised training with a loss of one view's logits: the cross entropy, or what `criterion` says."""
 
+    capturable = True
+
     def __init__(self, common: CommonSettings, stage: CrossEntropySettings) -> None:
         """Chooses the view."""
         super().__init__(common, stage)
         self.view_names = (stage.view,)
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns the criterion on the only view, under its own name and as the total."""
         (images,) = views.values()
         with self.context.runtime.autocast():

@@ -37,6 +37,8 @@ class FocalSettings(CrossEntropySettings):
 class FocalTraining(CrossEntropy):
     """Supervised training with a focal loss, each class weighted by `weights` [K] where given."""
 
+    capturable = True
+
     def __init__(self, common: CommonSettings, stage: FocalSettings, weights: Tensor | None = None) -> None:
         """Keeps the settings and the weights."""
         super().__init__(common, stage)

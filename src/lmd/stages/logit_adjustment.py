@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from lmd.losses.prior import log_prior
+from lmd.model_card import Prior
 from lmd.settings import CommonSettings
-from lmd.stages.adjustment import Adjustment, choose_tau, linear_classifier
+from lmd.stages.adjustment import Adjustment, best_on_validation, linear_classifier
 from lmd.stages.base import StageContext
 from lmd.stages.optimisation import Losses
 
@@ -31,16 +32,23 @@ def refuse_tau_alone(tree: Any) -> Any:
     return cast("Any", tree)
 
 
+def prior_after(sampling: str, adjustment: float | None) -> Prior:
+    """Returns what an adjustment leaves of the frequency of classes: nothing at 1, all of it at 0."""
+    if sampling != "instance" or adjustment not in (0.0, 1.0):
+        return "unknown"
+    return "uniform" if adjustment else "training"
+
+
 class LogitAdjustment(Adjustment):
-    """Post-hoc logit adjustment: s_k <- s_k - tau log pi_k, pi_k = N_k / N (Menon et al., ICLR 2021).
+    """Post-hoc logit adjustment: s_k <- s_k - a log pi_k, pi_k = N_k / N (Menon et al., ICLR 2021).
 
     A linear classifier takes the constant into its bias and stays an ordinary linear one.
     """
 
-    def __init__(self, common: CommonSettings, tau: float | None) -> None:
-        """Keeps tau; None is the best of 0, 0.1 ... 3 on validation."""
+    def __init__(self, common: CommonSettings, strength: float | None) -> None:
+        """Keeps a; None is the best of 0, 0.1 ... 3 on validation."""
         super().__init__(common)
-        self.tau = tau
+        self.strength = strength
 
     def prepare(self, context: StageContext) -> None:
         """Takes the network over; its classifier has to be linear."""
@@ -52,10 +60,13 @@ class LogitAdjustment(Adjustment):
         classifier = linear_classifier(self.context)
         weight, bias = classifier.weight, classifier.bias.detach().clone()
         prior = log_prior(torch.from_numpy(self.context.train.counts)).to(bias)
-        tau = self.tau
-        if tau is None:
-            tau = choose_tau(
-                self.context, lambda z, tau: nn.functional.linear(z, weight, bias - tau * prior), highest=3.0
+        strength = self.strength
+        if strength is None:
+            strength = best_on_validation(
+                self.context,
+                "adjustment",
+                lambda z, a: nn.functional.linear(z, weight, bias - a * prior),
+                highest=3.0,
             )
-        classifier.bias.copy_(bias - tau * prior)
-        return {"tau": tau}
+        classifier.bias.copy_(bias - strength * prior)
+        return {"adjustment": strength}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,20 +25,26 @@ class RunningMeans:
         self.sums: dict[str, Tensor] = {}
         self.count = 0
 
-    def add(self, terms: dict[str, Tensor]) -> None:
-        """Adds the terms of one step."""
-        self.count += 1
+    def add(self, terms: dict[str, Tensor], weight: float = 1.0, steps: int = 1) -> None:
+        """Adds the terms of one step, or their sums over so many.
+
+        `weight` is what they count in the mean over processes.
+        """
+        self.count += steps
         for name, value in terms.items():
-            value = value.detach().double()
+            value = value.detach().double() * weight
             self.sums[name] = self.sums[name] + value if name in self.sums else value
 
-    def result(self) -> Losses:
-        """Returns the means.
+    def result(self, over_processes: Callable[[Tensor], Tensor] | None = None) -> Losses:
+        """Returns the means, over all processes where they divide the batches.
 
         Raises:
             SettingsError: a term is not finite: training has diverged.
         """
-        means = {name: float(total) / max(self.count, 1) for name, total in self.sums.items()}
+        sums = self.sums
+        if over_processes is not None and sums:
+            sums = dict(zip(sums, over_processes(torch.stack(list(sums.values()))), strict=True))
+        means = {name: float(total) / max(self.count, 1) for name, total in sums.items()}
         for name, mean in means.items():
             if not math.isfinite(mean):
                 raise SettingsError(
@@ -48,17 +56,44 @@ class RunningMeans:
 def build_optimiser(
     module: nn.Module, optimisation: Optimisation, common: CommonSettings
 ) -> torch.optim.Optimizer:
-    """Returns SGD or Adam over the parameters of a module that want a gradient."""
+    """Returns SGD or Adam over the parameters of a module that want a gradient.
+
+    On a GPU its step is one kernel, and its rate lies there, so that a CUDA graph may hold the step.
+    """
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     rate, momentum, decay = base_rate(optimisation, common), optimisation.momentum, optimisation.weight_decay
+    on_gpu = bool(parameters) and parameters[0].device.type == "cuda"
+    options: dict[str, Any] = {"weight_decay": decay}
+    if on_gpu:
+        rate, options = torch.tensor(rate, device=parameters[0].device), {**options, "fused": True}
     if optimisation.optimiser == "adam":
-        return torch.optim.Adam(parameters, rate, betas=(momentum, 0.999), weight_decay=decay)
-    return torch.optim.SGD(parameters, rate, momentum=momentum, weight_decay=decay)
+        return torch.optim.Adam(parameters, rate, betas=(momentum, 0.999), capturable=on_gpu, **options)
+    return torch.optim.SGD(parameters, rate, momentum=momentum, **options)
+
+
+# What of an optimiser's groups belongs to the machine and not to the training.
+_OF_DEVICE = ("lr", "fused", "foreach", "capturable")
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Gives an optimiser its state back, also that of another device; the next step sets its rate anew."""
+    own = [{name: group[name] for name in _OF_DEVICE if name in group} for group in optimiser.param_groups]
+    optimiser.load_state_dict(state)
+    for group, kept in zip(optimiser.param_groups, own, strict=True):
+        group.update(kept)
 
 
 def base_rate(optimisation: Optimisation, common: CommonSettings) -> float:
     """Returns the learning rate; `lr_scale: linear` makes it proportional to batch / 128."""
     return optimisation.lr * (common.batch / 128 if common.lr_scale == "linear" else 1.0)
+
+
+def rate_at(optimisation: Optimisation, common: CommonSettings, epoch: float, epochs: int) -> float:
+    """Returns the learning rate of a moment: linear warm-up, times what the schedule says."""
+    factor = schedule_factor(optimisation.schedule, epoch, epochs)
+    if optimisation.warmup_epochs > 0:
+        factor *= min(1.0, (epoch + 1e-3) / optimisation.warmup_epochs)
+    return base_rate(optimisation, common) * factor
 
 
 def set_rate(
@@ -68,12 +103,17 @@ def set_rate(
     epoch: float,
     epochs: int,
 ) -> None:
-    """Sets the learning rate of a moment: linear warm-up, times what the schedule says."""
-    factor = schedule_factor(optimisation.schedule, epoch, epochs)
-    if optimisation.warmup_epochs > 0:
-        factor *= min(1.0, (epoch + 1e-3) / optimisation.warmup_epochs)
+    """Gives an optimiser the learning rate of a moment."""
+    give_rate(optimiser, rate_at(optimisation, common, epoch, epochs))
+
+
+def give_rate(optimiser: torch.optim.Optimizer, rate: float | Tensor) -> None:
+    """Gives an optimiser its learning rate; one that lies on a GPU is changed in its place."""
     for group in optimiser.param_groups:
-        group["lr"] = base_rate(optimisation, common) * factor
+        if isinstance(group["lr"], Tensor):
+            group["lr"].copy_(rate) if isinstance(rate, Tensor) else group["lr"].fill_(rate)
+        else:
+            group["lr"] = float(rate)
 
 
 def schedule_factor(schedule: str, epoch: float, epochs: int) -> float:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 
 from lmd.amounts import Share
+from lmd.graphed import Branch
 from lmd.losses.classification import cross_entropy
 from lmd.losses.relation import (
     Direction,
@@ -18,7 +19,6 @@ from lmd.losses.relation import (
 )
 from lmd.models.network import Network, Output
 from lmd.models.teacher import Teacher
-from lmd.runtime import gather
 from lmd.settings import CommonSettings, Decay, NonNegative, Tree
 from lmd.stages.base import StageContext, Supervised, SupervisedSettings
 
@@ -65,6 +65,7 @@ class RelationLearning(Supervised):
     """
 
     view_names = ("weak", "strong")
+    capturable = True
 
     def __init__(self, common: CommonSettings, stage: RelationSettings) -> None:
         """Keeps the settings."""
@@ -76,18 +77,33 @@ class RelationLearning(Supervised):
         super().prepare(context)
         self.teacher = Teacher(self.network, self.stage.teacher_decay)
 
-    def loss(self, views: dict[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+    def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns as "total" L_CE + lambda_1 (L_sample + L_channel + 0.5 L_prob), and the terms of it."""
         with self.context.runtime.autocast():
+            with Branch(labels.device) as branch:
+                teacher = self.teacher(views["weak"])
             strong = self.network(views["strong"])
             weak = self.network(views["weak"]) if self.stage.ce_view != "strong" else None
-            teacher = self.teacher(views["weak"])
+            branch.join()
         terms = self.consistency(self.of_all(strong), self.of_all(teacher))
         terms["cross_entropy"] = self._cross_entropy(strong, weak, labels)
         relation = terms["sample_consistency"] + terms["channel_consistency"]
         relation = relation + 0.5 * terms["probability_consistency"]
-        weight = self.stage.consistency_weight * self.ramp(epoch)
-        return {"total": terms["cross_entropy"] + weight * relation, **terms}
+        return {"total": terms["cross_entropy"] + self.weight(epoch) * relation, **terms}
+
+    def changing(self, epoch: int, moment: float) -> dict[str, Any]:
+        """Returns the seeds of the views, the weight of the consistency and that of the student."""
+        return {
+            **super().changing(epoch, moment),
+            "consistency": self.weight(moment),
+            "student": self.teacher.weight(self.step),
+        }
+
+    def weight(self, epoch: float | Tensor) -> float | Tensor:
+        """Returns lambda_1 at a moment; where a graph is recorded, the tensor that will hold it."""
+        if isinstance(epoch, Tensor):
+            return self.now["consistency"]
+        return self.stage.consistency_weight * self.ramp(epoch)
 
     def ramp(self, epoch: float) -> float:
         """Returns the factor in [0, 1] on lambda_1 at a moment of the training."""
@@ -104,7 +120,7 @@ class RelationLearning(Supervised):
 
     def of_all(self, output: Output) -> Output:
         """Returns what the networks of all processes gave, in fp32."""
-        return Output(gather(output.features.float()), gather(output.logits.float()))
+        return Output(self.gather(output.features.float()), self.gather(output.logits.float()))
 
     def _cross_entropy(self, strong: Output, weak: Output | None, labels: Tensor) -> Tensor:
         if weak is None:
@@ -116,7 +132,7 @@ class RelationLearning(Supervised):
 
     def after_step(self) -> None:
         """Moves the teacher toward the student."""
-        self.teacher.follow(self.network, self.step)
+        self.teacher.follow(self.network, self.now["student"])
 
     def deliver(self) -> Network:
         """Returns the student, or the teacher where `stage2_from` says so."""

@@ -32,7 +32,8 @@ TERMS: Mapping[str, str] = MappingProxyType(
         "expect_label": "E-step: cross entropy of the images",
         "distribution_consistency": "E-step: distance to the own class less that to the others",
         "active": "part of the images that is trained on",
-        "tau": "weight of the class frequencies that is taken out of the logits",
+        "adjustment": "weight of the class frequencies that is taken out of the logits",
+        "norm_power": "exponent of the norms that are divided out of the classifier",
         "shift": "mean change of BatchNorm's means",
     }
 )

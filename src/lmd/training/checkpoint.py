@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from torch import Tensor
+from torch import OutOfMemoryError, Tensor
 
 from lmd import run
 from lmd.errors import CheckpointError
@@ -38,23 +39,50 @@ class State:
     history: list[Tree] = field(default_factory=list[Tree])
 
 
-def save(folder: RunFolder, identity: Tree, network: Network, stage: Stage | None, state: State) -> None:
-    """Saves a run's state in one atomic file, then its history; no `stage` between two stages."""
-    run.save_checkpoint(
-        folder,
-        {
-            "identity": identity,
-            "classifier": classifier_kind(network.classifier),
-            "network": dict(network.state_dict()),
-            "stage_state": stage.state_dict() if stage else None,
-            "state": {**vars(state), "best": vars(state.best)},
-        },
-    )
-    run.write_metrics(folder, state.history)
+def whole(identity: Tree, network: Network, stage: Stage | None, state: State) -> Tree:
+    """Returns a copy of all that a run goes on from; no `stage` between two stages.
+
+    The best network is not copied: another takes its place, and nothing changes it.
+    """
+    return {
+        "identity": identity,
+        "classifier": classifier_kind(network.classifier),
+        "network": copied(network.state_dict()),
+        "stage_state": copied(stage.state_dict()) if stage else None,
+        "state": {**vars(state), "history": list(state.history), "best": dict(vars(state.best))},
+    }
+
+
+def copied(tree: Any) -> Any:
+    """Returns a tree of values with copies of its tensors, each where it lies."""
+    return _mapped(tree, _copy)
+
+
+def fetched(tree: Any) -> Any:
+    """Returns a tree of values with its tensors in the memory of the processor."""
+    return _mapped(tree, Tensor.cpu)
+
+
+def _copy(value: Tensor) -> Tensor:
+    try:
+        return value.detach().clone()
+    except OutOfMemoryError:  # Of a GPU.
+        return value.detach().cpu()
+
+
+def _mapped(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    if isinstance(tree, Tensor):
+        return change(tree)
+    if isinstance(tree, dict):
+        pairs = cast("Tree", tree).items()
+        return {key: _mapped(value, change) for key, value in pairs}
+    if type(tree) in (list, tuple):
+        return [_mapped(value, change) for value in tree]
+    return tree
 
 
 def load(folder: RunFolder, identity: Tree) -> Tree | None:
-    """Returns what `save` saved, or None where there is no checkpoint yet.
+    """Returns what `whole` returned and was saved, or None where there is no checkpoint yet.
 
     Raises:
         CheckpointError: it is damaged, or of another run.

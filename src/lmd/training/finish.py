@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 
+from lmd import methods
 from lmd.data.dataset.manifest import Dataset
+from lmd.data.feed.loader import ImageSet
 from lmd.evaluation.answers import answer_table
-from lmd.evaluation.outputs import joined
-from lmd.evaluation.predict import names_of, write_predictions
+from lmd.evaluation.outputs import joined, outputs_of
+from lmd.evaluation.predict import Model, names_of, write_predictions
 from lmd.evaluation.probability.decisions import choose_tau, log_prior
 from lmd.evaluation.probability.temperature import temperature_for
-from lmd.evaluation.selective.familiar import features_of
-from lmd.evaluation.selective.novelty import Familiar
+from lmd.evaluation.selective.unlikeness_files import features_of, unlikeness_of_model, write_unlikeness
 from lmd.model_card import ModelCard, Outputs, Preprocessing, Prior, TrainedOn
 from lmd.models.classifier import classifier_kind
-from lmd.models.network import Network, Output
+from lmd.models.network import Network
 from lmd.run import RunFolder
 from lmd.settings import CommonSettings, Tree
 from lmd.training.known import known_weaknesses
@@ -57,25 +57,29 @@ def card_of(
     )
 
 
-def without_validation(card: ModelCard, settings: CommonSettings, prior: Prior) -> ModelCard:
-    """Returns a card with what the outputs are where nothing could be fitted."""
-    tau = 0.0 if settings.tau == "validation" else settings.tau
-    return card.model_copy(update={"outputs": Outputs(tau=tau, prior=prior)})
+class Trained(NamedTuple):
+    """A model at the end of its training, and the images that it was trained and chosen by."""
+
+    model: Model
+    settings: CommonSettings
+    train: ImageSet
+    val: ImageSet | None
 
 
-def with_outputs(
-    card: ModelCard,
-    dataset: Dataset,
-    outputs: Sequence[Output],
-    known: Familiar,
-    settings: CommonSettings,
-    prior: Prior,
-    run: RunFolder,
-) -> ModelCard:
-    """Returns a card with what the outputs are; writes the answers on the validation images.
+def card_with_outputs(trained: Trained, dataset: Dataset, run: RunFolder) -> ModelCard:
+    """Returns the card of a model with what its outputs are.
 
-    tau and the temperature are chosen by what the network says of these images, in their order.
+    It writes the answers on the validation images, and what tells unlike images. tau and the temperature are
+    chosen by what the network says of the validation images; without any, nothing is fitted.
     """
+    card, settings = trained.model.card, trained.settings
+    prior = methods.implied_prior(methods.load(card.method), settings)
+    if trained.val is None:
+        tau = 0.0 if settings.tau == "validation" else settings.tau
+        return card.model_copy(update={"outputs": Outputs(tau=tau, prior=prior)})
+    outputs = list(outputs_of(trained.model, trained.val.pixels))
+    known = unlikeness_of_model(trained.model, trained.train, outputs)
+    write_unlikeness(run, known)
     logits, unlike = joined([one.logits for one in outputs]), known.unlike(features_of(outputs))
     labels, counts = dataset.labels("val"), np.array(card.training_counts)
     found = fitted_outputs(logits, labels, counts, settings.tau, settings.calibration, prior)

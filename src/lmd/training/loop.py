@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from lmd import methods, run, stopping
@@ -16,16 +15,11 @@ from lmd.data.feed.sampling import instance_order
 from lmd.errors import SettingsError
 from lmd.evaluation.leaks.earlier import seen_before
 from lmd.evaluation.leaks.seen import begun_with, joined, seen_in_training, still_seen, write_seen
-from lmd.evaluation.outputs import outputs_of
 from lmd.evaluation.predict import Model
 from lmd.evaluation.probability.decisions import log_prior
-from lmd.evaluation.selective.familiar import familiar_of, write_familiar
-from lmd.model_card import ModelCard
 from lmd.models.classifier import build_classifier, classifier_kind
-from lmd.models.encoder import build_encoder, num_features
-from lmd.models.freezing import freeze
+from lmd.models.encoder import num_features
 from lmd.models.inference import recalibrate
-from lmd.models.names import normalisation
 from lmd.models.network import Network
 from lmd.run import RunFolder
 from lmd.runtime import Runtime, derive_seed, make_deterministic
@@ -33,9 +27,12 @@ from lmd.settings import CommonSettings, Tree
 from lmd.stages.base import Stage, StageContext
 from lmd.training import checkpoint, surroundings
 from lmd.training.checkpoint import FirstStage, State
-from lmd.training.finish import card_of, with_outputs, without_validation
+from lmd.training.finish import Trained, card_of, card_with_outputs
+from lmd.training.fresh import new_network
 from lmd.training.progress import Progress
+from lmd.training.saving import Saver
 from lmd.training.selection import CHOSEN_BY, Selection, validate
+from lmd.training.together import as_first, same_network, same_start, stop_together, training_together
 
 
 class Trainer:
@@ -49,15 +46,18 @@ class Trainer:
         identity: Tree,
         progress: Progress,
         first: FirstStage | None,
+        runtime: Runtime,
     ) -> None:
         """Loads the data, builds the network, and goes to where the run stands."""
         self.dataset, self.settings, self.folder = dataset, settings, folder
         self.identity, self.progress = identity, progress
+        self.saver = Saver(folder)
         saved = checkpoint.load(folder, identity)
-        self.runtime = Runtime(settings.usable_precision)
+        self.runtime, self.leads = runtime, runtime.rank == 0
+        same_start(runtime, saved)
         make_deterministic()
         self._load_data()
-        self.network = _new_network(settings, self.train.num_classes, fresh=saved is None and first is None)
+        self.network = new_network(settings, self.train.num_classes, fresh=saved is None and first is None)
         self.runtime.place(self.network)
         self.stages = methods.load(identity["method"]).stages(settings, self.train.counts)
         self.state = State()
@@ -81,6 +81,9 @@ class Trainer:
 
     def _write_head(self) -> None:
         """Writes what a run folder begins with: its settings and its environment."""
+        if not self.leads:
+            return
+        self.folder.metrics.unlink(missing_ok=True)  # Of epochs that a killed run had not saved.
         run.write_identity(self.folder, self.identity)
         write_seen(self.folder, self.seen)
         surroundings.write(self.folder, self.runtime)
@@ -100,15 +103,16 @@ class Trainer:
         self._load_network(first.classifier, first.weights)
         self.seen = joined(self.seen, first.seen)
         self._write_head()
-        run.write_stage1(self.folder, first.weights, first.classifier)
+        self._write_stage1(first.weights, first.classifier)
         self.state = State(stage=1)
-        self._checkpoint(None)
+        self._save_between()
 
     def _restore(self, saved: Tree) -> None:
         self.seen = still_seen(self.folder, self.seen)
-        surroundings.compare(self.folder, self.runtime)
         self.state = checkpoint.state_of(saved)
-        run.write_metrics(self.folder, self.state.history)  # It may lack what the checkpoint has.
+        if self.leads:
+            surroundings.compare(self.folder, self.runtime)
+            run.write_metrics(self.folder, self.state.history)  # It may lack what the checkpoint has.
         stage = self.stages[self.state.stage]
         self._load_network(saved["classifier"], saved["network"])
         self._prepare(stage)
@@ -141,14 +145,23 @@ class Trainer:
 
     def _validate(self, network: Network) -> Tree:
         shares = log_prior(self.train.counts)
-        return validate(network, self.val, self.runtime, self.settings.tau, shares)
+        found = validate(network, self.val, self.runtime, self.settings.tau, shares)
+        return as_first(found, self.runtime)
 
     def _stepped(self, done: int, total: int) -> None:
         stopping.check()
+        self.saver.check()
+        stop_together(self.runtime)
         self.progress.stepped(done, total)
 
     def run(self) -> RunFolder:
         """Runs what is left of the stages and writes the model."""
+        with self.saver:
+            with training_together(self.runtime):
+                self._run_stages()
+            return self._finish() if self.leads else self.folder
+
+    def _run_stages(self) -> None:
         for number in range(self.state.stage, len(self.stages)):
             stage = self.stages[number]
             if self.stage is not stage:
@@ -157,8 +170,7 @@ class Trainer:
             self._run_stage(stage)
             if number + 1 < len(self.stages):
                 self.state = State(stage=number + 1, history=self.state.history)
-                self._checkpoint(None)
-        return self._finish()
+                self._save_between()
 
     def _run_stage(self, stage: Stage) -> None:
         for epoch in range(self.state.epoch, stage.epochs):
@@ -166,7 +178,7 @@ class Trainer:
             record = self._run_epoch(stage, epoch)
             self.state.history.append(record)
             self.state.epoch = epoch + 1
-            self._checkpoint(stage)
+            self._keep(stage)
             self.progress.finished(record)
         self._hand_over(stage)
 
@@ -175,6 +187,7 @@ class Trainer:
         start = time.perf_counter()
         self.selection.validation = {}
         losses = stage.run_epoch(epoch)
+        same_network(self.network)
         return {
             "stage": stage.name,
             "epoch": epoch,
@@ -190,7 +203,7 @@ class Trainer:
             self.network.load_state_dict(stage.deliver().state_dict())
             self._recalibrate()
             kind = classifier_kind(self.network.classifier)
-            run.write_stage1(self.folder, dict(self.network.state_dict()), kind)
+            self._write_stage1(dict(self.network.state_dict()), kind)
         if stage is self.stages[-1] and best is not None:
             self.network.load_state_dict(best)
             if first:
@@ -203,42 +216,33 @@ class Trainer:
             order = instance_order(len(self.train.labels), derive_seed(self.settings.seed, "recalibrate"), 0)
             recalibrate(self.network, self.train, self.runtime, order, self.settings.batch)
 
-    def _checkpoint(self, stage: Stage | None) -> None:
-        checkpoint.save(self.folder, self.identity, self.network, stage, self.state)
+    def _write_stage1(self, weights: dict[str, Tensor], kind: str) -> None:
+        if self.leads:
+            run.write_stage1(self.folder, weights, kind)
+
+    def _keep(self, stage: Stage) -> None:
+        """Keeps the state at the end of an epoch: it is written if it is time, and after the last one."""
+        if self.leads:
+            last = stage is self.stages[-1] and self.state.epoch == stage.epochs
+            self.saver.keep(lambda: self._whole(stage), now=last)
+            run.write_metrics(self.folder, self.state.history)
+
+    def _save_between(self) -> None:
+        """Saves the state between two stages."""
+        if self.leads:
+            self.saver.save(lambda: self._whole(None))
+            run.write_metrics(self.folder, self.state.history)
+
+    def _whole(self, stage: Stage | None) -> Tree:
+        return checkpoint.whole(self.identity, self.network, stage, self.state)
 
     def _finish(self) -> RunFolder:
-        artefacts = self.state.best.artefacts or self.stages[-1].artefacts()
+        best, artefacts = self.state.best, self.state.best.artefacts or self.stages[-1].artefacts()
         write_seen(self.folder, self.seen)
-        run.write_model(self.folder, dict(self.network.state_dict()), self._card(), artefacts)
-        return self.folder
-
-    def _card(self) -> ModelCard:
-        """The model card; the answers on the validation images are written before it."""
         seconds = sum(record["seconds"] for record in self.state.history)
-        best, precision = self.state.best, self.runtime.precision
+        precision = self.runtime.precision
         card = card_of(self.dataset, self.identity, self.settings, self.network, best, precision, seconds)
-        prior = methods.implied_prior(methods.load(self.identity["method"]), self.settings)
-        model = Model(self.network, card, self.runtime)
-        if self.val is None:
-            return without_validation(card, self.settings, prior)
-        outputs = list(outputs_of(model, self.val.pixels))
-        known = familiar_of(model, self.train, outputs)
-        write_familiar(self.folder, known)
-        return with_outputs(card, self.dataset, outputs, known, self.settings, prior, self.folder)
-
-
-def _new_network(settings: CommonSettings, num_classes: int, *, fresh: bool) -> Network:
-    """A new network, drawn from the seed; one that a checkpoint will fill needs no weights."""
-    torch.manual_seed(derive_seed(settings.seed, "encoder"))
-    encoder = build_encoder(
-        settings.encoder,
-        size=settings.size,
-        pretrained=settings.pretrained and fresh,
-        weights=settings.weights if fresh else None,
-        partial_weights=settings.partial_weights,
-    )
-    freeze(encoder, settings.freeze)
-    classifier = build_classifier(
-        "linear", num_features(encoder), num_classes, derive_seed(settings.seed, "classifier")
-    )
-    return Network(encoder, classifier, normalisation(settings.encoder))
+        trained = Trained(Model(self.network, card, self.runtime), self.settings, self.train, self.val)
+        card = card_with_outputs(trained, self.dataset, self.folder)
+        run.write_model(self.folder, dict(self.network.state_dict()), card, artefacts)
+        return self.folder

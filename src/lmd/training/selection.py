@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lmd.data.feed.loader import ImageSet
 from lmd.evaluation.metrics import balanced_accuracy, macro_auc
-from lmd.evaluation.probability.decisions import WIDTH, choose_tau, margin_score
+from lmd.evaluation.probability.decisions import choose_tau, margin_score, width_of
 from lmd.models.inference import encode
 from lmd.models.network import Network
 from lmd.runtime import Runtime
@@ -66,7 +66,7 @@ def judgement(
     return {
         "bacc": balanced_accuracy(labels, shifted if shift else ranking),
         "auc": auc if np.isfinite(auc) else None,
-        "margin": margin_score(shifted, labels, WIDTH * float(np.std(logits))),
+        "margin": margin_score(shifted, labels, width_of(logits)),
         **({"tau": shift} if isinstance(tau, str) else {}),
     }
 

@@ -15,13 +15,14 @@ from lmd.locks import locked, refuse_held
 from lmd.models.encoder import check_encoder
 from lmd.models.names import normalisation
 from lmd.planning import plan_of_run
+from lmd.processes.starters import place
 from lmd.run import RunFolder
 from lmd.run_folder import create, is_new, remove_checkpoint, tidy
-from lmd.runtime import refuse_several_processes
 from lmd.settings import CommonSettings, Tree
 from lmd.training.checkpoint import FirstStage
 from lmd.training.loop import Trainer
 from lmd.training.progress import Progress, Silent
+from lmd.training.together import check_batch, lead, met, nothing_left
 
 _log = logging.getLogger(__name__)
 
@@ -47,13 +48,15 @@ def train(
     Raises:
         SettingsError, DataError, CheckpointError: one line on what is wrong.
     """
-    refuse_several_processes()
     check_classes(dataset)
     check_tau(dataset, settings)
+    check_batch(settings)
     sha256 = dataset.info.manifest_sha256
     progress = progress or Silent()
     first = None if start is None else _stage1(start, dataset, settings, progress)
     identity = run.identity(method, settings, dataset.folder, sha256, start)
+    if not place().leads:
+        return follow(dataset, settings, RunFolder(out), identity, first)
     refuse_held(out)
     folder = _usable(out, identity, resume)  # Before anything is made.
     if first is None and not folder.checkpoint.is_file() and not folder.model.is_file():
@@ -65,9 +68,23 @@ def train(
         _usable(out, identity, resume)  # Another process may have been here meanwhile.
         tidy(folder)
         if not folder.model.is_file():
-            progress.planned(plan_of_run(dataset, method, settings, identity["from_sha256"] is not None))
-            Trainer(dataset, settings, folder, identity, progress, first).run()
+            taken_over = identity["from_sha256"] is not None
+            progress.planned(plan_of_run(dataset, method, settings, taken_over, place().world))
+            runtime = lead(dataset, settings, identity, progress)
+            Trainer(dataset, settings, folder, identity, progress, first, runtime).run()
+        elif place().world > 1:
+            nothing_left(settings)
         remove_checkpoint(folder)  # The model is whole.
+    return folder
+
+
+def follow(
+    dataset: Dataset, settings: CommonSettings, folder: RunFolder, identity: Tree, first: FirstStage | None
+) -> RunFolder:
+    """Trains as one of several processes that is not the first: it writes nothing, and says nothing."""
+    runtime = met(settings, identity)
+    if runtime is not None:
+        Trainer(dataset, settings, folder, identity, Silent(), first, runtime).run()
     return folder
 
 

@@ -14,7 +14,8 @@ from lmd.settings import Tree
 _log = logging.getLogger(__name__)
 
 # What the bits of a result depend on, besides data, settings and code of the method.
-_NAMES = ("gpu", "precision", "threads", "cpu")
+_NAMES = ("gpu", "precision", "threads", "cpu", "processes")
+_BEFORE: Tree = {"processes": 1}  # Of runs whose record does not say.
 _PACKAGES = ("lmd", "torch")
 _RESUMED = "resumed"  # The surroundings of each later part of a run, where they were others.
 
@@ -42,7 +43,7 @@ def compare(folder: RunFolder, runtime: Runtime) -> None:
 
 
 def _now(runtime: Runtime) -> Tree:
-    return {**environment(), "precision": runtime.precision}
+    return {**environment(), "precision": runtime.precision, "processes": runtime.world}
 
 
 def _write(folder: RunFolder, tree: Tree) -> None:
@@ -61,7 +62,7 @@ def _read(folder: RunFolder) -> Tree | None:
 
 
 def _changes(before: Tree, now: Tree) -> list[str]:
-    pairs = [(name, before.get(name), now[name]) for name in _NAMES]
+    pairs = [(name, before.get(name, _BEFORE.get(name)), now[name]) for name in _NAMES]
     pairs += [(name, before["packages"].get(name), now["packages"][name]) for name in _PACKAGES]
     return [f"{name} {_told(new)} in place of {_told(old)}" for name, old, new in pairs if old != new]
 

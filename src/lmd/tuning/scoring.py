@@ -10,7 +10,7 @@ import pandas as pd
 
 from lmd.errors import CheckpointError
 from lmd.evaluation.cases import cases_of, read_predictions
-from lmd.evaluation.probability.decisions import WIDTH, log_prior, logits_of, sureness
+from lmd.evaluation.probability.decisions import log_prior, logits_of, sureness, width_of
 from lmd.folds.folder import FoldsRun
 from lmd.run import RunFolder, read_model_card
 
@@ -51,7 +51,7 @@ def _one(run: RunFolder) -> tuple[np.ndarray, pd.DataFrame]:
     logits = logits_of(cases.probabilities, card.outputs.temperature)
     shifted = logits - card.outputs.tau * log_prior(np.array(card.training_counts))
     table = pd.DataFrame({"id": cases.ids, "label": cases.labels, "group": cases.clusters})
-    return sureness(shifted, cases.labels, WIDTH * float(np.std(logits))), table
+    return sureness(shifted, cases.labels, width_of(logits)), table
 
 
 def _mean_of_classes(each: np.ndarray, labels: np.ndarray) -> float:

@@ -19,7 +19,7 @@ import pytest
 from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.data.dataset.reading import excel_sheets, parquet_files, table_kinds
 from lmd.data.dataset.reading.tables import read_table
-from lmd.data.decode.cache import file_hashes
+from lmd.data.decode.hashes import file_hashes
 from lmd.errors import CheckpointError, DataError
 from lmd.records import read_environment, read_metrics
 from lmd.run import read_identity

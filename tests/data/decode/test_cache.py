@@ -17,8 +17,9 @@ from PIL import Image
 
 from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.data.dataset.sources import isic2019
-from lmd.data.decode import cache
-from lmd.data.decode.cache import file_hashes, open_cache
+from lmd.data.decode import cache, hashes
+from lmd.data.decode.cache import open_cache
+from lmd.data.decode.hashes import file_hashes
 from lmd.data.decode.images import decode, decode_small, resize
 from lmd.data.feed.loader import batches, image_set
 from lmd.errors import DataError, LmdError
@@ -110,7 +111,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from typing import Any
-from lmd.data.decode import cache
+from lmd.data.decode import cache, hashes
 from lmd.data.dataset.manifest import read_dataset
 
 real, done = cache.decode_small, []
@@ -246,15 +247,15 @@ def test_a_disk_that_does_not_keep_what_is_written_is_told(
 
 @pytest.mark.parametrize("text", ["{damaged", "[]", '{"NAME": 5}', '{"NAME": []}', '{"NAME": [1, 2, 3]}'])
 def test_a_damaged_list_of_hashes_is_made_anew(dataset: Dataset, text: str) -> None:
-    hashes = file_hashes(dataset)
+    wanted = file_hashes(dataset)
     listed = dataset.folder / "cache" / "hashes.json"
     listed.write_text(text.replace("NAME", str(dataset.paths()[0])))
-    assert file_hashes(dataset) == hashes
+    assert file_hashes(dataset) == wanted
     assert len(json.loads(listed.read_text())) == 87
 
 
 def test_hashing_goes_on_where_it_stopped(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "_HASHED_AT_ONCE", 20)
+    monkeypatch.setattr(hashes, "_AT_ONCE", 20)
     victim = dataset.paths()[50]
     good = victim.read_bytes()
     victim.write_bytes(b"")
@@ -330,7 +331,7 @@ TOGETHER = """
 import sys, time
 from pathlib import Path
 from typing import Any
-from lmd.data.decode import cache
+from lmd.data.decode import cache, hashes
 from lmd.data.dataset.manifest import read_dataset
 
 real = cache.decode_small

@@ -6,11 +6,12 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from lmd.data.feed.draws import uniforms
+from lmd.data.feed.draws import uniforms, uniforms_of, uniforms_on
 from lmd.data.feed.sampling import (
     Sampling,
     balanced_order,
@@ -174,3 +175,11 @@ def test_a_class_that_is_absent_is_never_drawn(rule: Sampling) -> None:
     rows = sampling_order(rule, LABELS, 0, 0)
     assert set(LABELS[rows]) <= {0, 1, 3}
     assert rows.dtype == np.int64
+
+
+@pytest.mark.parametrize("seed", [0, 5, 2**63 - 1])
+def test_the_numbers_that_a_gpu_draws_are_the_same(seed: int) -> None:
+    index = np.array([0, 1, 17, 2**31, 2**40])
+    expected = uniforms_of(index, 37, seed).astype(np.float32)
+    found = uniforms_on(torch.from_numpy(index), 37, torch.tensor(seed))
+    assert np.array_equal(found.numpy(), expected)

@@ -39,7 +39,7 @@ def _changed(dataset: Dataset) -> list[str]:
     made = _written(dataset.folder / MANIFEST)
     if made is None:
         return []
-    written = ((file, _written(dataset.root / file)) for file in dataset.table["file"])
+    written = ((file, _written(dataset.path(file))) for file in dataset.table["file"])
     return [file for file, time in written if time is not None and time > made]
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 from lmd.data.dataset.manifest import Dataset
-from lmd.data.decode.cache import file_hashes
 from lmd.data.decode.dicom_marks import is_dicom
 from lmd.data.decode.files import open_file
+from lmd.data.decode.hashes import file_hashes
 from lmd.data.decode.images import examine
 from lmd.data.decode.kinds import HEAD
 from lmd.data.decode.pictures import formats
@@ -58,7 +58,7 @@ def look_at(dataset: Dataset, progress: Steps = quiet) -> Looks:
     Raises:
         LmdError: what was seen cannot be kept under DATA/cache.
     """
-    paths = [dataset.root / file for file in dataset.table["file"]]
+    paths = [dataset.path(file) for file in dataset.table["file"]]
     missing = [row for row, path in enumerate(paths) if not path.exists()]
     absent = set(missing)
     broken = {row: why for row, path in enumerate(paths) if row not in absent and (why := _unopened(path))}
@@ -95,7 +95,7 @@ def _fill(records: np.ndarray, hashes: dict[int, str], dataset: Dataset, progres
     for row, name in hashes.items():
         if name in known:
             records[row] = kept[known[name]]
-    seen = in_threads(lambda row: _look(dataset.root / files[row], hashes[row], **chosen), new, progress)
+    seen = in_threads(lambda row: _look(dataset.path(files[row]), hashes[row], **chosen), new, progress)
     broken = {row: look for row, look in zip(new, seen, strict=True) if isinstance(look, str)}
     for row, look in zip(new, seen, strict=True):
         if row not in broken:
@@ -137,10 +137,11 @@ def _header(path: Path, image: np.ndarray) -> tuple[str, str, int, int]:
         with path.open("rb") as file:
             if is_dicom(file.read(HEAD)):
                 raise ValueError("it may be a TIFF as well, of another size")
-        with Image.open(path, formats=formats(path)) as head:
-            sides = sorted(head.size)
-            width, height = sides if height > width else sides[::-1]
-            return head.format or "", head.mode, width, height
+            file.seek(0)
+            with Image.open(file, formats=formats(path)) as head:
+                sides = sorted(head.size)
+                width, height = sides if height > width else sides[::-1]
+                return head.format or "", head.mode, width, height
     except Exception:  # DICOM, and some kinds of TIFF.
         return path.suffix[1:].upper() or "unknown", "", width, height
 

@@ -17,6 +17,7 @@ import pandas as pd
 from lmd.data.dataset.checks import COLUMNS, SPLITS, check_table
 from lmd.data.dataset.info import INFO, MANIFEST, DatasetInfo, read_info
 from lmd.data.dataset.output import becoming, refuse_used
+from lmd.data.decode.members import Member, image_path
 from lmd.errors import DataError, suggest
 from lmd.files import is_file
 from lmd.spreadsheet import guarded_table, unguarded_table
@@ -59,6 +60,10 @@ class Dataset:
         """Returns the number of images of each class in a split."""
         return np.bincount(self.labels(split), minlength=len(self.classes))
 
+    def path(self, file: str) -> Path:
+        """Returns where a file of the manifest is: on the disk, or in a shard."""
+        return image_path(self.root, file)
+
     def paths(self) -> list[Path]:
         """Returns the image files, in table order.
 
@@ -67,7 +72,7 @@ class Dataset:
         """
         if self.info.list_only:
             _check_files(self, "; the data set was prepared with --list-only: enough to count, not to train")
-        return [self.root / file for file in self.table["file"]]
+        return [self.path(file) for file in self.table["file"]]
 
 
 def write_dataset(
@@ -151,11 +156,16 @@ def read_dataset(folder: Path, check_files: bool = True) -> Dataset:
 
 
 def _check_files(dataset: Dataset, why: str = "") -> None:
-    missing = [file for file in dataset.table["file"] if not is_file(dataset.root / file)]
+    missing = [file for file in dataset.table["file"] if not _is_there(dataset, file)]
     if missing:
         raise DataError(
             f"image '{missing[0]}' is missing in {dataset.root} ({len(missing)} missing in all){why}"
         )
+
+
+def _is_there(dataset: Dataset, file: str) -> bool:
+    """Whether a file is there; of a member of a shard, whether its shard is."""
+    return is_file(dataset.root / file) or isinstance(dataset.path(file), Member)
 
 
 def with_splits(table: pd.DataFrame, splits: np.ndarray) -> pd.DataFrame:

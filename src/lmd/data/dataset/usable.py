@@ -13,6 +13,7 @@ import pandas as pd
 from lmd.data.dataset.meaning.locate import ImageIndex
 from lmd.data.dataset.options import RawOptions
 from lmd.data.decode.images import verify
+from lmd.data.decode.members import image_path
 from lmd.errors import DataError
 from lmd.parallel import Steps
 from lmd.settings import Tree
@@ -30,13 +31,13 @@ def without_bad_images(
     Raises:
         DataError: an image cannot be read and the option `skip_bad` was not given.
     """
-    paths = [root / file for file in table["file"]]
+    paths = [image_path(root, file) for file in table["file"]]
     reasons = verify(paths, progress, options.frame, options.bits)
     if reasons and not options.skip_bad:
         first = next(iter(reasons.values()))
         raise DataError(f"{first} ({len(reasons)} such images; leave them out with --skip-bad)")
     good = np.array([path not in reasons for path in paths], dtype=bool)
-    bad = [(file, reasons[root / file]) for file in table["file"][~good]]
+    bad = [(file, reasons[image_path(root, file)]) for file in table["file"][~good]]
     return table[good].reset_index(drop=True), bad
 
 

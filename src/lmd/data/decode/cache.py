@@ -11,30 +11,26 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from lmd.data.decode.files import open_file
+from lmd.data.decode.hashes import file_hashes
 from lmd.data.decode.images import decode_small
 from lmd.data.decode.place import cache_folder
 from lmd.errors import DataError
-from lmd.files import atomic_write
 from lmd.parallel import Steps, in_threads, quiet
-from lmd.reading import json_of, text_of
 
 if TYPE_CHECKING:
     from lmd.data.dataset.manifest import Dataset
 
 _VERSION = 4  # Part of the cache's key: raise it when decoding, resizing or the chunks change.
 _CHUNK_ROWS, _CHUNK_BYTES = 256, 2**26  # The most of a chunk; a killed build loses one chunk.
-_HASHED_AT_ONCE = 8192
 
 
 def open_cache(dataset: Dataset, size: int, crop: str = "none", progress: Steps | None = None) -> np.ndarray:
@@ -47,16 +43,11 @@ def open_cache(dataset: Dataset, size: int, crop: str = "none", progress: Steps 
         DataError: an image cannot be read, the disk is full, or it does not keep what is written.
     """
     progress = progress or quiet
-    hashes = file_hashes(dataset, progress)
-    frame, bits = dataset.info.recipe.get("frame"), dataset.info.recipe.get("bits")
-    files = list(zip(dataset.table["file"], hashes, strict=True))
-    text = json.dumps([_VERSION, size, crop, frame, bits, files])
-    key = hashlib.sha256(text.encode()).hexdigest()[:16]
-    name, shape = f"{size}-{crop}-{key}.npy", (len(hashes), 3, size, size)
-    ready = _read(_Array(dataset.folder / "cache" / name, shape))
+    array = array_of(dataset, size, crop, progress)
+    frame, bits = _chosen(dataset)
+    ready = _read(replace(array, target=dataset.folder / "cache" / array.target.name))
     if ready is not None:
         return ready
-    array = _Array(cache_folder(dataset) / name, shape)
 
     def pixels(path: Path) -> np.ndarray:
         return decode_small(path, size, crop, frame, bits)
@@ -70,6 +61,24 @@ def open_cache(dataset: Dataset, size: int, crop: str = "none", progress: Steps 
     return cache
 
 
+def array_of(dataset: Dataset, size: int, crop: str = "none", progress: Steps = quiet) -> Array:
+    """Returns where the decoded images of a data set are kept, or would be."""
+    hashes = file_hashes(dataset, progress)
+    key = hashlib.sha256()
+    # What json.dumps says of the whole list, in parts: of a million images it has 100 MB.
+    key.update(json.dumps([_VERSION, size, crop, *_chosen(dataset)]).encode()[:-1] + b", [")
+    for place, pair in enumerate(zip(dataset.table["file"], hashes, strict=True)):
+        key.update((", " if place else "").encode() + json.dumps(pair).encode())
+    key.update(b"]]")
+    name = f"{size}-{crop}-{key.hexdigest()[:16]}.npy"
+    return Array(cache_folder(dataset) / name, (len(hashes), 3, size, size))
+
+
+def _chosen(dataset: Dataset) -> tuple[int | None, int | None]:
+    """Which frame is used of files of several, and how many bits of deep images."""
+    return dataset.info.recipe.get("frame"), dataset.info.recipe.get("bits")
+
+
 def read_as(dataset: Dataset, bits: int | None) -> Dataset:
     """Returns a data set whose 16-bit images are taken to use so many bits, whatever its recipe says.
 
@@ -81,7 +90,7 @@ def read_as(dataset: Dataset, bits: int | None) -> Dataset:
 
 
 @dataclass(frozen=True)
-class _Array:
+class Array:
     """An array of images on disk, finished or not."""
 
     target: Path
@@ -121,7 +130,7 @@ class _Array:
         return found
 
 
-def _read(array: _Array) -> np.ndarray | None:
+def _read(array: Array) -> np.ndarray | None:
     """The finished array, or None where there is none or a damaged one."""
     try:
         cache = np.load(array.target, mmap_mode="r", allow_pickle=False)
@@ -137,7 +146,7 @@ def _read(array: _Array) -> np.ndarray | None:
     return cache if all(in_threads(fits, array.chunks())) else None
 
 
-def _build(array: _Array, paths: list[Path], pixels: Callable[[Path], np.ndarray], progress: Steps) -> None:
+def _build(array: Array, paths: list[Path], pixels: Callable[[Path], np.ndarray], progress: Steps) -> None:
     """Decodes the chunks that are not there yet, and gives the array its final name."""
     try:
         array.target.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +166,7 @@ def _build(array: _Array, paths: list[Path], pixels: Callable[[Path], np.ndarray
         raise DataError(f"cannot write {array.target}: {error.strerror}") from error
 
 
-def _lay_out(file: BinaryIO, array: _Array) -> int:
+def _lay_out(file: BinaryIO, array: Array) -> int:
     """Writes the header and reserves the space of the images; returns where they begin."""
     header = {"descr": "|u1", "fortran_order": False, "shape": array.shape}
     np.lib.format.write_array_header_1_0(file, header)
@@ -186,62 +195,10 @@ def _checksum(file: BinaryIO, place: int, length: int) -> int:
     return zlib.crc32(file.read(length))
 
 
-def _write(file: BinaryIO, place: int, data: bytes, start: int, array: _Array) -> None:
+def _write(file: BinaryIO, place: int, data: bytes, start: int, array: Array) -> None:
     """Writes a chunk, and then that it is written."""
     file.seek(place)
     file.write(data)
     file.flush()
     with array.sums_file.open("a", encoding="ascii") as sums:
         sums.write(f"\n{start} {zlib.crc32(data):08x}\n")  # On a line of its own, whatever a crash left.
-
-
-def file_hashes(dataset: Dataset, progress: Steps = quiet) -> list[str]:
-    """Returns the sha256 of each image file; a file whose size and time are unchanged is not read again.
-
-    Raises:
-        DataError: an image cannot be read.
-        CheckpointError: the disk is full.
-    """
-    known_file = cache_folder(dataset) / "hashes.json"
-    known = _read_known(dataset.folder / "cache" / "hashes.json") | _read_known(known_file)
-    paths = dataset.paths()
-    now: dict[str, list[Any]] = {}
-    for start in range(0, len(paths), _HASHED_AT_ONCE):  # Saved after each block, should a later one fail.
-        block = paths[start : start + _HASHED_AT_ONCE]
-        entries = in_threads(lambda path: _entry(path, known.get(str(path))), block)
-        new = {str(path): entry for path, entry in zip(block, entries, strict=True)}
-        now |= new
-        if any(known.get(name) != entry for name, entry in new.items()):
-            progress(len(now), len(paths))
-            atomic_write(known_file, json.dumps({**known, **now}))
-    return [now[str(path)][2] for path in paths]
-
-
-def _entry(path: Path, old: list[Any] | None) -> list[Any]:
-    """The size, time and sha256 of a file."""
-    if old is not None:
-        with suppress(OSError):
-            status = path.stat()
-            if old[:2] == [status.st_size, status.st_mtime_ns]:
-                return old
-    with open_file(path) as file:
-        status = os.fstat(file.fileno())
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return [status.st_size, status.st_mtime_ns, digest]
-
-
-def _read_known(path: Path) -> dict[str, list[Any]]:
-    """The hashes of an earlier call; a damaged entry counts as none."""
-    try:
-        known = json_of(text_of(path))
-    except (OSError, ValueError):
-        return {}
-    return (
-        {name: entry for name, entry in known.items() if _is_entry(entry)} if isinstance(known, dict) else {}
-    )
-
-
-def _is_entry(entry: Any) -> bool:
-    """Whether this is a size, a time and a sha256."""
-    kinds = [type(part) for part in entry] if isinstance(entry, list) else []
-    return kinds == [int, int, str] and re.fullmatch("[0-9a-f]{64}", entry[2]) is not None

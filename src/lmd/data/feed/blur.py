@@ -8,11 +8,43 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 _MOTION_SIZES = (3, 5, 7)  # at _SIDE pixels
 _SIDE = 224
+
+
+def blur_drawn(
+    images: UInt8[Tensor, "batch 3 height width"],
+    kind: Int[Tensor, " batch"],
+    motion: Float[Tensor, "batch 5"],
+) -> Float[Tensor, "batch 3 height width"]:
+    """Motion (`kind` 0), median (1) or box blur (2) of the images that drew one (else -1).
+
+    The others are not computed. `motion` are the numbers that draw each motion blur. Values are in [0, 1].
+    """
+    images = images.float() / 255.0
+    result = images.clone()
+    for number, function in enumerate((motion_blur, median_blur, box_blur)):
+        rows = (kind == number).nonzero().flatten()
+        if len(rows):
+            numbers = (motion[rows],) if function is motion_blur else ()
+            result[rows] = function(images[rows], *numbers)
+    return result
+
+
+def blur_all(
+    images: UInt8[Tensor, "batch 3 height width"],
+    kind: Int[Tensor, " batch"],
+    motion: Float[Tensor, "batch 5"],
+) -> Float[Tensor, "batch 3 height width"]:
+    """The same where a GPU must not wait for how many drew which: all three blurs of all images."""
+    kind = kind.view(-1, 1, 1, 1)
+    median = median_blur(images.half())  # Exact for 0 ... 255, and half of the memory.
+    scaled = torch.where(kind == 1, median.float(), images.float()) / 255.0
+    result = torch.where(kind == 0, motion_mean(scaled, motion), scaled)
+    return torch.where(kind == 2, box_mean(scaled), result)
 
 
 def motion_sizes(side: int) -> list[int]:
@@ -35,14 +67,22 @@ def motion_kernels(
     >>> motion_kernels(torch.tensor([3]), torch.tensor([[0.0, 0.5, 0.9, 0.5]]), 3)[0].tolist()[1]
     [0.3333333432674408, 0.3333333432674408, 0.3333333432674408]
     """
+    cells, _ = _line(sizes, numbers, largest)
+    kernels = torch.zeros(len(sizes), largest * largest, device=sizes.device)
+    kernels.scatter_(1, cells[..., 1] * largest + cells[..., 0], 1.0)
+    return (kernels / kernels.sum(1, keepdim=True)).view(-1, largest, largest)
+
+
+def _line(sizes: Tensor, numbers: Tensor, largest: int) -> tuple[Tensor, Tensor]:
+    """The pixels (x, y) of a line in the largest square, [B, largest, 2], and how many follow its first.
+
+    No two of the first `length` + 1 are the same; the last one is repeated.
+    """
     first, last = _ends(sizes, numbers)
     length = (last - first).abs().amax(1)[:, None]
     step = torch.arange(largest, device=sizes.device).expand(len(sizes), -1).minimum(length)
     line = first[:, None] + (last - first)[:, None] * (step / length)[..., None]
-    cells = line.round().long() + ((largest - sizes) // 2)[:, None, None]
-    kernels = torch.zeros(len(sizes), largest * largest, device=sizes.device)
-    kernels.scatter_(1, cells[..., 1] * largest + cells[..., 0], 1.0)
-    return (kernels / kernels.sum(1, keepdim=True)).view(-1, largest, largest)
+    return line.round().long() + ((largest - sizes) // 2)[:, None, None], length
 
 
 def _ends(sizes: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
@@ -60,15 +100,59 @@ def motion_blur(
     images: Float[Tensor, "batch 3 height width"], numbers: Float[Tensor, "batch 5"]
 ) -> Float[Tensor, "batch 3 height width"]:
     """The mean along a short line, one for each image: a uniform number chooses its size, four its ends."""
-    sizes = motion_sizes(images.shape[-1])
-    which = (numbers[:, 0] * len(sizes)).long().clamp(max=len(sizes) - 1)
-    chosen = torch.tensor(sizes, device=images.device)[which]
-    return _convolve(images, motion_kernels(chosen, numbers[:, 1:], sizes[-1])[:, None])
+    sizes, largest = _drawn_sizes(images, numbers)
+    return _convolve(images, motion_kernels(sizes, numbers[:, 1:], largest)[:, None])
+
+
+def motion_mean(
+    images: Float[Tensor, "batch 3 height width"], numbers: Float[Tensor, "batch 5"]
+) -> Float[Tensor, "batch 3 height width"]:
+    """The same as the mean of shifted images.
+
+    A convolution with a kernel for each image is slow on a GPU, where this is not.
+    """
+    sizes, largest = _drawn_sizes(images, numbers)
+    cells, length = _line(sizes, numbers[:, 1:], largest)
+    counts = torch.arange(largest, device=images.device) <= length
+    shares = (counts / (length + 1)).to(images.dtype)
+    moves = cells - largest // 2
+    total = torch.zeros_like(images)
+    for point in range(largest):
+        total.addcmul_(_moved(images, moves[:, point]), shares[:, point].view(-1, 1, 1, 1))
+    return total
+
+
+def _drawn_sizes(images: Tensor, numbers: Tensor) -> tuple[Tensor, int]:
+    """The size of each image's motion kernel [B], and the largest that could be drawn."""
+    small, middle, large = motion_sizes(images.shape[-1])
+    which = (numbers[:, 0] * 3).long()
+    return small + (which >= 1) * (middle - small) + (which >= 2) * (large - middle), large
+
+
+def _moved(images: Tensor, move: Tensor) -> Tensor:
+    """Each image read so many pixels (x, y) further, the border reflected."""
+    batch, channels, height, width = images.shape
+    x, y = (
+        _reflected(torch.arange(length, device=images.device) + move[:, axis, None], length)
+        for axis, length in enumerate((width, height))
+    )
+    places = (y[:, :, None] * width + x[:, None, :]).view(batch, 1, -1).expand(-1, channels, -1)
+    return images.flatten(2).gather(2, places).view_as(images)
+
+
+def _reflected(places: Tensor, length: int) -> Tensor:
+    """Places beyond an edge, on the other side of its pixel."""
+    return (length - 1) - ((length - 1) - places.abs()).abs()
 
 
 def box_blur(images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
     """The mean over 3 x 3 pixels."""
     return _convolve(images, torch.full((len(images), 1, 3, 3), 1.0 / 9.0, device=images.device))
+
+
+def box_mean(images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
+    """The same by pooling, which is fast on a GPU."""
+    return F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="reflect"), 3, stride=1)
 
 
 def _convolve(images: Tensor, kernels: Tensor) -> Tensor:

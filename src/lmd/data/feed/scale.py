@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+
+import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
@@ -17,8 +20,15 @@ def normalise(
     images: Float[Tensor, "batch 3 height width"], mean: Channels = MEAN, std: Channels = STD
 ) -> Float[Tensor, "batch 3 height width"]:
     """Returns (x - mean) / std per channel, for x in [0, 1]."""
-    centred = images - images.new_tensor(mean).view(1, 3, 1, 1)
-    return centred.div_(images.new_tensor(std).view(1, 3, 1, 1))
+    centred = images - _channels(mean, images.device, images.dtype)
+    return centred.div_(_channels(std, images.device, images.dtype))
+
+
+@functools.lru_cache(maxsize=32)
+def _channels(values: Channels, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """A number for each channel [1, 3, 1, 1]; made once: a CUDA graph cannot copy it to its device."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, device=device, dtype=dtype).view(1, 3, 1, 1)
 
 
 def clean(

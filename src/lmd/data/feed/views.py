@@ -13,16 +13,18 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from lmd.data.feed.blur import box_blur, median_blur, motion_blur
-from lmd.data.feed.draws import uniforms
+from lmd.data.feed.blur import blur_all, blur_drawn
+from lmd.data.feed.draws import uniforms_of, uniforms_on
 from lmd.data.feed.scale import IMAGENET, Scale, clean, normalise
 from lmd.errors import SettingsError
+from lmd.graphed import of_fixed_shapes
+from lmd.runtime import derive_seed
 
 _FLIP = 0.5
-_BLUR, _BLUR_WEIGHTS = 0.5, (0.2, 0.1, 0.1)  # motion, median, box
+_BLUR, _BLUR_EDGES = 0.5, (0.5, 0.75)  # Half of those blurred: motion; a quarter median, a quarter box.
 _AFFINE, _SHIFT, _SCALE, _ROTATE = 0.5, 0.0625, 0.2, math.pi / 4
 # Grid, elastic or optical, equally likely. The authors' elastic one moves a pixel of 224 by .02 of a pixel on
 # average, .07 at most: it is nothing here.
@@ -71,14 +73,12 @@ _COUNT = len(_NAMES) + 2 * _CELLS
 class _Draws:
     """The random numbers of a batch, by name, on the images' device."""
 
-    def __init__(self, index: Tensor, device: torch.device, seed: int, epoch: int, view: str) -> None:
-        numbers = uniforms(index.cpu().numpy(), _COUNT, seed, epoch, view)
-        self.host = torch.from_numpy(numbers.astype(np.float32))
-        self.values = self.host.to(device)
-
-    def on_host(self, name: str) -> Tensor:
-        """The same numbers where they were made: what decides on shapes must not wait for a GPU."""
-        return self.host[:, _COLUMN[name]]
+    def __init__(self, index: Tensor, device: torch.device, seed: int | Tensor) -> None:
+        if isinstance(seed, Tensor):
+            self.values = uniforms_on(index.to(device), _COUNT, seed)
+        else:
+            numbers = uniforms_of(index.cpu().numpy(), _COUNT, seed)
+            self.values = torch.from_numpy(numbers.astype(np.float32)).to(device)
 
     def __getitem__(self, name: str) -> Tensor:
         """A uniform number in [0, 1) for each image."""
@@ -97,29 +97,47 @@ class _Draws:
         return 2.0 * self.values[:, len(_NAMES) :].view(-1, 2, _CELLS) - 1.0
 
 
-def weak(
+def view(name: str, images: Tensor, index: Tensor, seed: int, epoch: int, scale: Scale = IMAGENET) -> Tensor:
+    """Returns the view of that name, normalised by the mean and standard deviation of `scale`.
+
+    Raises:
+        SettingsError: there is no such view.
+    """
+    return seeded_view(name, images, index, derive_seed(seed, epoch, name), scale)
+
+
+def seeded_view(
+    name: str,
     images: UInt8[Tensor, "batch 3 height width"],
-    index: Tensor,
-    seed: int,
-    epoch: int,
+    index: Int[Tensor, " batch"],
+    seed: int | Tensor,
     scale: Scale = IMAGENET,
 ) -> Float[Tensor, "batch 3 height width"]:
+    """Returns the view of that name, drawn by the seed of (seed, epoch, view); see `view`.
+
+    It is computed in fp32, also where a network around it is not.
+
+    Raises:
+        SettingsError: there is no such view.
+    """
+    if name == "clean":
+        return clean(images, *scale)
+    if name not in _VIEWS:
+        raise SettingsError(f"unknown view '{name}'; known: clean, {', '.join(sorted(_VIEWS))}")
+    with torch.autocast(images.device.type, enabled=False):
+        return _VIEWS[name](images, _Draws(index, images.device, seed), scale)
+
+
+def _weak(images: Tensor, draws: _Draws, scale: Scale) -> Tensor:
     """The weak view: horizontal and vertical flips, each with probability 1/2."""
-    draws = _Draws(index, images.device, seed, epoch, "weak")
     images = _flip(images, draws["flip_x"] < _FLIP, 3)
     return clean(_flip(images, draws["flip_y"] < _FLIP, 2), *scale)
 
 
-def strong(
-    images: UInt8[Tensor, "batch 3 height width"],
-    index: Tensor,
-    seed: int,
-    epoch: int,
-    scale: Scale = IMAGENET,
-) -> Float[Tensor, "batch 3 height width"]:
+def _strong(images: Tensor, draws: _Draws, scale: Scale) -> Tensor:
     """The strong view: flips, blur, affine map, distortion, colour and grid dropout."""
-    draws = _Draws(index, images.device, seed, epoch, "strong")
-    result = _blur(images.float() / 255.0, draws)
+    blur = blur_all if of_fixed_shapes(images) else blur_drawn
+    result = blur(images, _blur_kind(draws), _motion(draws))
     size = (images.shape[2], images.shape[3])
     grid = sampling_grid(draws, size)
     result = F.grid_sample(result, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
@@ -127,19 +145,7 @@ def strong(
     return normalise(result * _dropout_mask(draws, size), *scale)
 
 
-def view(name: str, images: Tensor, index: Tensor, seed: int, epoch: int, scale: Scale = IMAGENET) -> Tensor:
-    """Returns the view of that name, normalised by the mean and standard deviation of `scale`.
-
-    Raises:
-        SettingsError: there is no such view.
-    """
-    if name == "clean":
-        return clean(images, *scale)
-    if name == "weak":
-        return weak(images, index, seed, epoch, scale)
-    if name == "strong":
-        return strong(images, index, seed, epoch, scale)
-    raise SettingsError(f"unknown view '{name}'; known: clean, strong, weak")
+_VIEWS = {"weak": _weak, "strong": _strong}
 
 
 def _flip(images: Tensor, chosen: Tensor, dim: int) -> Tensor:
@@ -222,16 +228,11 @@ def _dropout_mask(draws: _Draws, size: tuple[int, int]) -> Tensor:
     return (~(dropped & (draws["dropout"] < _DROPOUT).view(-1, 1, 1, 1))).float()
 
 
-def _blur(images: Tensor, draws: _Draws) -> Tensor:
-    """Motion, median or box blur of the images that drew one; the others are not computed."""
-    edges = torch.tensor(_BLUR_WEIGHTS).cumsum(0) / sum(_BLUR_WEIGHTS)
-    kind = torch.bucketize(draws.on_host("blur_kind").contiguous(), edges, right=True).clamp(max=2)
-    chosen = draws.on_host("blur") < _BLUR
-    result = images.clone()
-    motion = torch.stack([draws[name] for name in _MOTION], 1)
-    for number, function in enumerate((motion_blur, median_blur, box_blur)):
-        rows = (chosen & (kind == number)).nonzero().flatten().to(images.device)
-        if len(rows):
-            numbers = (motion[rows],) if function is motion_blur else ()
-            result[rows] = function(images[rows], *numbers)
-    return result
+def _blur_kind(draws: _Draws) -> Tensor:
+    """Which blur an image drew: 0 motion, 1 median, 2 box; -1 none."""
+    kind = sum((draws["blur_kind"] >= edge).long() for edge in _BLUR_EDGES)
+    return torch.where(draws["blur"] < _BLUR, kind, -1)
+
+
+def _motion(draws: _Draws) -> Tensor:
+    return torch.stack([draws[name] for name in _MOTION], 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmd.evaluation.parts import BandResult, ClassResult, Estimate
+from lmd.evaluation.parts import BandResult, ClassResult, Metrics, Reasons
 from lmd.settings import Settings
 
 
@@ -17,11 +17,11 @@ class GroupsResult(Settings):
     """groups that are left out, because their images have several labels"""
     how: str
     """how the answers of a group's images become one"""
-    metrics: dict[str, Estimate]
+    metrics: Metrics
     bands: dict[str, BandResult]
     classes: list[ClassResult]
     confusion: list[list[int]]
-    reasons: dict[str, str]
+    reasons: Reasons
 
 
 class Cell(Settings):
@@ -31,9 +31,9 @@ class Cell(Settings):
     """None where the column is empty"""
     n: int
     groups: int
-    metrics: dict[str, Estimate]
+    metrics: Metrics
     classes: list[ClassResult]
-    reasons: dict[str, str]
+    reasons: Reasons
     warning: str | None
     """why to distrust these numbers"""
 

@@ -15,10 +15,14 @@ from lmd.data.dataset.meaning.columns import level_of
 from lmd.errors import DataError, SettingsError, suggest
 from lmd.evaluation.evaluate import evaluate
 from lmd.evaluation.groups.levels import Cell, ColumnResult
-from lmd.text import shortened
+from lmd.text import listed, shortened
 
 MOST = 30  # Cells of one column: more are no table that anybody reads.
 FEW_GROUPS, FEW_OF_CLASS = 30, 10  # A cell, or a class in it, with fewer has a warning.
+SMALL_CELLS = (
+    f"a cell needs {FEW_GROUPS} images or groups to be compared; where it lacks a class, its means are over "
+    "the others"
+)
 _EMPTY = frozenset(("", "na", "n/a", "nan", "none", "null", "<na>"))
 
 
@@ -137,16 +141,18 @@ def _round_up(number: float) -> float:
 def warning_of(counts: np.ndarray, everywhere: np.ndarray, groups: int, classes: Sequence[str]) -> str | None:
     """Returns why to distrust a cell with so many images of each class; `everywhere` are those of the split.
 
-    >>> warning_of(np.array([40, 3, 0]), np.array([90, 9, 4]), 43, ["NV", "MEL", "DF"])
-    'no image of DF: means over classes are over the others; fewer than 10 images of MEL'
+    SMALL_CELLS says, once for all cells, what follows from it.
+
+    >>> warning_of(np.array([1, 0, 0]), np.array([90, 9, 4]), 1, ["NV", "MEL", "DF"])
+    'only 1 image or group; none of MEL, DF; fewer than 10 images of NV'
     """
     parts: list[str] = []
     if groups < FEW_GROUPS:
-        parts.append(f"{groups} images or groups are few: at least {FEW_GROUPS} are needed to compare cells")
+        parts.append(f"only {groups} {'image or group' if groups == 1 else 'images or groups'}")
     if gone := [name for name, n, of in zip(classes, counts, everywhere, strict=True) if n == 0 < of]:
-        parts.append(f"no image of {', '.join(gone)}: means over classes are over the others")
+        parts.append(f"none of {listed(gone)}")
     if few := [name for name, n in zip(classes, counts, strict=True) if 0 < n < FEW_OF_CLASS]:
-        parts.append(f"fewer than {FEW_OF_CLASS} images of {', '.join(few)}")
+        parts.append(f"fewer than {FEW_OF_CLASS} images of {listed(few)}")
     return "; ".join(parts) or None
 
 

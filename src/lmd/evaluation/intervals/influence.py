@@ -137,6 +137,6 @@ BY_CELL: dict[str, Derivative] = {
     "precision": precision_by_cell,
     "f1": f1_by_cell,
     "mcc": mcc_by_cell,
-    "kappa": quadratic_kappa_by_cell,
+    "kappa_quadratic": quadratic_kappa_by_cell,
     "kappa_unweighted": kappa_by_cell,
 }

@@ -26,7 +26,7 @@ ALONE = "no interval: with images of one class only, this metric cannot come out
 # Metrics of the whole matrix, from -1 to 1; the others are means over classes, from 0 to 1.
 WHOLE = {
     "mcc": mcc,
-    "kappa": partial(kappa, quadratic=True),
+    "kappa_quadratic": partial(kappa, quadratic=True),
     "kappa_unweighted": partial(kappa, quadratic=False),
 }
 

@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lmd.evaluation.intervals.measured import AllMetrics
-from lmd.evaluation.intervals.uncertainty import Sample
+from lmd.evaluation.intervals.shares import share_of
 from lmd.evaluation.results import Estimate
 
 
@@ -28,29 +27,25 @@ class Against(NamedTuple):
     """all images that are taken for it"""
 
 
-_UNDEFINED = Estimate(value=None, low=None, high=None)
-
-
 def against_rest(labels: np.ndarray, predicted: np.ndarray, clusters: np.ndarray, k: int) -> Against:
     """Returns what the answers are worth for class k, taken as a question of yes or no.
 
-    A share of nothing is undefined: the PPV of a class that is never named, the sensitivity of one without
-    images.
+    Each is a share of some images: those of the class, of the other classes, that are taken for it, or that
+    are not. So each has the interval of a share, as a threshold has (docs/statistics.md). A share of nothing
+    is undefined: the PPV of a class that is never named, the sensitivity of one without images.
     """
     truth, said = labels == k, predicted == k
-    metrics = AllMetrics(Sample.of(truth.astype(np.int64), clusters), np.eye(2)[said.astype(np.int64)])
 
-    def share(metric: str, side: int, of: int) -> Estimate:
-        return metrics.over(metric, [side]).estimate() if of else _UNDEFINED
+    def share(hits: np.ndarray, rows: np.ndarray) -> Estimate:
+        return share_of(hits[rows], clusters[rows])
 
-    images, called, total = int(truth.sum()), int(said.sum()), len(labels)
     return Against(
-        sensitivity=share("recall", 1, images),
-        specificity=share("recall", 0, total - images),
-        ppv=share("precision", 1, called if images else 0),
-        npv=share("precision", 0, total - called if images < total else 0),
-        images=images,
-        others=total - images,
+        sensitivity=share(said, truth),
+        specificity=share(~said, ~truth),
+        ppv=share(truth, said & truth.any()),
+        npv=share(~truth, ~said & (not truth.all())),
+        images=int(truth.sum()),
+        others=int((~truth).sum()),
         found=int((truth & said).sum()),
-        called=called,
+        called=int(said.sum()),
     )

@@ -25,7 +25,15 @@ from lmd.evaluation.parts import Estimate
 # Groups that the smallest class needs for an interval, by metric: found by the simulation. Where two are
 # enough, one image is enough of MANY classes. A difference needs APART at the least, that of one class
 # or of quadratic kappa more. With groups of several images a precision needs GROUPED.
-FEWEST = {"recall": 2, "mcc": 2, "kappa": 2, "kappa_unweighted": 2, "f1": 3, "precision": 8, "auc": 50}
+FEWEST = {
+    "recall": 2,
+    "mcc": 2,
+    "kappa_quadratic": 2,
+    "kappa_unweighted": 2,
+    "f1": 3,
+    "precision": 8,
+    "auc": 50,
+}
 GROUPED = {"precision": 50}
 MANY, APART, APART_KAPPA, APART_ALONE = 8, 10, 20, 50
 
@@ -109,7 +117,7 @@ def needed_apart(metric: str, groups: np.ndarray) -> int:
     """Returns how many groups the smallest class needs, at the least, for the interval of a difference."""
     if len(groups) == 1:
         return APART_ALONE
-    return APART_KAPPA if metric == "kappa" else APART
+    return APART_KAPPA if metric == "kappa_quadratic" else APART
 
 
 def defined(value: float) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lmd.data.dataset.manifest import Dataset, read_dataset
-from lmd.data.decode.cache import file_hashes
+from lmd.data.decode.hashes import file_hashes
 from lmd.errors import DataError, LmdError
 from lmd.evaluation.leaks.seen import SeenImages, files_of, read_seen
 from lmd.model_card import ModelCard

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from lmd.data.dataset.manifest import Dataset
-from lmd.data.decode.cache import file_hashes
+from lmd.data.decode.hashes import file_hashes
 from lmd.errors import CheckpointError
 from lmd.fields import first_fault
 from lmd.files import atomic_write

@@ -82,16 +82,50 @@ class Fit:
         scale, bias = self.unpack @ theta
         return Calibration(scale, bias - bias.mean())
 
-    def covariance(self) -> np.ndarray:
-        """Returns the covariance of the parameters [P, P]: the inverse information of the cases."""
+    def covariance(self, clusters: np.ndarray | None = None) -> np.ndarray:
+        """Returns the covariance of the parameters [P, P].
+
+        Without groups it is the inverse information of the cases. With `clusters` [N], the group of each
+        case, it is the sandwich A^-1 B A^-1: A is the information, and B the sum over groups of the squared
+        sum of their scores. So images that are alike do not count as often as they come. The prior's
+        information is in A and in B, so that both forms agree where each case is its own group.
+        """
+        inverse = np.linalg.pinv(self._information(), rcond=1e-6)
+        if clusters is None:
+            return inverse
+        middle = of_groups(self._scores(), clusters) + self.cases.prior * self._by_parameter()
+        return inverse @ middle @ inverse
+
+    def _information(self) -> np.ndarray:
         step = 1e-5
         moves = step * np.eye(len(self.theta))
         rows = [self._gradient(self.theta + move) - self._gradient(self.theta - move) for move in moves]
         curvature = np.stack(rows) / (2 * step)
-        return np.linalg.pinv((curvature + curvature.T) / 2, rcond=1e-6) / len(self.cases.z)
+        return len(self.cases.z) * (curvature + curvature.T) / 2
+
+    def _scores(self) -> np.ndarray:
+        """The derivatives of each case's log loss by the parameters [N, P]."""
+        scale, bias = self.unpack @ self.theta
+        error = softmax(scale * self.cases.z + bias + self.cases.offset) - self.cases.truth
+        return (error * self.cases.z) @ self.unpack[0] + error @ self.unpack[1]
+
+    def _by_parameter(self) -> np.ndarray:
+        """The second derivatives of half the squared distance of scale and bias from the prior's centre."""
+        return np.einsum("akp,akq->pq", self.unpack, self.unpack)
 
     def _gradient(self, theta: np.ndarray) -> np.ndarray:
         return self.cases.loss(theta, self.unpack)[1]
+
+
+def of_groups(scores: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """Returns the covariance of the sum of cases' scores [N, P]; those of one group count together.
+
+    >>> of_groups(np.array([[1.0], [1.0], [-2.0]]), np.array([0, 0, 1])).tolist()  # (2^2 + 2^2) 2 / (2 - 1)
+    [[16.0]]
+    """
+    groups = np.unique(clusters, return_inverse=True)[1]
+    sums = np.stack([np.bincount(groups, column) for column in scores.T], axis=1)
+    return sums.T @ sums * len(sums) / max(len(sums) - 1, 1)
 
 
 def fit(
@@ -177,9 +211,16 @@ _FORMS: dict[Kind, Callable[[int], _Form]] = {
 
 
 def out_of_fold(
-    kind: Kind, labels: np.ndarray, probabilities: np.ndarray, clusters: np.ndarray, folds: int = 5
+    kind: Kind,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    clusters: np.ndarray,
+    offset: np.ndarray | float = 0.0,
+    folds: int = 5,
 ) -> np.ndarray:
     """Returns probabilities that are each calibrated on the cases of other groups [N, K].
+
+    `offset` is that of `fit`.
 
     Groups go to folds in turn, in the order of the class and the place of their first image, so that each
     fold has images of each class as far as there are enough.
@@ -193,5 +234,5 @@ def out_of_fold(
     found = np.empty_like(probabilities)
     for number in np.unique(place):
         rest = place != number
-        found[~rest] = fit(kind, labels[rest], probabilities[rest])(probabilities[~rest])
+        found[~rest] = fit(kind, labels[rest], probabilities[rest], offset)(probabilities[~rest])
     return found

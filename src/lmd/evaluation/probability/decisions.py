@@ -14,8 +14,8 @@ import numpy as np
 
 # What tau is chosen from, where validation chooses: 0, 0.05 ... 2.
 GRID = tuple(round(0.05 * step, 2) for step in range(41))
-# The width of the criterion's step, as a part of the standard deviation of all logits.
-WIDTH = 0.15
+# The width of the criterion's step, as a part of the standard deviation of the logits.
+_WIDTH = 0.15
 _LEAST = 1e-300  # A probability that was rounded to 0 has a logarithm, too.
 
 
@@ -74,6 +74,18 @@ def logits_of(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     return logits - logits.mean(1, keepdims=True)
 
 
+def width_of(logits: np.ndarray) -> float:
+    """Returns the criterion's step: .15 of the standard deviation of logits less the mean of their row.
+
+    A number that is added to all logits of a case changes no probability, so it does not count here either.
+    The width is then the same from a network's logits and from stored probabilities.
+
+    >>> width_of(np.array([[1.0, -1.0], [9.0, 7.0]]))
+    0.15
+    """
+    return _WIDTH * float(np.std(logits - logits.mean(1, keepdims=True)))
+
+
 def sureness(logits: np.ndarray, labels: np.ndarray, width: float) -> np.ndarray:
     """Returns sigmoid(margin / width) of each case [N]; the mean over classes is the smoothed criterion."""
     found = margins(logits, labels) / max(width, np.finfo(np.float64).tiny)
@@ -84,13 +96,13 @@ def margin_score(logits: np.ndarray, labels: np.ndarray, scale: float | None = N
     """Returns the smoothed balanced accuracy: the mean over classes of the mean of sigmoid(margin / scale).
 
     Balanced accuracy counts a case as 0 or 1. With a dozen images of a class one of them moves it by points;
-    here a case near the border counts for about a half. `scale` is 0.15 of the standard deviation of all
-    logits, unless it is given. The mean runs over the classes that `labels` has.
+    here a case near the border counts for about a half. `scale` is `width_of` the logits, unless
+    it is given. The mean runs over the classes that `labels` has.
 
     >>> round(margin_score(np.array([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0]]), np.array([0, 0, 1])), 4)
     0.875
     """
-    width = WIDTH * float(np.std(logits)) if scale is None else scale
+    width = width_of(logits) if scale is None else scale
     counts = np.bincount(labels)
     sums = np.bincount(labels, sureness(logits, labels, width))
     return float((sums[counts > 0] / counts[counts > 0]).mean())
@@ -98,7 +110,7 @@ def margin_score(logits: np.ndarray, labels: np.ndarray, scale: float | None = N
 
 def tau_scores(logits: np.ndarray, labels: np.ndarray, log_prior: np.ndarray) -> list[float]:
     """Returns the smoothed criterion of each tau of `GRID`, all with the scale of the unshifted logits."""
-    scale = WIDTH * float(np.std(logits))
+    scale = width_of(logits)
     return [margin_score(logits - tau * log_prior, labels, scale) for tau in GRID]
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from lmd.errors import DataError
 from lmd.evaluation.intervals.score import quantile, wilson
 from lmd.evaluation.parts import Estimate
-from lmd.evaluation.probability.calibration import Calibration, Fit, fitted
+from lmd.evaluation.probability.calibration import Calibration, Fit, fitted, of_groups
 from lmd.evaluation.probability.priors import refuse_absent
 
 _STEPS, _ENOUGH = 20_000, 1e-9
@@ -45,6 +45,7 @@ def estimate_shares(
     labels: np.ndarray,
     validation: np.ndarray,
     classes: Sequence[str],
+    groups: np.ndarray | None = None,
 ) -> tuple[Shares, Calibration]:
     """Returns the shares of the classes among some images, and the calibration that the estimate rests on.
 
@@ -57,6 +58,7 @@ def estimate_shares(
         labels: the classes of the validation images.
         validation: their probabilities, by the same model.
         classes: the names of the classes.
+        groups: the group of each validation image; None where each is its own.
 
     Raises:
         DataError: validation lacks a class, or two classes cannot be told apart.
@@ -66,10 +68,9 @@ def estimate_shares(
     implied = np.bincount(labels, minlength=len(classes)) / len(labels)
     values = maximised(made.calibration(probabilities) / implied, implied)
     inner = (len(probabilities) * values + _PRIOR) / (len(probabilities) + _PRIOR * len(classes))
-    covariance = _covariance(made, probabilities, implied, inner, clusters)
-    deviations = np.sqrt(np.maximum(np.diag(covariance), 0.0))
-    groups = len(np.unique(clusters))
-    estimates = [_interval(*each, groups) for each in zip(values, deviations, strict=True)]
+    deviations = _deviations(made, probabilities, implied, inner, clusters, groups)
+    number = len(np.unique(clusters))
+    estimates = [_interval(*each, number) for each in zip(values, deviations, strict=True)]
     return Shares(values, estimates, warnings), made.calibration
 
 
@@ -88,12 +89,19 @@ def maximised(ratios: np.ndarray, start: np.ndarray) -> np.ndarray:
     return shares
 
 
-def _covariance(
-    made: Fit, probabilities: np.ndarray, implied: np.ndarray, shares: np.ndarray, clusters: np.ndarray
+def _deviations(
+    made: Fit,
+    probabilities: np.ndarray,
+    implied: np.ndarray,
+    shares: np.ndarray,
+    clusters: np.ndarray,
+    groups: np.ndarray | None,
 ) -> np.ndarray:
-    """The covariance of the shares, which sum to 1: that of the images' scores and of the calibration.
+    """The standard deviations of the shares [K], which sum to 1: from the images and from the calibration.
 
-    score_k(x) = r_k(x) / sum over j of q_j r_j(x) is the derivative of an image's log likelihood.
+    score_k(x) = r_k(x) / sum over j of q_j r_j(x) is the derivative of an image's log likelihood. A few
+    groups of validation may show less spread than there is. So the larger of two variances stands: that by
+    groups, and that as if each validation image were its own.
     """
 
     def score(theta: np.ndarray) -> np.ndarray:
@@ -107,15 +115,15 @@ def _covariance(
     moves = step * np.eye(len(made.theta))
     by_theta = [(score(made.theta + move) - score(made.theta - move)).sum(0) / (2 * step) for move in moves]
     by_calibration = along.T @ np.stack(by_theta, axis=1)
-    middle = _of_images(own, clusters) + by_calibration @ made.covariance() @ by_calibration.T
-    return along @ inverse @ middle @ inverse @ along.T
 
+    def variances(of_calibration: np.ndarray) -> np.ndarray:
+        middle = of_groups(own, clusters) + by_calibration @ of_calibration @ by_calibration.T
+        return np.diag(along @ inverse @ middle @ inverse @ along.T)
 
-def _of_images(scores: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """The covariance of the sum of the images' scores; images of one group count together."""
-    groups = np.unique(clusters, return_inverse=True)[1]
-    sums = np.stack([np.bincount(groups, column) for column in scores.T], axis=1)
-    return sums.T @ sums * len(sums) / max(len(sums) - 1, 1)
+    found = variances(made.covariance())
+    if groups is not None:
+        found = np.maximum(found, variances(made.covariance(groups)))
+    return np.sqrt(np.maximum(found, 0.0))
 
 
 def _interval(value: float, deviation: float, groups: int) -> Estimate:

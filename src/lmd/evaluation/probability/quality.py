@@ -83,18 +83,22 @@ class _Split:
     def _by(self, kind: Kind, val: Cases) -> tuple[str, np.ndarray]:
         name = {"temperature": "a temperature", "vector": "a scale and a bias for each class"}[kind]
         own = self.cases.probabilities
-        if self.split == "val":
-            found = out_of_fold(kind, self.cases.labels, own, self.cases.clusters)
-            return f"{name}, fitted on the other four fifths of the validation images", found
         there = shares_of(np.bincount(val.labels, minlength=len(self.source.classes)))
-        declared = {"training": self.source.training, "uniform": np.full(len(there), 1 / len(there))}
-        implied = declared.get(self.source.declared, there) if kind == "temperature" else there
-        found = fit(kind, val.labels, val.probabilities, np.log(there / implied))(own)
+        offset = np.log(there / self._implied(kind, there))
+        if self.split == "val":
+            found = out_of_fold(kind, self.cases.labels, own, self.cases.clusters, offset)
+            return f"{name}, fitted on the other four fifths of the validation images", found
+        found = fit(kind, val.labels, val.probabilities, offset)(own)
         if kind == "vector" and _apart(self.shares, there):
             return f"{name}, fitted on validation; then at the shares of the split", shifted(
                 found, there, self.shares
             )
         return f"{name}, fitted on validation", found
+
+    def _implied(self, kind: Kind, there: np.ndarray) -> np.ndarray:
+        """The shares that the model's probabilities imply; `there` where a bias by class finds them."""
+        declared = {"training": self.source.training, "uniform": np.full(len(there), 1 / len(there))}
+        return declared.get(self.source.declared, there) if kind == "temperature" else there
 
     def _shifted(self, notes: list[str]) -> Iterator[Variant]:
         """The model's own at the shares of the split, where they imply others."""

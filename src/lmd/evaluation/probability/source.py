@@ -17,7 +17,7 @@ from lmd.run import RunFolder
 _MAKE = "'lmd evaluate RUN --split val' makes them"
 _NONE = f"the run has no predictions of validation images: {_MAKE}"
 _OTHER = f"the run's predictions of validation images are of another data set: {_MAKE} anew"
-_OF_SEVERAL = "the mean of several models has no predictions of validation images"
+OF_SEVERAL = "the mean of several models has no predictions of validation images"
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def source_of(folder: RunFolder | None, card: ModelCard) -> Source:
     Raises:
         DataError: the predictions on validation are damaged.
     """
-    validation = _OF_SEVERAL if folder is None else validation_cases(folder, card.classes)
+    validation = OF_SEVERAL if folder is None else validation_cases(folder, card.classes)
     return Source(card.classes, card.outputs.prior, card.training_counts, validation)
 
 

@@ -91,7 +91,9 @@ def estimated(source: Source, probabilities: np.ndarray, clusters: np.ndarray) -
         DataError: there is no validation, it lacks a class, or two classes cannot be told apart.
     """
     val = _validation(source, "an estimate of the shares needs a calibration")
-    shares, made = estimate_shares(probabilities, clusters, val.labels, val.probabilities, source.classes)
+    shares, made = estimate_shares(
+        probabilities, clusters, val.labels, val.probabilities, source.classes, val.clusters
+    )
     implied = np.bincount(val.labels, minlength=len(source.classes)) / len(val.labels)
     words = (
         "the model's probabilities after vector scaling, fitted on validation; they imply the shares of the "

@@ -146,7 +146,8 @@ def allowed(found: Calibrated, of: Sequence[str], level: float) -> str:
             f"too few images alone ({need}): the threshold of all {number}, which promises {share} over all"
         )
     low, high = likely_coverage(found.groups, level)
-    draws = f"in 95 of 100 such draws it covers {100 * low:.0f} to {100 * high:.0f}%"
+    about = "" if found.groups == found.n else "about "  # Exact for groups of one image.
+    draws = f"in 95 of 100 such draws it covers {about}{100 * low:.0f} to {100 * high:.0f}%"
     if found.basis == "class":
         return f"own threshold from {number}; {draws}"
     together = " and ".join(of)

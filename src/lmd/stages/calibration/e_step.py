@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
 
-from lmd.data.feed.cuts import cut
+from lmd.data.feed.cuts import batch_sizes, cut
 from lmd.data.feed.loader import Batch, batches_of
 from lmd.data.feed.sampling import balanced_order, instance_order
-from lmd.data.feed.views import view
+from lmd.data.feed.views import seeded_view
 from lmd.errors import advising
+from lmd.graphed import GraphedStep, Inputs
 from lmd.losses.classification import cross_entropy
 from lmd.losses.distance import ClassMetric, prepare_metric
 from lmd.losses.distribution import expectation_loss
 from lmd.losses.gaussian import ClassGaussians
 from lmd.models.network import Output, encoder_training
+from lmd.processes.collectives import averaged
 from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings, NonNegative, Optimisation, Settings
 from lmd.stages.base import StageContext
 from lmd.stages.calibration.m_step import RAISE_RIDGE
-from lmd.stages.optimisation import Losses, RunningMeans, build_optimiser, set_rate, steps_per_epoch
+from lmd.stages.divided import average_gradients
+from lmd.stages.optimisation import (
+    Losses,
+    RunningMeans,
+    build_optimiser,
+    load_optimiser,
+    set_rate,
+)
 
 
 class EStepSettings(Settings):
@@ -65,23 +75,31 @@ class EStep:
             SettingsError: a covariance that the distance inverts is not positive definite.
         """
         metric, order = self._metric(gaussians), self._order(iteration)
-        steps = steps_per_epoch(len(order), self.common.batch, self.common.last_batch)
+        sizes = batch_sizes(len(order), self.common.batch, self.common.last_batch)
+        steps = len(sizes)
         means = RunningMeans()
+        # The statistics are others in each iteration, and so is the recording.
+        runtime, take = self.context.runtime, partial(self._train_step, metric)
+        step = GraphedStep(take, runtime.device, "the E-step", wanted=runtime.world == 1)
         with encoder_training(self.context.network, self.settings.batch_norm):
             for number, batch in enumerate(self._batches(order)):
                 set_rate(self.optimiser, self.settings.optimisation, self.common,
                          iteration + number / steps, self.iterations)  # fmt: skip
-                means.add(self._train_step(batch, iteration, metric))
+                self.share = runtime.share(sizes[number])
+                means.add(step({**batch._asdict(), "seed": self._view_seed(iteration)}), self.share.weight)
                 self.context.on_step(number + 1, steps)
-        return means.result()
+        return means.result(averaged)
 
-    def _train_step(self, batch: Batch, iteration: int, metric: ClassMetric | None) -> dict[str, Tensor]:
-        scale, seed = self.context.network.scale, self.common.seed
-        images = view(self.settings.view, batch.images, batch.index, seed, iteration, scale)
+    def _view_seed(self, iteration: int) -> int:
+        return derive_seed(self.common.seed, iteration, self.settings.view)
+
+    def _train_step(self, metric: ClassMetric | None, now: Inputs) -> dict[str, Tensor]:
+        scale = self.context.network.scale
+        images = seeded_view(self.settings.view, now["images"], now["index"], now["seed"], scale)
         with self.context.runtime.autocast():
             output = self.context.network(images)
-        terms = self.loss(Output(output.features.float(), output.logits.float()), batch.labels, metric)
-        self.descend(terms["expect"])
+        terms = self.loss(Output(output.features.float(), output.logits.float()), now["labels"], metric)
+        self.descend(self.share.weighed(terms["expect"]))
         return terms
 
     def loss(self, output: Output, labels: Tensor, metric: ClassMetric | None) -> dict[str, Tensor]:
@@ -101,6 +119,7 @@ class EStep:
         """Takes one step of the optimiser."""
         self.optimiser.zero_grad(set_to_none=True)
         self.context.runtime.backward(loss)
+        average_gradients(self.optimiser)
         self.optimiser.step()
 
     def _metric(self, gaussians: ClassGaussians) -> ClassMetric | None:
@@ -116,8 +135,9 @@ class EStep:
         return instance_order(len(labels), seed, iteration)
 
     def _batches(self, order: np.ndarray) -> Iterator[Batch]:
-        """The epoch is cut into batches as in stage 1."""
-        parts = cut(order, self.common.batch, self.common.last_batch)
+        """The epoch is cut into batches as in stage 1, and they are divided as there."""
+        whole = cut(order, self.common.batch, self.common.last_batch)
+        parts = [self.context.runtime.share(len(part)).of(part) for part in whole]
         return batches_of(self.context.train, parts, self.context.runtime.device)
 
     def state_dict(self) -> dict[str, Any]:
@@ -126,7 +146,7 @@ class EStep:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes such a state back."""
-        self.optimiser.load_state_dict(state)
+        load_optimiser(self.optimiser, state)
 
 
 class IdleEStep(EStep):

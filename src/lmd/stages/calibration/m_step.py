@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lmd.errors import advising
+from lmd.graphed import GraphedStep, Inputs
 from lmd.losses.classification import linear_cross_entropy
 from lmd.losses.exact import ExpectedCrossEntropy, minimise, quasi_normal
 from lmd.losses.gaussian import ClassGaussians
@@ -19,7 +20,14 @@ from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings, Count, NonNegative, Optimisation, Settings
 from lmd.stages.base import StageContext
 from lmd.stages.calibration.statistics import Statistics
-from lmd.stages.optimisation import Losses, RunningMeans, build_optimiser, set_rate
+from lmd.stages.optimisation import (
+    Losses,
+    RunningMeans,
+    build_optimiser,
+    give_rate,
+    load_optimiser,
+    rate_at,
+)
 
 RAISE_RIDGE = "raise 'statistics.ridge' or choose another 'statistics.covariance'"
 # The exact M-step: draws of the logits, largest entry of the gradient at its end, evaluations at most.
@@ -73,51 +81,67 @@ class SampledMStep:
         """Makes the optimiser of the classifier."""
         self.context, self.steps = context, steps
         self.num_classes = context.train.num_classes
-        numbers = torch.arange(self.settings.batch + self.num_classes, device=context.runtime.device)
-        self.cycle = numbers % self.num_classes
         self.optimiser = build_optimiser(context.network.classifier, self.settings.optimisation, self.common)
+        self.train_block = GraphedStep(self._train_block, context.runtime.device, "the M-step")
 
     def fit(self, gaussians: ClassGaussians, iteration: int) -> Losses:
         """Takes ceil(R K / batch) steps (Algorithm 1, lines 13-14)."""
         steps = math.ceil(self.total / self.settings.batch)
-        means = RunningMeans()
-        for step, features in enumerate(self.features(gaussians, iteration)):
-            set_rate(self.optimiser, self.settings.optimisation, self.common,
-                     iteration + step / steps, self.steps)  # fmt: skip
-            means.add({"maximise": self._gradient_step(features, self.labels(step))})
-            self.context.on_step(step + 1, steps)
+        means, done = RunningMeans(), 0
+        for features in self.blocks(gaussians, iteration):
+            count = math.ceil(len(features) / self.settings.batch)
+            rates = [self._rate(iteration + (done + step) / steps) for step in range(count)]
+            block = {
+                "features": features,
+                "labels": self.labels(done * self.settings.batch, len(features)),
+                "rates": torch.tensor(rates, dtype=torch.float64),
+            }
+            means.add(self.train_block(block), steps=count)
+            done += count
+            self.context.on_step(done, steps)
         return means.result()
+
+    def _rate(self, moment: float) -> float:
+        return rate_at(self.settings.optimisation, self.common, moment, self.steps)
 
     @property
     def total(self) -> int:
         """The features of one M-step: R K."""
         return self.settings.virtual_per_class * self.num_classes
 
-    def labels(self, step: int) -> Tensor:
-        """Returns the labels of a step: the classes in turn, so that each is drawn R times in all."""
-        start = step * self.settings.batch
-        number = min(self.settings.batch, self.total - start)
-        first = start % self.num_classes
-        return self.cycle[first : first + number]
+    def labels(self, start: int, number: int) -> Tensor:
+        """Returns the labels of so many features: the classes in turn, each R times in all."""
+        places = torch.arange(start, start + number, device=self.context.runtime.device)
+        return places % self.num_classes
 
-    def features(self, gaussians: ClassGaussians, iteration: int) -> Iterator[Tensor]:
-        """Yields batches of virtual features; on a CPU the next are drawn while the classifier learns.
+    def blocks(self, gaussians: ClassGaussians, iteration: int) -> Iterator[Tensor]:
+        """Yields virtual features for some steps at a time.
+
+        On a CPU the next are drawn while the classifier learns.
 
         Raises:
             SettingsError: a covariance is not positive definite.
         """
         with advising(RAISE_RIDGE):
             source = VirtualFeatures(gaussians)
-        batch = self.settings.batch
-        chunks = source.chunks(self.total, batch, self.generator(iteration))
+        chunks = source.chunks(self.total, self.settings.batch, self.generator(iteration))
         on_cpu = self.context.runtime.device.type == "cpu"
-        for features in one_core_each(source.draw, chunks) if on_cpu else map(source.draw, chunks):
-            yield from features.split(batch)
+        yield from one_core_each(source.draw, chunks) if on_cpu else map(source.draw, chunks)
 
     def generator(self, iteration: int) -> torch.Generator:
         """Returns the generator of an iteration's draws."""
         seed = derive_seed(self.common.seed, "stage2", "virtual", iteration)
         return torch.Generator(self.context.runtime.device).manual_seed(seed)
+
+    def _train_block(self, block: Inputs) -> dict[str, Tensor]:
+        """Takes the steps of a block and returns the sum of their losses."""
+        features, labels, rates = (block[name] for name in ("features", "labels", "rates"))
+        batch = self.settings.batch
+        losses: list[Tensor] = []
+        for part, own, rate in zip(features.split(batch), labels.split(batch), rates, strict=True):
+            give_rate(self.optimiser, rate)
+            losses.append(self._gradient_step(part, own))
+        return {"maximise": torch.stack(losses).double().sum()}
 
     def _gradient_step(self, features: Tensor, labels: Tensor) -> Tensor:
         classifier = linear_part(self.context)
@@ -135,7 +159,7 @@ class SampledMStep:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes such a state back."""
-        self.optimiser.load_state_dict(state)
+        load_optimiser(self.optimiser, state)
 
 
 class RealFeatureMStep(SampledMStep):
@@ -146,15 +170,15 @@ class RealFeatureMStep(SampledMStep):
         super().__init__(common, settings)
         self.statistics = statistics
 
-    def features(self, gaussians: ClassGaussians, iteration: int) -> Iterator[Tensor]:
+    def blocks(self, gaussians: ClassGaussians, iteration: int) -> Iterator[Tensor]:
         """Yields batches of the images' own features."""
         features, labels = self.statistics.features, self.statistics.labels
         rows = [torch.nonzero(labels == k).flatten() for k in range(self.num_classes)]
         counts = torch.tensor([len(r) for r in rows], device=features.device)
         table = nn.utils.rnn.pad_sequence(rows, batch_first=True)
         generator = self.generator(iteration)
-        for step in range(math.ceil(self.total / self.settings.batch)):
-            wanted = self.labels(step)
+        for start in range(0, self.total, self.settings.batch):
+            wanted = self.labels(start, min(self.settings.batch, self.total - start))
             uniform = torch.rand(len(wanted), generator=generator, device=wanted.device)
             yield features[table[wanted, (uniform * counts[wanted]).long()]]
 

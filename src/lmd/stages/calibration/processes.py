@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 
 from lmd.losses.gaussian import ClassGaussians, merge_statistics
-from lmd.runtime import gather
+from lmd.processes.collectives import gather
 
 
 def gather_statistics(local: ClassGaussians) -> ClassGaussians:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +14,8 @@ from lmd.errors import advising
 from lmd.losses.covariance import ledoit_wolf_coefficients, shrink
 from lmd.losses.gaussian import ClassGaussians, ClassMoments, class_statistics, smooth
 from lmd.models.encoder import num_features
-from lmd.models.inference import BATCH, encode
+from lmd.models.inference import BATCH, encode, encode_here
+from lmd.models.network import Output
 from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings, Decay, NonNegative, Settings
 from lmd.stages.base import StageContext
@@ -131,13 +133,18 @@ def stream_statistics(
     mine = np.arange(runtime.rank, len(rows), runtime.world)
     for start in range(0, len(mine), CHUNK):
         some = mine[start : start + CHUNK]
-        features, labels = encode_rows(context, rows[some])
+        features, labels = encode_rows(context, rows[some], encode_here)
         with advising(DIVERGED):
             moments.add(features, labels, None if weights is None else weights[torch.from_numpy(some)])
     return gather_statistics(moments.gaussians())
 
 
-def encode_rows(context: StageContext, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Returns the features [N, C] and labels [N] of some training images, usable outside inference mode."""
-    features = encode(context.network, context.train, context.runtime, rows).features.clone()
+def encode_rows(
+    context: StageContext, rows: np.ndarray, encoded: Callable[..., Output] = encode
+) -> tuple[Tensor, Tensor]:
+    """Returns the features [N, C] and labels [N] of some training images, usable outside inference mode.
+
+    All processes `encoded` them together, unless one does so alone.
+    """
+    features = encoded(context.network, context.train, context.runtime, rows).features.clone()
     return features, context.train.labels[torch.from_numpy(rows)].to(features.device)

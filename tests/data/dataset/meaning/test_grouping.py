@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from lmd.data.audit.fingerprint import fingerprint
 from lmd.data.audit.text import format_fingerprint
 from lmd.data.dataset.checks import crossing_groups
 from lmd.data.dataset.manifest import Dataset, read_dataset
+from lmd.data.dataset.meaning.codes import may_be_codes
 from lmd.data.dataset.meaning.columns import level_of, suspects_a_person
 from lmd.data.dataset.meaning.spelling import id_key
 from lmd.errors import DataError
@@ -430,3 +432,25 @@ def test_ids_that_resemble_codes_of_diseases_are_suspected(
     dataset = messy.table(cases(**{name: values}))
     assert f"column '{name}' looks like persons or lesions and was not used" in messy.told()
     assert fingerprint(dataset).wrong
+
+
+def test_an_id_with_an_improbable_share_of_the_images_is_said(messy: Messy) -> None:
+    messy.table(cases(patient_id=["999"] * 9 + [f"P{row}" for row in range(15)]))
+    assert "patient '999' has 38% of the images: is it a code for unknown? then empty it" in messy.told()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "found"),
+    [
+        ({"999": 8, "p": 1}, ["999"]),
+        ({"0": 5, "p": 1}, ["0"]),
+        ({"999": 4, "p": 1}, []),  # Few images, as any patient may have.
+        ({"999": 8, "p": 4}, []),  # Others have as many: 999 is one of a row of numbers.
+        ({"P17": 40, "p": 10}, ["P17"]),
+        ({"P17": 40, "p": 20}, []),
+    ],
+)
+def test_what_may_be_a_code_for_unknown(sizes: dict[str, int], found: list[str]) -> None:
+    name, others = next(iter(sizes)), [f"q{row}" for row in range(11)]
+    groups = pd.Series([name] * sizes[name] + [one for one in others for _ in range(sizes["p"])])
+    assert [one for one, _ in may_be_codes(groups)] == found

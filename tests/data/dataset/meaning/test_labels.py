@@ -292,3 +292,13 @@ def test_marks_of_get_dummies_are_read(messy: Messy) -> None:
         "label_nv": ["False", "True"] * 12,
     }
     assert messy.table(columns).classes == ["label_mel", "label_nv"]
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_two_columns_that_are_opposites_are_told_to_be_taken_for_classes(messy: Messy, named: bool) -> None:
+    """They may be a property, such as an ulcer and none. Named ones are what was asked for."""
+    columns = marks(ulcer="10" * 12, no_ulcer="01" * 12)
+    options = {"label_columns": ("ulcer", "no_ulcer")} if named else {}
+    assert messy.table(columns, **options).classes == ["no_ulcer", "ulcer"]
+    told = "'ulcer' and 'no_ulcer' hold 1 and 0, each row one 1: they are taken for two classes;"
+    assert (told in messy.told()) == (not named)

@@ -9,6 +9,7 @@ from typing import Literal
 
 import pandas as pd
 
+from lmd.data.dataset.meaning.codes import code_lines
 from lmd.data.dataset.meaning.columns import LEVELS, is_doubtful, level_of
 from lmd.data.dataset.meaning.ids import look_like_ids
 from lmd.data.dataset.meaning.spelling import id_key, is_no_person, is_shortened, known_texts, of_each, twins
@@ -204,6 +205,7 @@ def _told(grouping: Grouping, groups: pd.Series) -> Iterator[str]:
                 f"more than half of the images are of one {grouping.level}: where {columns} is no id, leave "
                 "it out with --ignore-column"
             )
+        yield from code_lines(grouping.level, groups)
     for name in grouping.doubtful:
         yield (
             f"column '{name}' has few values that do not look like ids, and was not used; where its images "

@@ -43,11 +43,22 @@ def labels_of(
     if column is None:
         columns = mark_columns(raw, names)
         refuse_doubtful_marks(raw, names, columns, path)
+        _tell_two(columns)
         return labels_of_marks(raw, columns, unmarked, path), columns
     labels = of_each(_alone, raw[column])
     _refuse_measured(labels, column, path)
     _refuse_several(labels, path)
     return labels, [column]
+
+
+def _tell_two(columns: Sequence[str]) -> None:
+    """Says that two columns are taken for the classes: one is the other's opposite, as of any property."""
+    if len(columns) == 2:
+        _log.warning(
+            "'%s' and '%s' hold 1 and 0, each row one 1: they are taken for two classes; where they tell "
+            "something else, name the column of the label with --label-column",
+            *columns,
+        )
 
 
 def _alone(word: str) -> str:

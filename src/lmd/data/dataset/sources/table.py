@@ -94,7 +94,7 @@ def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
         options.table, encoding=options.encoding, delimiter=options.delimiter, sheet=options.sheet
     )
     index = ImageIndex(root, options.exclude)
-    table, found, columns = _named(raw, options, index)
+    table, found, columns = named(raw, options, index)
     refuse_similar(table["label"][~table["label"].isin(["", *options.drop_label])], options.table)
     table, unsound = without_unsound_rows(table, index, options)
     index.tell_unlisted([*table["file"], *(file for file, _ in unsound)])
@@ -121,13 +121,18 @@ def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
     )
 
 
-def _named(raw: pd.DataFrame, options: Options, index: ImageIndex) -> tuple[pd.DataFrame, Grouping, Tree]:
-    """The table under our names of columns, whom its images belong to, and the columns that were used."""
+def named(
+    raw: pd.DataFrame, options: Options, index: ImageIndex | None
+) -> tuple[pd.DataFrame, Grouping, Tree]:
+    """Returns the table under our names of columns, whom its images belong to, and the columns used.
+
+    The `index` of the images is needed where no option names their column.
+    """
     path = options.table
     left = _left(raw, options)
     chosen = [name for name in (options.label_column, options.split_column, options.group_column) if name]
     free = [name for name in left if name not in (*chosen, *options.label_columns)]
-    image = options.image_column or choose_image_column(raw, free, index, path)
+    image = options.image_column or (choose_image_column(raw, free, index, path) if index else "")
     free = [name for name in left if name not in (*chosen, image)]
     splits = given_splits(raw, free, options.split_column, options.split_map, path)
     free = [name for name in free if splits is None or name not in splits[1]]

@@ -1,11 +1,10 @@
 """Is an image of a class that nobody has seen more unlike? Leaving one class out, on saved features.
 
-    python -m benchmarks.novelty DATA FEATURES.npz... --out benchmarks/results/novelty
+    python -m benchmarks.unlikeness DATA FEATURES.npz...    # benchmarks/results/unlikeness
 
-DATA is the dataset folder of the features, FEATURES as in `shared/features`: `0_clean` and `0_clean_scale`
-(features of all images in the order of the manifest), `W` and `b` (a classifier). The class Gaussians are
-made of the training images of all other classes. The area under the ROC curve is that of the class's own
-validation and test images against test images of each other class; the mean over these classes counts.
+DATA and FEATURES are those of `benchmarks.saved`. The class Gaussians are made of the training images of all
+other classes. The area under the ROC curve is that of the class's own validation and test images against test
+images of each other class; the mean over these classes counts.
 
 The encoders of these features were trained with the class that is left out. On an encoder that never saw it
 the areas may be smaller: this tells the scores apart, and is no promise.
@@ -13,27 +12,26 @@ the areas may be smaller: this tells the scores apart, and is no promise.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from lmd.data.dataset.manifest import Dataset, read_dataset
+from benchmarks.saved import Saved, all_saved, parser
+from lmd.data.dataset.manifest import Dataset
 from lmd.evaluation.metrics import class_auc
-from lmd.evaluation.selective.novelty import (
+from lmd.evaluation.selective.unlikeness import (
     directions,
-    familiar,
     length,
     nearest,
     relative,
     seen_classes,
     shared_covariance,
+    unlikeness_from,
 )
 from lmd.losses.gaussian import class_statistics
 
@@ -43,47 +41,34 @@ EACH, MIXED = "each class against it alike", "test images as they are mixed"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, prints the table and writes it."""
-    parser = argparse.ArgumentParser(description="leaves one class out of saved features")
-    parser.add_argument("data", type=Path)
-    parser.add_argument("features", type=Path, nargs="+")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/novelty"))
-    options = parser.parse_args(arguments)
-    dataset = read_dataset(options.data, check_files=False)
-    parts = [one_encoder(dataset, path) for path in options.features]
+    options = parser(__doc__ or "", "unlikeness").parse_args(arguments)
+    some = all_saved(options)
+    parts = [one_encoder(saved) for saved in some]
     found = pd.concat(parts, ignore_index=True)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "novelty.json").write_text(json.dumps(found.to_dict("records"), indent=1) + "\n")
-    text = report(found, dataset)
-    (options.out / "novelty.md").write_text(text)
+    (options.out / "unlikeness.json").write_text(json.dumps(found.to_dict("records"), indent=1) + "\n")
+    text = report(found, some[0].dataset)
+    (options.out / "unlikeness.md").write_text(text)
     print(text)
     return 0
 
 
-def read_features(path: Path) -> tuple[Tensor, Tensor]:
-    """Returns features [N, C] and logits [N, K] of all images."""
-    with np.load(path) as file:
-        features = torch.from_numpy(file["0_clean"].astype(np.float32) * file["0_clean_scale"])
-        return features, features @ torch.from_numpy(file["W"]).T + torch.from_numpy(file["b"])
-
-
-def one_encoder(dataset: Dataset, path: Path) -> pd.DataFrame:
+def one_encoder(saved: Saved) -> pd.DataFrame:
     """Returns the areas of every score and every class that is left out, of one encoder."""
-    features, logits = read_features(path)
-    labels = dataset.table["label"].map({name: k for k, name in enumerate(dataset.classes)}).to_numpy()
-    splits = dataset.table["split"].to_numpy()
+    features, logits = torch.from_numpy(saved.features), torch.from_numpy(saved.logits)
+    labels = saved.labels
     rows: list[dict[str, str | float]] = []
-    for left, name in enumerate(dataset.classes):
-        train = (splits == "train") & (labels != left)
-        asked = np.where(labels == left, splits != "train", splits == "test")
-        val = (splits == "val") & (labels != left)
+    for left, name in enumerate(saved.dataset.classes):
+        train = saved.rows("train") & (labels != left)
+        asked = np.where(labels == left, ~saved.rows("train"), saved.rows("test"))
+        val = saved.rows("val") & (labels != left)
         scores = all_scores(features, logits, labels, train, val, asked, left)
         for score, values in scores.items():
             areas = {EACH: each_class(values, labels[asked], left), MIXED: mixed(values, labels[asked], left)}
             rows += [
-                {"encoder": path.stem, "left out": name, "score": score, "against": against, "auc": area}
+                {"encoder": saved.name, "left out": name, "score": score, "against": against, "auc": area}
                 for against, area in areas.items()
             ]
-    print(f"{path.stem} is done", file=sys.stderr, flush=True)
+    print(f"{saved.name} is done", file=sys.stderr, flush=True)
     return pd.DataFrame(rows)
 
 
@@ -105,7 +90,9 @@ def all_scores(
             found[f"Mahalanobis, {what}, {ridge:g}"] = nearest(new, means, shared_covariance(known, ridge))
             found[f"relative, {what}, {ridge:g}"] = relative(new, known, ridge)
         if what == "directions":
-            found["directions and length (ours)"] = familiar(known, features[val]).score(features[asked])
+            found["directions and length (ours)"] = unlikeness_from(known, features[val]).score(
+                features[asked]
+            )
     found["length"] = -length(features[asked])
     others = torch.cat([logits[asked, :left], logits[asked, left + 1 :]], 1)
     found["largest probability"] = -others.softmax(1).max(1).values

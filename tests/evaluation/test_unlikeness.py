@@ -7,14 +7,14 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from lmd.evaluation.selective.novelty import (
-    Familiar,
+from lmd.evaluation.selective.unlikeness import (
+    Unlikeness,
     directions,
-    familiar,
     nearest,
     relative,
     seen_classes,
     shared_covariance,
+    unlikeness_from,
 )
 from lmd.losses.gaussian import ClassGaussians, class_statistics
 
@@ -77,7 +77,7 @@ def test_unlike_is_the_rank_of_a_rare_direction_and_a_rare_length() -> None:
     """Both p-values count validation images that are at least as extreme; Fisher's sum of logarithms ranks."""
     rows, labels = features([40, 30])
     val = rows[::2]
-    known = familiar(of_directions(rows, labels), val)
+    known = unlikeness_from(of_directions(rows, labels), val)
     size = np.linalg.norm(rows.numpy(), axis=1)
     unit = rows.numpy() / size[:, None]
     inside = np.mean([np.cov(unit[labels.numpy() == k].T) for k in range(2)], axis=0)
@@ -98,7 +98,7 @@ def test_unlike_is_the_rank_of_a_rare_direction_and_a_rare_length() -> None:
 
 def test_images_of_another_kind_are_unlike_whether_far_or_short() -> None:
     rows, labels = features([60, 60], seed=1)
-    known = familiar(of_directions(rows, labels), rows[::2])
+    known = unlikeness_from(of_directions(rows, labels), rows[::2])
     means = torch.stack([rows[labels == k].mean(0) for k in range(2)])
     assert (known.unlike(means) < 0.9).all()
     assert known.unlike(-means).min() > 0.9  # The other way.
@@ -108,8 +108,8 @@ def test_images_of_another_kind_are_unlike_whether_far_or_short() -> None:
 
 def test_what_is_kept_gives_the_same_answers() -> None:
     rows, labels = features([40, 30])
-    known = familiar(of_directions(rows, labels), rows[::2])
-    kept = Familiar(**known.as_dict())
+    known = unlikeness_from(of_directions(rows, labels), rows[::2])
+    kept = Unlikeness(**known.as_dict())
     assert {value.dtype for value in known.as_dict().values()} == {torch.float32}
     assert kept.unlike(rows).tolist() == known.unlike(rows).tolist()
     # Of the validation images themselves a hundredth is more unlike than 99%.
@@ -119,7 +119,7 @@ def test_what_is_kept_gives_the_same_answers() -> None:
 @pytest.mark.parametrize("counts", [[2, 2], [3, 200]])
 def test_fewer_images_than_channels_have_an_inverse(counts: list[int]) -> None:
     rows, labels = features(counts, channels=40)
-    known = familiar(class_statistics(rows, labels, 2), rows)
+    known = unlikeness_from(class_statistics(rows, labels, 2), rows)
     assert torch.isfinite(known.distance(rows)).all()
 
 
@@ -127,6 +127,6 @@ def test_a_class_that_was_left_out_is_more_unlike() -> None:
     """On Gaussians whose truth is known: the AUC is nearly one."""
     rows, labels = features([200, 200, 200], seed=3)
     seen = labels < 2
-    known = familiar(of_directions(rows[seen][::2], labels[seen][::2]), rows[seen][1::2])
+    known = unlikeness_from(of_directions(rows[seen][::2], labels[seen][::2]), rows[seen][1::2])
     out, within = known.unlike(rows[~seen]), known.unlike(rows[seen][1::2])
     assert (out[:, None] > within).mean() > 0.95

@@ -1,0 +1,1 @@
+"""A training on several processes: who started them, what they exchange, and what each of them computes."""
