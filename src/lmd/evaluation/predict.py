@@ -7,7 +7,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +26,7 @@ from lmd.evaluation.probability.source import Source, source_of
 from lmd.evaluation.selective.familiar import read_familiar
 from lmd.evaluation.selective.novelty import Familiar
 from lmd.evaluation.wanted import Prior, checked_prior
-from lmd.files import atomic_write
+from lmd.files import atomic_path
 from lmd.model_card import ModelCard
 from lmd.models.classifier import build_classifier
 from lmd.models.encoder import build_encoder, num_features
@@ -37,6 +36,8 @@ from lmd.parallel import Steps, quiet
 from lmd.run import RunFolder, check_files, read_model_card
 from lmd.runtime import Runtime
 from lmd.spreadsheet import guarded_table
+
+_ROWS_AT_ONCE = 50_000  # Of a table as it is written.
 
 
 @dataclass(frozen=True)
@@ -179,13 +180,15 @@ class _Answers:
         self.model = model
         self.logits: list[torch.Tensor] = []
         self.unlike: list[np.ndarray] = []
+        self.done = 0
 
     def add(self, output: Output) -> int:
         """Adds a batch and returns how many images there are now."""
         self.logits.append(output.logits)
         if self.model.familiar is not None:
             self.unlike.append(self.model.familiar.unlike(output.features))
-        return sum(map(len, self.logits))
+        self.done += len(output.logits)
+        return self.done
 
     def table(self, names: pd.DataFrame) -> pd.DataFrame:
         unlike = np.concatenate(self.unlike) if self.unlike else None
@@ -224,5 +227,7 @@ def predict_files(
 
 def write_predictions(path: Path, predictions: pd.DataFrame) -> None:
     """Writes predictions as CSV, atomically; probabilities with nine significant digits."""
-    csv: Any = guarded_table(predictions).to_csv(index=False, float_format="%.9g")
-    atomic_write(path, csv)
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        for start in range(0, max(1, len(predictions)), _ROWS_AT_ONCE):
+            part = guarded_table(predictions.iloc[start : start + _ROWS_AT_ONCE])
+            part.to_csv(file, index=False, header=start == 0, float_format="%.9g", lineterminator="\n")
