@@ -7,9 +7,9 @@ cache that is a sparse file: zeros that take no space on the disk, and as many b
 Each verb is a process of its own. Its memory is the peak of RssAnon, which the system cannot take back: pages
 of mapped files are not in it. It is read from /proc 50 times a second.
 
-A million images take hours to decode, so there are two parts of verbs, on a data set that is written without
-images: `inspect again` is an inspection whose images were looked at before; `begin` is a training until it has
-all its data, and 20 seconds of steps.
+A million images take hours to decode, so there are two parts of verbs, on a data set that is written
+without images: `inspect again` is an inspection whose images were looked at before; `begin` is a training
+until it has all its data, and 20 seconds of steps.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def watched(words: list[str], log: Path, begun: Path | None = None) -> tuple[flo
 
     Where `begun` is named, the seconds are those until it is there; 20 seconds later the command is stopped.
     """
-    start, most, found = time.perf_counter(), 0, 0.0
+    start, most, found, asked = time.perf_counter(), 0, 0.0, False
     with log.open("w") as file:
         process = subprocess.Popen([sys.executable, "-m", "lmd", *words], stdout=file, stderr=file)
         while process.poll() is None:
@@ -109,8 +109,9 @@ def watched(words: list[str], log: Path, begun: Path | None = None) -> tuple[flo
             time.sleep(0.02)
             if begun is not None and not found and begun.is_file():
                 found = time.perf_counter() - start
-            if found and time.perf_counter() - start > found + _STEPS_FOR:
+            if found and not asked and time.perf_counter() - start > found + _STEPS_FOR:
                 process.send_signal(signal.SIGUSR1)
+                asked = True
     if process.returncode:
         raise SystemExit(f"{' '.join(words)}: {log.read_text()[-2000:]}")
     return found or time.perf_counter() - start, most
@@ -147,7 +148,7 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 def list_images(folder: Path, number: int) -> None:
-    """Writes a data set without images: its manifest, and what is kept of files that were read once."""
+    """Writes a data set in shards of empty members: its manifest, and what is kept of files once read."""
     import pandas as pd
 
     from lmd.data.audit.looks import _LOOK
@@ -158,8 +159,10 @@ def list_images(folder: Path, number: int) -> None:
         return
     shards, place = folder.parent / "empty", np.arange(number)
     shards.mkdir(parents=True, exist_ok=True)
-    for shard in range(number // PER_SHARD + 1):
-        (shards / f"set-{shard:06d}.tar").write_bytes(bytes(1024))
+    for start in range(0, number, PER_SHARD):
+        headers = [_header(n) for n in range(start, min(start + PER_SHARD, number))]
+        data = b"".join(header + bytes(512) for header in headers) + bytes(1024)
+        (shards / f"set-{start // PER_SHARD:06d}.tar").write_bytes(data)
     files = [f"set-{n // PER_SHARD:06d}.tar/{n:07d}.ppm" for n in place]
     classes = [str(n) for n in range(CLASSES)]
     table = pd.DataFrame({"id": files, "file": files, "label": (place // 10 % CLASSES).astype(str)})
@@ -171,11 +174,11 @@ def list_images(folder: Path, number: int) -> None:
     )  # fmt: skip
     write_dataset(folder, table, info)
     (folder / "cache").mkdir()
-    times = {shard.name: shard.stat().st_mtime_ns for shard in shards.iterdir()}
+    known = {shard.name: (shard.stat().st_size, shard.stat().st_mtime_ns) for shard in shards.iterdir()}
     with (folder / "cache" / "hashes.json").open("w") as file:
         for n, name in enumerate(files):
-            path, time_of = f"{shards.resolve()}/{name}", times[name.partition("/")[0]]
-            file.write(f'{"," if n else "{"}"{path}": [1024, {time_of}, "{n:064x}"]\n')
+            path, (size, time_of) = f"{shards.resolve()}/{name}", known[name.partition("/")[0]]
+            file.write(f'{"," if n else "{"}"{path}": [{size}, {time_of}, "{n:064x}"]\n')
         file.write("}")
     records = np.lib.format.open_memmap(folder / "cache" / "looks-3.npy", "w+", _LOOK, (number,))
     random = np.random.default_rng(0)
@@ -185,6 +188,13 @@ def list_images(folder: Path, number: int) -> None:
         part["format"], part["width"], part["height"] = "PPM", 16, 16
         part["hashes"] = random.integers(0, 256, part["hashes"].shape, dtype=np.uint8)
         part["pixels"] = random.integers(0, 256, part["pixels"].shape, dtype=np.uint8)
+
+
+def _header(number: int) -> bytes:
+    """The header of a member of one byte; tarfile would take minutes for a million."""
+    info = tarfile.TarInfo(f"{number:07d}.ppm")
+    info.size = 1
+    return info.tobuf()
 
 
 def sparse_cache(data: Path, number: int) -> None:
