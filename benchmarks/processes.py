@@ -6,7 +6,7 @@
     python -m benchmarks.processes speed                             # images a second
 
 Everything goes through the command, on phantoms with a tiny network (`speed`: ResNet-18 at 64 pixels). In
-`losses` the networks are in double precision (benchmarks/doubled.py): what is left of a difference is an error.
+`losses` all is in double precision (benchmarks/doubled.py): what is left of a difference is an error.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,8 @@ def losses(folder: Path, data: Path, options: argparse.Namespace) -> dict[str, A
             subprocess.Popen(words, env=environment(**(placed(rank, world, port) if world > 1 else {})))
             for rank in range(world)
         ]
-        if any([process.wait() for process in started]):
+        codes = [process.wait() for process in started]
+        if any(codes):
             raise SystemExit(f"a training on {world} processes has failed")
     names = sorted(path.name for path in runs[1].iterdir())
     return {
@@ -164,6 +166,7 @@ def kills(folder: Path, data: Path, options: argparse.Namespace) -> dict[str, An
         found = records(out)
         last = [abs(a["total"] - b["total"]) / a["total"] for a, b in zip(expected, found, strict=True)]
         differences.append(max(last))
+        print(number, round(ends[-1], 1), max(last), file=sys.stderr, flush=True)
         shutil.rmtree(out)
     return {
         "kills": len(ends),
@@ -180,10 +183,8 @@ def killed(data: Path, out: Path, who: int, seconds: float) -> float:
         time.sleep(seconds)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         victim = process.pid if who == 2 or len(children) < 2 else int(children[who])
-        try:
+        with suppress(ProcessLookupError):
             os.kill(victim, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         begun = time.monotonic()
         process.wait()
         while any(alive(int(child)) for child in children) and time.monotonic() < begun + _ALLOWED:
@@ -208,14 +209,10 @@ def agents(folder: Path, data: Path, options: argparse.Namespace) -> dict[str, A
     words += ["--rdzv-backend", "c10d", "--rdzv-id", "lmd", "--rdzv-endpoint", f"127.0.0.1:{port}"]
     started = [subprocess.Popen([*words, "-m", "lmd", *train, str(out)], env=environment()) for _ in range(2)]
     codes: Sequence[int] = [process.wait() for process in started]
-    first = [
-        abs(a["total"] - b["total"]) / a["total"]
-        for a, b in zip(records(whole), records(out), strict=False)
-        if "total" in a
-    ]
+    alone, together = (records(path)[0]["total"] for path in (whole, out))
     return {
         "exit codes": codes,
-        "first epoch": first[0],
+        "relative difference of the first epoch": abs(alone - together) / alone,
         "finished": (out / "model" / "model.json").is_file(),
     }
 
