@@ -41,6 +41,7 @@ class Case(NamedTuple):
     training: np.ndarray
     val: np.ndarray
     val_labels: np.ndarray
+    val_groups: np.ndarray
     test: np.ndarray
     test_labels: np.ndarray
     classes: list[str]
@@ -76,7 +77,7 @@ def case_of(saved: Saved, classifier: str) -> Case:
     found = softmax(_logits(saved, classifier).astype(np.float64))
     val, test = saved.rows("val"), saved.rows("test")
     training = shares_of(np.bincount(saved.of("train")[1]))
-    parts = (found[val], saved.labels[val], found[test], saved.labels[test])
+    parts = (found[val], saved.labels[val], saved.groups[val], found[test], saved.labels[test])
     return Case(saved.name, classifier, uniform, training, *parts, saved.dataset.classes)
 
 
@@ -149,7 +150,8 @@ def _estimates(case: Case) -> dict[str, Any]:
         for kind, calibration in made.items():
             estimate = maximised(calibration(some) / implied[kind], implied[kind])
             errors[kind].append(_distance(estimate, true))
-        shares, _ = estimate_shares(some, rows, case.val_labels, case.val, case.classes)
+        known = case.val_labels, case.val, case.classes, case.val_groups
+        shares, _ = estimate_shares(some, rows, *known)
         ends = np.array([[one.low, one.high] for one in shares.estimates])
         held["ours"].append((ends[:, 0] <= truth) & (truth <= ends[:, 1]))
         deviations = _of_images_alone(made["vector"](some) / val, shares.values)

@@ -1,11 +1,12 @@
 """How often intervals and promises of docs/probabilities.md hold in simulation, where the truth is known.
 
-    python -m benchmarks.promises [--only expected|costs|thresholds]   # benchmarks/results/probabilities
+    python -m benchmarks.promises [--only PART]   # benchmarks/results/probabilities
 
 `expected`: PPV, NPV and specificity at stated shares; each image of a class is taken for the last one with a
 given probability. `costs`: the mean cost of decisions, and the paired difference of two that agree on
 about half of the images. `thresholds`: the certainty of a threshold for a sensitivity of .9 with 50 groups,
-of which five have 4, 8 or 30 images that are alike.
+of which five have 4, 8 or 30 images that are alike. `clustered`: estimated shares, where validation images
+lie in groups (`benchmarks.clustered`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.clustered import Groups, shares_held
 from benchmarks.coverage import ALIKE
 from benchmarks.saved import write_parts
 from lmd.evaluation.intervals.uncertainty import Sample
@@ -128,10 +130,25 @@ def thresholds_rows(samples: int = 3000) -> Iterator[dict[str, Any]]:
                "samples": samples, "wanted": WANTED, **found}  # fmt: skip
 
 
+# Groups of the validation images: how many, of how many images, and how alike these are.
+GROUPED = (
+    Groups(500), Groups(100), Groups(100, (1, 4), 0.5), Groups(100, (1, 4), 0.9), Groups(60, (8, 8), 0.5),
+    Groups(60, (8, 8), 0.9), Groups(60, (1, 15), 0.5), Groups(60, (1, 15), 0.9), Groups(300, (1, 15), 0.9),
+)  # fmt: skip
+
+
+def clustered_rows(samples: int = 400) -> Iterator[dict[str, Any]]:
+    """Yields how often estimated shares are held, with the groups of validation and without."""
+    for groups in GROUPED:
+        held = [shares_held(groups, Groups(2000), samples, by_group=known) for known in (False, True)]
+        yield {**groups._asdict(), "samples": samples, "groups ignored": held[0], "held": held[1]}
+
+
 PARTS: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
     "expected": expected_rows,
     "costs": costs_rows,
     "thresholds": thresholds_rows,
+    "clustered": clustered_rows,
 }
 
 

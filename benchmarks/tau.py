@@ -24,11 +24,11 @@ from lmd.evaluation.intervals.uncertainty import Measured, mean_of
 from lmd.evaluation.metrics import balanced_accuracy, macro_auc
 from lmd.evaluation.probability.decisions import (
     GRID,
-    WIDTH,
     choose_tau,
     log_prior,
     margin_score,
     softmax,
+    width_of,
 )
 from lmd.losses.covariance import shrink
 from lmd.losses.exact import ExpectedCrossEntropy, minimise, quasi_normal
@@ -119,7 +119,7 @@ def at_tau(saved: Saved, logits: np.ndarray, split: str) -> Measured:
 def smoothed_criterion(saved: Saved, logits: np.ndarray) -> float:
     """Returns the criterion of docs/tau.md at tau .75 on the validation images."""
     val, labels = logits[saved.rows("val")], saved.labels[saved.rows("val")]
-    return margin_score(val - TAU * prior_of(saved), labels, WIDTH * float(val.std()))
+    return margin_score(val - TAU * prior_of(saved), labels, width_of(val))
 
 
 if __name__ == "__main__":

@@ -69,23 +69,6 @@ def result_bands(result: Evaluation) -> dict[str, list[str]]:
     return {name: band.classes for name, band in result.bands.items()}
 
 
-def test_each_fold_is_told_beside_the_pooled_numbers(lmd: Command, folds: Folds, run: Path) -> None:
-    _, out, _ = lmd("evaluate", run)
-    result = read_evaluation(run / "evaluation-test.json")
-    assert result.folds is not None
-    for name in folds.names:
-        alone = read_evaluation(run / name / "evaluation-test.json").metrics["bacc"]
-        assert result.folds.bacc[name] == alone
-        line = next(line for line in out.splitlines() if line.startswith(name))
-        assert str(alone) in line
-        for page in ("report.html", "MODEL_CARD.md"):
-            assert str(alone) in (run / page).read_text(), (name, page)
-    page = (run / "report.html").read_text()
-    assert "ce on cases: 3 folds" in page
-    assert page.count("<details><summary>fold-") == 3
-    assert str(result.metrics["bacc"]) in (run / "MODEL_CARD.md").read_text()
-
-
 def test_repeats_are_the_mean_of_each_and_not_more_patients(raw: Path, tmp_path: Path) -> None:
     folds = make_folds(raw, tmp_path / "cv", folds=2, repeats=2)
     settings = {**SETTINGS, "stage1": {"epochs": 1}}

@@ -10,6 +10,7 @@ import pytest
 
 from lmd.data.dataset.folds_folder import Folds
 from lmd.errors import DataError
+from lmd.evaluation.results import read_evaluation
 from lmd.folds.folder import read_folds_run
 from lmd.folds.pictures import pictures_of_folds
 from lmd.folds.report import write_folds_report
@@ -17,11 +18,13 @@ from tests import toy
 from tests.command import Command, refused
 
 
-def test_the_worst_mistakes_of_all_folds_come_first(lmd: Command, folds: Folds, run: Path) -> None:
+def test_a_report_tells_of_each_fold_and_shows_the_worst_mistakes_of_all(
+    lmd: Command, folds: Folds, run: Path
+) -> None:
     code, out, _ = lmd("report", run)
     assert code == 0
     assert f"was not measured on its folds: run 'lmd evaluate {run}' first" in out
-    lmd("evaluate", run)
+    each_fold_is_told(folds, run, lmd("evaluate", run)[1])
     table = pd.read_csv(run / "predictions-test.csv", dtype={"id": str})
     table["own"] = [row[f"p_{row['label']}"] for _, row in table.iterrows()]
     wrong = table[table["predicted"] != table["label"]].sort_values("own", kind="stable")
@@ -53,3 +56,20 @@ def test_the_worst_mistakes_of_all_folds_come_first(lmd: Command, folds: Folds, 
     (run / "evaluation-test.json").write_text(json.dumps({**evaluation, "data": other}))
     with pytest.raises(DataError, match="last measured on another data set"):
         pictures_of_folds(read_folds_run(run))
+
+
+def each_fold_is_told(folds: Folds, run: Path, out: str) -> None:
+    """Each fold stands beside the pooled numbers, in what is printed and on both pages."""
+    result = read_evaluation(run / "evaluation-test.json")
+    assert result.folds is not None
+    for name in folds.names:
+        alone = read_evaluation(run / name / "evaluation-test.json").metrics["bacc"]
+        assert result.folds.bacc[name] == alone
+        line = next(line for line in out.splitlines() if line.startswith(name))
+        assert str(alone) in line
+        for page in ("report.html", "MODEL_CARD.md"):
+            assert str(alone) in (run / page).read_text(), (name, page)
+    page = (run / "report.html").read_text()
+    assert "ce on cases: 3 folds" in page
+    assert page.count("<details><summary>fold-") == 3
+    assert str(result.metrics["bacc"]) in (run / "MODEL_CARD.md").read_text()

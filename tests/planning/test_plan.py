@@ -14,7 +14,7 @@ from lmd import methods
 from lmd.data.dataset.manifest import Dataset
 from lmd.planning import plan_of_run, settings_for
 from lmd.planning.outline import outline
-from lmd.planning.rehearsal import rehearse
+from lmd.planning.rehearsal import _Enough, _Watch, rehearse
 from lmd.settings import merge, resolve
 from lmd.training.progress import Silent
 from lmd.training.start import train
@@ -112,3 +112,15 @@ def test_the_estimate_is_of_the_right_size(dataset: Dataset, tmp_path: Path) -> 
     start = time.perf_counter()
     train(dataset, "ce", settings, tmp_path / "run")
     assert estimate / 5 < time.perf_counter() - start < estimate * 5 + 2
+
+
+def test_steps_that_are_told_together_share_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The M-step tells of a block of steps at a time."""
+    moments = iter([0.0, 0.7, 1.1, 1.5])
+    monkeypatch.setattr("lmd.planning.rehearsal.time.perf_counter", lambda: next(moments))
+    watch = _Watch()
+    watch.step(7, 12)
+    watch.step(12, 12)  # 5 steps in 0.4 seconds, the end of an epoch.
+    with pytest.raises(_Enough):
+        watch.step(8, 12)  # 8 steps in 0.4 seconds.
+    assert watch.seconds() == pytest.approx((0.4 / 5 + 0.4 / 8) / 2)

@@ -22,7 +22,7 @@ from lmd.models.network import Network, batch_norms
 from lmd.recipe import read_recipe
 from lmd.runtime import Runtime
 from lmd.settings import CommonSettings, resolve
-from lmd.stages.adjustment import balanced_hits, choose_tau
+from lmd.stages.adjustment import balanced_hits, best_on_validation
 from lmd.stages.base import Stage, StageContext
 from lmd.stages.classifier_training import ClassifierSettings, ClassifierTraining
 from lmd.stages.logit_adjustment import LogitAdjustment
@@ -162,7 +162,7 @@ def test_the_adjustment_takes_the_prior_out_of_the_logits(sets: tuple[ImageSet, 
     stage = LogitAdjustment(COMMON, 0.7)
     network = prepared(stage, sets)
     before = encode(network, sets[1], Runtime()).logits.clone()
-    assert stage.run_epoch(0) == {"tau": 0.7}
+    assert stage.run_epoch(0) == {"adjustment": 0.7}
     after = encode(network, sets[1], Runtime()).logits
     expected = before - 0.7 * torch.tensor([math.log(count / 57) for count in toy.COUNTS["train"]])
     torch.testing.assert_close(after, expected)
@@ -186,14 +186,16 @@ def test_the_tau_of_the_adjustment_is_the_best_on_validation(sets: tuple[ImageSe
     scores = [balanced_hits(logits - step / 10 * prior, sets[1].labels) for step in range(31)]
     assert len(set(scores)) > 1
     best = scores.index(max(scores)) / 10
-    assert stage.run_epoch(0)["tau"] == best > 0
+    assert stage.run_epoch(0)["adjustment"] == best > 0
     torch.testing.assert_close(encode(network, sets[1], Runtime()).logits, logits - best * prior)
 
 
 def test_choosing_needs_validation_and_a_linear_classifier(sets: tuple[ImageSet, ImageSet]) -> None:
     stage = LogitAdjustment(COMMON, None)
     prepared(stage, sets, validation=False)
-    with pytest.raises(SettingsError, match="validation, which has no images"):
+    with pytest.raises(
+        SettingsError, match="'adjustment' is to be chosen on validation, which has no images"
+    ):
         stage.run_epoch(0)
     with pytest.raises(SettingsError, match="linear classifier in stage 1, found CosineClassifier"):
         prepared(LogitAdjustment(COMMON, 1.0), sets, "cosine")
@@ -203,7 +205,8 @@ def test_the_smallest_of_equally_good_taus_wins(sets: tuple[ImageSet, ImageSet])
     stage = LogitAdjustment(COMMON, None)
     prepared(stage, sets)
     right = torch.nn.functional.one_hot(sets[1].labels, 3).float()
-    assert choose_tau(stage.context, lambda features, tau: right if tau >= 0.4 else -right) == 0.4
+    found = best_on_validation(stage.context, "tau", lambda _, tau: right if tau >= 0.4 else -right)
+    assert found == 0.4
 
 
 def test_balanced_hits_are_the_mean_recall_of_the_classes_that_are_there() -> None:

@@ -57,22 +57,38 @@ class _Enough(Exception):  # noqa: N818 - it ends a rehearsal, and is no error.
 
 @dataclass
 class _Watch:
-    """Times steps and stops them; the first is left out where there are others."""
+    """Times steps and stops them; the first is left out where there are others.
+
+    The M-step tells of some steps at a time.
+    """
 
     times: list[float] = field(default_factory=lambda: [time.perf_counter()])
+    steps: list[int] = field(default_factory=list[int])
+    before: int = 0  # Steps of the present epoch that were told.
+
+    def begin(self) -> None:
+        """Forgets what was timed."""
+        self.times[:] = [time.perf_counter()]
+        self.steps.clear()
+        self.before = 0
 
     def step(self, done: int, total: int) -> None:
-        """Takes the time of a step, and raises `_Enough` after the last."""
+        """Takes the time of a step, or of those since the last call; raises `_Enough` after the last."""
+        self.steps.append(done - self.before)
+        self.before = done if done < total else 0
         if torch.cuda.is_initialized():
             torch.cuda.synchronize()  # Else the time would be that of asking for the step.
         self.times.append(time.perf_counter())
-        steps = len(self.times) - 1
-        if steps > STEPS or self.times[-1] - self.times[0] > (SECONDS if steps > 2 else SLOW):
+        told = len(self.steps)
+        if told > STEPS or self.times[-1] - self.times[0] > (SECONDS if told > 2 else SLOW):
             raise _Enough
 
     def seconds(self) -> float:
         """Returns the seconds of a usual step."""
-        spans = [later - earlier for earlier, later in zip(self.times, self.times[1:], strict=False)]
+        spans = [
+            (later - earlier) / steps
+            for earlier, later, steps in zip(self.times, self.times[1:], self.steps, strict=False)
+        ]
         return statistics.median(spans[1:] or spans or [0.0])
 
 
@@ -163,7 +179,7 @@ class _Rehearsal:
         return self._timed_again(watch, lambda: work(watch))
 
     def _timed_again(self, watch: _Watch, work: Callable[[], object]) -> float:
-        watch.times[:] = [time.perf_counter()]
+        watch.begin()
         with suppress(_Enough):
             work()
         return watch.seconds()
@@ -187,7 +203,7 @@ def _epochs(stage: Stage, watch: _Watch) -> None:
     """Runs epochs until enough steps have been timed; one that tells no steps runs once."""
     for epoch in range(STEPS):
         stage.run_epoch(epoch)
-        if len(watch.times) == 1:
+        if not watch.steps:
             return
 
 
