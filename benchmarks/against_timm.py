@@ -5,12 +5,14 @@
 `DATA` is a dataset folder; timm's script (github.com/huggingface/pytorch-image-models) is no part of its
 package. Both train a ResNet-18 of random weights in fp32 with SGD, 64 pixels, batches of 128, flips alone,
 and validate after each epoch. The seconds of an epoch are those between the starts of two: with reading,
-validation and saving. Each way runs in a process of its own, in turn.
+validation and saving. Each way runs in a process of its own, in turn. On a machine that others use, look at
+the images per second of the processor: work of all threads and processes, whatever they waited for.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import os
 import re
@@ -41,7 +43,7 @@ def main() -> None:
     parser.add_argument("--ours", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.ours is not None:
-        print(ours(options.data, options.ours, options.epochs))
+        print(*ours(options.data, options.ours, options.epochs))
         return
     with tempfile.TemporaryDirectory() as folder:
         side_by_side(options, Path(folder))
@@ -50,18 +52,24 @@ def main() -> None:
 def side_by_side(options: argparse.Namespace, folder: Path) -> None:
     """Runs both in turn."""
     data = some_images(options.data, folder, options.images)
-    found: dict[str, list[float]] = {"lmd": [], "timm": []}
+    names = [f"{name}{kind}" for kind in ("", ", of the processor") for name in ("lmd", "timm")]
+    found: dict[str, list[float]] = {name: [] for name in names}
     for run in range(options.runs):
-        found["lmd"].append(options.images / ours_in_a_process(options, data, folder / f"run-{run}"))
+        clock, processor = ours_in_a_process(options, data, folder / f"run-{run}")
+        found["lmd"].append(options.images / clock)
+        found["lmd, of the processor"].append(options.images / processor)
         if options.timm:
-            found["timm"].append(options.images / theirs(options, folder))
+            clock, processor = theirs(options, folder)
+            found["timm"].append(options.images / clock)
+            found["timm, of the processor"].append(options.images / processor)
         print({name: round(rates[-1], 1) for name, rates in found.items() if rates}, flush=True)
     for name, rates in found.items():
         if rates:
             least, most = min(rates), max(rates)
             print(f"{name}: {statistics.median(rates):.1f} images/s ({least:.1f} to {most:.1f})")
-    if found["timm"]:
-        print(f"ratio: {statistics.median(found['lmd']) / statistics.median(found['timm']):.2f}")
+    for one, other in (names[:2], names[2:]):
+        if found[other]:
+            print(f"{one} / {other}: {statistics.median(found[one]) / statistics.median(found[other]):.2f}")
 
 
 def some_images(data: Path, folder: Path, number: int) -> Path:
@@ -86,8 +94,8 @@ def some_images(data: Path, folder: Path, number: int) -> Path:
     return folder / "data"
 
 
-def ours(data: Path, out: Path, epochs: int) -> float:
-    """Returns the median seconds of an epoch of `lmd train --method ce`."""
+def ours(data: Path, out: Path, epochs: int) -> tuple[float, float]:
+    """Returns the median seconds of an epoch of `lmd train --method ce`, and those of the processor."""
     from lmd import methods
     from lmd.data.dataset.manifest import read_dataset
     from lmd.training.start import train
@@ -98,19 +106,25 @@ def ours(data: Path, out: Path, epochs: int) -> float:
     }  # fmt: skip
     watch = Watch()
     train(read_dataset(data), "ce", methods.settings_of("ce", recipe=recipe), out, progress=watch)
-    return statistics.median([after - before for before, after in itertools.pairwise(watch.ended[1:])])
+    return between(watch.ended[1:]), between(watch.processor[1:])
 
 
-def ours_in_a_process(options: argparse.Namespace, data: Path, out: Path) -> float:
+def between(moments: list[float]) -> float:
+    """Returns the median time from one moment to the next."""
+    return statistics.median([after - before for before, after in itertools.pairwise(moments)])
+
+
+def ours_in_a_process(options: argparse.Namespace, data: Path, out: Path) -> tuple[float, float]:
     """Returns the same of a process of its own, with its share of the cores."""
     words = ["--data", str(data), "--ours", str(out), "--epochs", str(options.epochs + 1)]
     command = [sys.executable, "-m", "benchmarks.against_timm", *words]
     done = subprocess.run(command, env=environment(options), capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[-1])
+    clock, processor = done.stdout.split()[-2:]
+    return float(clock), float(processor)
 
 
-def theirs(options: argparse.Namespace, folder: Path) -> float:
-    """Returns the median seconds of an epoch of timm's script: between the first lines of two."""
+def theirs(options: argparse.Namespace, folder: Path) -> tuple[float, float]:
+    """Returns the same of timm's script: between the first lines of two epochs."""
     images = folder / "folders"
     classes = len(list((images / "train").iterdir()))
     command = [
@@ -122,6 +136,7 @@ def theirs(options: argparse.Namespace, folder: Path) -> float:
         "--scale", "1", "1", "--ratio", "1", "1", "--output", str(folder / "timm"), "--log-interval", "1",
     ]  # fmt: skip
     starts: list[float] = []
+    processor: list[float] = []
     with subprocess.Popen(
         command, env=environment(options), stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -131,8 +146,19 @@ def theirs(options: argparse.Namespace, folder: Path) -> float:
             told.append(line)
             if re.match(r"Train: \d+ \[ *0/", line):
                 starts.append(time.perf_counter())
+                processor.append(processor_seconds(process.pid))
     assert process.returncode == 0, "".join(told[-20:])
-    return statistics.median([after - before for before, after in itertools.pairwise(starts)])
+    return between(starts), between(processor)
+
+
+def processor_seconds(process: int) -> float:
+    """Returns the seconds of the processor of a process and its children, also of those that have ended."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    own = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    with contextlib.suppress(OSError):  # It has just ended.
+        for child in Path(f"/proc/{process}/task/{process}/children").read_text().split():
+            own += processor_seconds(int(child))
+    return own
 
 
 def environment(options: argparse.Namespace) -> dict[str, str]:

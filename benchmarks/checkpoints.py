@@ -28,10 +28,12 @@ class Watch(Silent):
     def __init__(self) -> None:
         """Has seen no epoch."""
         self.ended: list[float] = []
+        self.processor: list[float] = []
 
     def started(self, stage: str, epoch: int, epochs: int) -> None:
         """The epoch before has ended."""
         self.ended.append(time.perf_counter())
+        self.processor.append(time.process_time())
 
 
 def seconds(data: Path, out: Path, every: str, epochs: int) -> float:

@@ -6,6 +6,10 @@ Images are drawn (16 x 16 pixels, each another one), in shards of 10,000. Traini
 cache that is a sparse file: zeros that take no space on the disk, and as many bytes as real ones in the map.
 Each verb is a process of its own. Its memory is the peak of RssAnon, which the system cannot take back: pages
 of mapped files are not in it. It is read from /proc 50 times a second.
+
+A million images take hours to decode, so there are two parts of verbs, on a data set that is written
+without images: `inspect again` is an inspection whose images were looked at before; `begin` is a training
+until it has all its data, and 20 seconds of steps.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import argparse
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -26,8 +31,11 @@ from typing import Any
 
 import numpy as np
 
-VERBS = ("prepare", "inspect", "train", "predict")
+WHOLE = ("prepare", "inspect", "train", "predict")
+PARTS = ("inspect again", "begin")
+VERBS = (*WHOLE, *PARTS)
 SIZE, CLASSES, PER_SHARD = 64, 8, 10_000
+_STEPS_FOR = 20.0
 _TINY = (
     "encoder=test_resnet",
     "pretrained=false",
@@ -43,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="memory and seconds against the number of images")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--images", type=int, nargs="+", default=[1000, 10_000, 100_000])
-    parser.add_argument("--verbs", nargs="+", choices=VERBS, default=VERBS)
+    parser.add_argument("--verbs", nargs="+", choices=VERBS, default=WHOLE)
     parser.add_argument("--out", type=Path, help="a folder for scale-data.json and scale-data.svg")
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
@@ -57,12 +65,18 @@ def main() -> None:
 
 def measured(folder: Path, number: int, verbs: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yields seconds and memory of each verb on so many images."""
-    draw_shards(folder / "shards", number)
+    if set(verbs) & set(WHOLE):
+        draw_shards(folder / "shards", number)
+    data, run, listed = folder / "data", folder / "run", folder / "listed"
+    if set(verbs) & set(PARTS):
+        list_images(listed, number)
     data, run = folder / "data", folder / "run"
     words = {
         "prepare": ["prepare", "shards", "--shards", folder / "shards", "--split", "image", "--out", data],
         "inspect": ["inspect", data],
         "train": ["train", data, "--method", "ce", "--budget", "smoke", *setting(_TINY), "--out", run],
+        "inspect again": ["inspect", listed],
+        "begin": ["train", listed, "--method", "ce", *setting(_TINY), "--out", folder / "begun"],
         "predict": ["predict", run, folder / "files", "--out", folder / "answers.csv"],
     }
     for verb in verbs:
@@ -70,7 +84,10 @@ def measured(folder: Path, number: int, verbs: Sequence[str]) -> Iterator[dict[s
             sparse_cache(data, number)
         if verb == "predict":
             link_files(folder / "files", number)
-        seconds, memory = watched([str(word) for word in words[verb]], folder / f"{verb}.log")
+        if verb == "begin":
+            sparse_cache(listed, number)
+        begun = folder / "begun" / "environment.json" if verb == "begin" else None
+        seconds, memory = watched([str(word) for word in words[verb]], folder / f"{verb}.log", begun)
         yield {"verb": verb, "images": number, "seconds": round(seconds, 2), "bytes": memory}
 
 
@@ -79,17 +96,25 @@ def setting(texts: Sequence[str]) -> list[str]:
     return [word for text in texts for word in ("--set", text)]
 
 
-def watched(words: list[str], log: Path) -> tuple[float, int]:
-    """Runs the command; returns its seconds and the most anonymous memory that it had."""
-    start, most = time.perf_counter(), 0
+def watched(words: list[str], log: Path, begun: Path | None = None) -> tuple[float, int]:
+    """Runs the command; returns its seconds and the most anonymous memory that it had.
+
+    Where `begun` is named, the seconds are those until it is there; 20 seconds later the command is stopped.
+    """
+    start, most, found, asked = time.perf_counter(), 0, 0.0, False
     with log.open("w") as file:
         process = subprocess.Popen([sys.executable, "-m", "lmd", *words], stdout=file, stderr=file)
         while process.poll() is None:
             most = max(most, anonymous(process.pid))
             time.sleep(0.02)
+            if begun is not None and not found and begun.is_file():
+                found = time.perf_counter() - start
+            if found and not asked and time.perf_counter() - start > found + _STEPS_FOR:
+                process.send_signal(signal.SIGUSR1)
+                asked = True
     if process.returncode:
         raise SystemExit(f"{' '.join(words)}: {log.read_text()[-2000:]}")
-    return time.perf_counter() - start, most
+    return found or time.perf_counter() - start, most
 
 
 def anonymous(process: int) -> int:
@@ -120,6 +145,56 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     info.size = len(data)
     tar.addfile(info, io.BytesIO(data))
     tar.members = []  # type: ignore[attr-defined]
+
+
+def list_images(folder: Path, number: int) -> None:
+    """Writes a data set in shards of empty members: its manifest, and what is kept of files once read."""
+    import pandas as pd
+
+    from lmd.data.audit.looks import _LOOK
+    from lmd.data.dataset.info import DatasetInfo
+    from lmd.data.dataset.manifest import write_dataset
+
+    if folder.is_dir():
+        return
+    shards, place = folder.parent / "empty", np.arange(number)
+    shards.mkdir(parents=True, exist_ok=True)
+    for start in range(0, number, PER_SHARD):
+        headers = [_header(n) for n in range(start, min(start + PER_SHARD, number))]
+        data = b"".join(header + bytes(512) for header in headers) + bytes(1024)
+        (shards / f"set-{start // PER_SHARD:06d}.tar").write_bytes(data)
+    files = [f"set-{n // PER_SHARD:06d}.tar/{n:07d}.ppm" for n in place]
+    classes = [str(n) for n in range(CLASSES)]
+    table = pd.DataFrame({"id": files, "file": files, "label": (place // 10 % CLASSES).astype(str)})
+    table["split"] = np.array(["train"] * 7 + ["val"] + ["test"] * 2)[place % 10]
+    table["group"] = table["id"]
+    info = DatasetInfo(
+        title="listed", classes=classes, bands={"all": classes}, bands_rule="none", licence="", citation="",
+        source="shards", recipe={"split": "image"}, image_root=str(shards.resolve()),
+    )  # fmt: skip
+    write_dataset(folder, table, info)
+    (folder / "cache").mkdir()
+    known = {shard.name: (shard.stat().st_size, shard.stat().st_mtime_ns) for shard in shards.iterdir()}
+    with (folder / "cache" / "hashes.json").open("w") as file:
+        for n, name in enumerate(files):
+            path, (size, time_of) = f"{shards.resolve()}/{name}", known[name.partition("/")[0]]
+            file.write(f'{"," if n else "{"}"{path}": [{size}, {time_of}, "{n:064x}"]\n')
+        file.write("}")
+    records = np.lib.format.open_memmap(folder / "cache" / "looks-3.npy", "w+", _LOOK, (number,))
+    random = np.random.default_rng(0)
+    for start in range(0, number, PER_SHARD):
+        part = records[start : start + PER_SHARD]
+        part["sha256"] = [f"{n:064x}" for n in range(start, start + len(part))]
+        part["format"], part["width"], part["height"] = "PPM", 16, 16
+        part["hashes"] = random.integers(0, 256, part["hashes"].shape, dtype=np.uint8)
+        part["pixels"] = random.integers(0, 256, part["pixels"].shape, dtype=np.uint8)
+
+
+def _header(number: int) -> bytes:
+    """The header of a member of one byte; tarfile would take minutes for a million."""
+    info = tarfile.TarInfo(f"{number:07d}.ppm")
+    info.size = 1
+    return info.tobuf()
 
 
 def sparse_cache(data: Path, number: int) -> None:

@@ -38,6 +38,17 @@ def test_commands_run_as_jobs_and_a_failing_one_stops_no_other(tmp_path: Path) -
 
 
 @installed
+def test_a_file_beside_the_images_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("random.py", "numpy.py", "submitit.py", "lmd.py"):
+        (tmp_path / name).write_text(f"open({str(tmp_path / 'was-run')!r}, 'w')\n")
+    task = Task("a", lambda: ["--version"], tmp_path / "log")
+    (done,) = run_tasks([task], 1, lambda done: None, pool=Cluster("local", [], tmp_path))
+    assert done.code == 0, done.error
+    assert not (tmp_path / "was-run").exists()
+
+
+@installed
 def test_a_job_that_is_interrupted_saves_and_goes_on_with_the_same_command(tmp_path: Path) -> None:
     saved, log, result = tmp_path / "saved", tmp_path / "log", tmp_path / "result.json"
     script = f"trap 'echo saved; touch {saved}; exit 0' USR1; echo $PPID > {tmp_path}/parent; echo begun; [ -e {saved} ] && exit 7; while :; do sleep 0.02; done"

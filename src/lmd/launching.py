@@ -84,6 +84,9 @@ def launch(words: Sequence[str], devices: int, nodes: int) -> int:
     finally:
         for child in children:
             _end(child, signal.SIGKILL)
+            child.process.wait()
+            if child.complaints is not None:
+                child.complaints.close()
 
 
 def _started(words: Sequence[str], rank: int, local: int, devices: int, shared: dict[str, str]) -> _Child:

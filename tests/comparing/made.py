@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmd.evaluation.answers import answer_table
-from lmd.evaluation.predict import write_predictions
+from lmd.evaluation.answers import answer_table, write_predictions
 from lmd.files import atomic_write
 from lmd.folds.folder import FoldsRun, FoldsRunInfo, write_folds_run
 from lmd.methods import settings_of

@@ -8,6 +8,7 @@ import torch
 from sklearn.metrics import confusion_matrix
 from torch import Tensor, nn
 
+from benchmarks.clustered import ppv_held
 from lmd.evaluation.explain import Maps, find_maps, grad_cam, nearest, spread_over_classes
 from lmd.evaluation.intervals.one_against_rest import against_rest
 from lmd.evaluation.intervals.shares import share_of
@@ -156,6 +157,10 @@ def test_each_number_has_the_interval_of_a_share_as_that_of_a_threshold_has() ->
     assert (two.ppv.value, two.ppv.low is None) == (0.5, False)
     one = against_rest(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 0]), np.arange(4), 1)
     assert (one.ppv.value, one.ppv.low) == (1.0, None)
+
+
+def test_the_interval_of_a_ppv_holds_the_true_one() -> None:
+    assert ppv_held(10, 100, (0.7, 0.1), largest=5, repetitions=40) >= 0.9
 
 
 def test_a_share_of_nothing_is_undefined() -> None:

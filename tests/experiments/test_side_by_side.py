@@ -52,7 +52,7 @@ def test_a_child_asks_for_what_the_parent_was_asked_for(
     monkeypatch.setattr(engine, "reproduce_one", lambda request, name, watcher: told.append(name))
     code, _, err = lmd("reproduce", *words_of(request), "--only", "100/lmd/seed-42")
     assert code == 0, err
-    assert made == [replace(request, jobs=1, deadline=None, executor=None, slurm=())]
+    assert made == [replace(request, jobs=1, deadline=None, executor=None, slurm=[])]
     assert told == ["100/lmd/seed-42"]
 
 

@@ -163,7 +163,7 @@ def test_what_does_not_end_in_time_is_told_and_the_exit_code_is_that_of_try_agai
     assert code == 75
     (line,) = [line for line in err.splitlines() if line.startswith("lmd: ")]
     assert "time was over before fold-1, fold-2, fold-3 had ended (3 of 3 folds)" in line
-    assert f"go on with lmd train {folds.folder} --resume --out {tmp_path / 'run'}" in line
+    assert f"go on with 'lmd train {folds.folder} --out {tmp_path / 'run'} --resume'" in line
     tasks, deadline = asked[0]
     assert [task.left for task in tasks] == [1.0] * 3
     assert before + 40 < deadline.at < time.monotonic() + 45  # A tenth is kept for what follows.

@@ -382,6 +382,46 @@ def _xml_changed(random_: Any, data: bytes) -> bytes:
     return data[: value.start()] + first + random_.choice(texts) + last + data[value.end() :]
 
 
+def _shard_seeds(folder: Path) -> list[bytes]:
+    import tarfile
+
+    found = []
+    for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        file = io.BytesIO()
+        with tarfile.open(fileobj=file, mode="w", format=form) as tar:
+            for number in range(9):
+                told = {"cls": b"%d" % (number % 3), "json": json.dumps({"patient": f"p{number}"}).encode()}
+                for ending, data in {"png": _saved("PNG"), **told}.items():
+                    info = tarfile.TarInfo(f"{'part/' * (30 * (number == 4))}{number:03d}é.{ending}")
+                    info.size = len(data)
+                    tar.addfile(info, io.BytesIO(data))
+        found.append(file.getvalue())
+    return found
+
+
+def _with_sums(_: Path, data: bytes) -> bytes:
+    """The same with the right checksum in each header of a tar file."""
+    changed = bytearray(data)
+    for start in range(0, len(data) - 511, 512):
+        if data[start + 257 : start + 262] == b"ustar":
+            head = data[start : start + 148] + b" " * 8 + data[start + 156 : start + 512]
+            changed[start + 148 : start + 156] = b"%06o\0 " % sum(head)
+    return bytes(changed)
+
+
+def _shard(folder: Path, number: int) -> None:
+    """The whole of `lmd prepare shards`, and the pixels."""
+    import shutil
+
+    from lmd.data.dataset.sources import shards
+    from lmd.data.decode.cache import open_cache
+
+    out = folder / "prepared"
+    shutil.rmtree(out, ignore_errors=True)
+    options = shards.Options(shards=(str(folder / "x.tar"),), skip_bad=True)
+    assert open_cache(shards.prepare(options, out), 8).shape[1:] == (3, 8, 8)
+
+
 # Caches.
 
 
@@ -568,6 +608,7 @@ READERS = {
         Reader("csv", "cases.csv", _csv_seeds, _table(".csv"), CELL),
         Reader("xlsx", "cases.xlsx", _xlsx_seeds, _table(".xlsx"), [_xlsx_changed] * 8),
         Reader("parquet", "cases.parquet", _parquet_seeds, _table(".parquet")),
+        Reader("shard", "x.tar", _shard_seeds, _shard, mend=_with_sums),
         Reader("hashes.json", "data/cache/hashes.json", _cached("hashes.json"), _hashes, TREE),
         Reader("looks", "data/cache/looks-*.npy", _cached("looks-*.npy"), _looks),
         Reader("cache", "data/cache/16-*.npy", _cached("16-*.npy"), _cache),

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from unittest.mock import patch
 
 from tests import toy
 
@@ -29,9 +30,9 @@ def make(folder: Path) -> Path:
 
     dataset = toy.make_dataset(folder, COUNTS)
     run = folder / "run"
-    os.environ[VARIABLE] = "0"
     settings = lmd.methods.settings_of("ce", recipe={**toy.COMMON, "stage1": {"epochs": 2}})
-    train(dataset, "ce", settings, run, progress=Keeping())
+    with patch.dict(os.environ, {VARIABLE: "0"}):
+        train(dataset, "ce", settings, run, progress=Keeping())
     lmd.evaluate(run, "test")
     (run / "checkpoint").mkdir(exist_ok=True)
     (folder / "state.safetensors").rename(run / "checkpoint" / "state.safetensors")

@@ -188,6 +188,7 @@ def test_a_short_training_is_written_once_and_every_epoch_is_in_its_metrics(
         def finished(self, record: Tree) -> None:
             lines.append(len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()))
 
+    monkeypatch.delenv(saving.VARIABLE, raising=False)
     monkeypatch.setattr(run, "save_checkpoint", counted)
     settings = methods.settings_of("ce", recipe={**toy.COMMON, "stage1": {"epochs": 3}})
     train(dataset, "ce", settings, tmp_path / "run", progress=Reading())

@@ -168,7 +168,8 @@ def predict(
 
     refuse_both(prior, sets)
     from lmd.api.runs import load
-    from lmd.evaluation.predict import predict_files, write_predictions
+    from lmd.evaluation.answers import write_predictions
+    from lmd.evaluation.predict import predict_files
     from lmd.evaluation.prior_answers import answers_at_prior, prior_lines
     from lmd.evaluation.wanted import checked_prior
     from lmd.reporting.beyond import unlike_lines

@@ -18,8 +18,7 @@ from lmd import run
 from lmd.embedding.folder import IMAGES, Features, FeaturesInfo, read_features
 from lmd.errors import DataError
 from lmd.estimator import VirtualFeatureClassifier
-from lmd.evaluation.answers import answer_table
-from lmd.evaluation.predict import write_predictions
+from lmd.evaluation.answers import answer_table, write_predictions
 from lmd.evaluation.probability.decisions import softmax
 from lmd.evaluation.selective.unlikeness import Unlikeness
 from lmd.evaluation.selective.unlikeness_files import unlikeness_of_features, write_unlikeness

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import torch
 
 from lmd.evaluation.probability.decisions import decide, log_prior
+from lmd.files import atomic_path
 from lmd.model_card import ModelCard
+from lmd.spreadsheet import guarded_table
+
+_ROWS_AT_ONCE = 50_000  # Of a table as it is written.
 
 
 def answer_table(
@@ -46,3 +52,11 @@ def decisions_of(ranking: np.ndarray, card: ModelCard) -> np.ndarray:
 
 def _columns(kind: str, values: np.ndarray, card: ModelCard) -> pd.DataFrame:
     return pd.DataFrame(values, columns=[f"{kind}_{name}" for name in card.classes])
+
+
+def write_predictions(path: Path, predictions: pd.DataFrame) -> None:
+    """Writes predictions as CSV, atomically; probabilities with nine significant digits."""
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        for start in range(0, max(1, len(predictions)), _ROWS_AT_ONCE):
+            part = guarded_table(predictions.iloc[start : start + _ROWS_AT_ONCE])
+            part.to_csv(file, index=False, header=start == 0, float_format="%.9g", lineterminator="\n")

@@ -9,12 +9,13 @@ import pandas as pd
 from lmd.data.dataset.info import MANIFEST
 from lmd.data.dataset.manifest import Dataset, read_dataset
 from lmd.errors import DataError
+from lmd.evaluation.answers import write_predictions
 from lmd.evaluation.cases import cases_of, read_predictions
 from lmd.evaluation.evaluate import evaluate
 from lmd.evaluation.further import NOTHING, Around, Further, further
 from lmd.evaluation.leaks.overlap import overlap_with_training
 from lmd.evaluation.leaks.own import is_own
-from lmd.evaluation.predict import load_model, pixels_for, predict_split, write_predictions
+from lmd.evaluation.predict import load_model, pixels_for, predict_split
 from lmd.evaluation.probability.fields import fields_of, with_validation
 from lmd.evaluation.results import Evaluation, OtherData, write_evaluation
 from lmd.files import is_file

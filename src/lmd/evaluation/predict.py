@@ -7,7 +7,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,7 +27,6 @@ from lmd.evaluation.selective.unlikeness import Unlikeness
 from lmd.evaluation.selective.unlikeness_files import read_unlikeness
 from lmd.evaluation.set_answers import Promise, promise_of, refuse_both
 from lmd.evaluation.wanted import Prior, checked_prior
-from lmd.files import atomic_write
 from lmd.model_card import ModelCard
 from lmd.models.classifier import build_classifier
 from lmd.models.encoder import build_encoder, num_features
@@ -37,7 +35,6 @@ from lmd.models.network import Network, Output
 from lmd.parallel import Steps, quiet
 from lmd.run import RunFolder, check_files, read_model_card
 from lmd.runtime import Runtime
-from lmd.spreadsheet import guarded_table
 
 
 @dataclass(frozen=True)
@@ -196,13 +193,15 @@ class _Answers:
         self.model = model
         self.logits: list[torch.Tensor] = []
         self.unlike: list[np.ndarray] = []
+        self.done = 0
 
     def add(self, output: Output) -> int:
         """Adds a batch and returns how many images there are now."""
         self.logits.append(output.logits)
         if self.model.unlikeness is not None:
             self.unlike.append(self.model.unlikeness.unlike(output.features))
-        return sum(map(len, self.logits))
+        self.done += len(output.logits)
+        return self.done
 
     def table(self, names: pd.DataFrame) -> pd.DataFrame:
         unlike = np.concatenate(self.unlike) if self.unlike else None
@@ -237,9 +236,3 @@ def predict_files(
         raise DataError(f"none of the {len(paths)} images can be read")
     names = pd.DataFrame({"id": used, "label": "", "group": ""})
     return found.table(names), skipped
-
-
-def write_predictions(path: Path, predictions: pd.DataFrame) -> None:
-    """Writes predictions as CSV, atomically; probabilities with nine significant digits."""
-    csv: Any = guarded_table(predictions).to_csv(index=False, float_format="%.9g")
-    atomic_write(path, csv)

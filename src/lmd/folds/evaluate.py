@@ -11,12 +11,13 @@ import pandas as pd
 from lmd.data.dataset.folds_folder import Folds, by_repeat, read_folds
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import DataError, SettingsError
+from lmd.evaluation.answers import write_predictions
 from lmd.evaluation.cases import cases_of, read_predictions
 from lmd.evaluation.evaluate import evaluate
 from lmd.evaluation.further import NOTHING, Around, Further, further
 from lmd.evaluation.judge import evaluate_run, write_judged
 from lmd.evaluation.leaks.overlap import overlap_with_training
-from lmd.evaluation.predict import pixels_for, predict_split, write_predictions
+from lmd.evaluation.predict import pixels_for, predict_split
 from lmd.evaluation.probability.fields import fields_of
 from lmd.evaluation.results import Evaluation, FoldsResult, OtherData
 from lmd.evaluation.wanted import NOTHING_WANTED

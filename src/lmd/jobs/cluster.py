@@ -10,12 +10,13 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from lmd.jobs.workers import Child, error_of
 
 EXECUTORS = ("slurm", "local")
 _LOCAL = ("timeout_min", "gpus_per_node", "signal_delay_s", "setup")  # What submitit's local executor takes.
+_SAFE_PATH = "PYTHONSAFEPATH"  # As Python's option -P.
 _FOLDER = "submitit"  # In the folder of the logs: what submitit keeps.
 _SOON = 60.0  # Seconds that a command has to save what it needs before its job is requeued.
 _SHORTLY = 5.0  # Seconds that submitit has to end in after a command.
@@ -171,7 +173,8 @@ class Cluster:
         words = [sys.executable, "-P", "-m", "lmd", *task.words()]
         offset = task.log.stat().st_size
         command = Command(words, str(task.log.resolve()), str(result.resolve()))
-        job = self.executor.submit(command)
+        with _safe_path():
+            job = self.executor.submit(command)
         self.jobs.append(job)
         return _Job(task, job, result, offset)
 
@@ -181,6 +184,19 @@ class Cluster:
         while time.monotonic() < until and not all(job.done() for job in self.jobs):
             time.sleep(_LOOK_EVERY)
         self.jobs.clear()
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Keeps the present folder out of the path of modules of submitit's programs: it may hold a random.py."""
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(_SAFE_PATH)
+        if before is not None:
+            os.environ[_SAFE_PATH] = before
 
 
 def _refuse_unknown(executor: str, given: dict[str, Any]) -> None:
@@ -203,6 +219,6 @@ def _executor(name: str, folder: Path) -> Any:
     submitit = _submitit()
     kind = submitit.SlurmExecutor if name == "slurm" else submitit.LocalExecutor
     try:
-        return kind(folder=folder, max_num_timeout=_REQUEUED)
+        return kind(folder=folder, max_num_timeout=_REQUEUED, python=f"{shlex.quote(sys.executable)} -P")
     except RuntimeError as error:
         raise SettingsError(f"--executor {name}: {error}") from error

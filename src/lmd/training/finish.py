@@ -9,9 +9,9 @@ import numpy as np
 from lmd import methods
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.feed.loader import ImageSet
-from lmd.evaluation.answers import answer_table
+from lmd.evaluation.answers import answer_table, write_predictions
 from lmd.evaluation.outputs import joined, outputs_of
-from lmd.evaluation.predict import Model, names_of, write_predictions
+from lmd.evaluation.predict import Model, names_of
 from lmd.evaluation.probability.decisions import choose_tau, log_prior
 from lmd.evaluation.probability.temperature import temperature_for
 from lmd.evaluation.selective.unlikeness_files import features_of, unlikeness_of_model, write_unlikeness

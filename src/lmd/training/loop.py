@@ -32,7 +32,7 @@ from lmd.training.fresh import new_network
 from lmd.training.progress import Progress
 from lmd.training.saving import Saver
 from lmd.training.selection import CHOSEN_BY, Selection, validate
-from lmd.training.together import as_first, same_network, same_start, stop_together, training_together
+from lmd.training.together import apart, as_first, same_network, same_start, stop_together, training_together
 
 
 class Trainer:
@@ -59,6 +59,7 @@ class Trainer:
         self._load_data()
         self.network = new_network(settings, self.train.num_classes, fresh=saved is None and first is None)
         self.runtime.place(self.network)
+        apart(self.network, runtime)
         self.stages = methods.load(identity["method"]).stages(settings, self.train.counts)
         self.state = State()
         self.stage: Stage | None = None

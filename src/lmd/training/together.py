@@ -20,6 +20,7 @@ from lmd.errors import CheckpointError, SettingsError
 from lmd.models.network import Network
 from lmd.processes.batch_norm import over_processes
 from lmd.processes.collectives import gather, same_as_first, several
+from lmd.processes.dropout import draw_apart
 from lmd.processes.starters import place
 from lmd.runtime import Runtime
 from lmd.settings import CommonSettings, Tree
@@ -108,6 +109,12 @@ def training_together(runtime: Runtime) -> Iterator[None]:
         yield
         for _ in range(2):  # What came in the last steps; it is read one exchange later.
             stop_together(runtime)
+
+
+def apart(network: Network, runtime: Runtime) -> None:
+    """Has each of several processes draw the dropout of its own images."""
+    if runtime.world > 1:
+        draw_apart(network, runtime.rank)
 
 
 def stop_together(runtime: Runtime) -> None:

@@ -73,7 +73,7 @@ def test_the_cache_holds_the_resized_images_in_table_order(dataset: Dataset, sma
 def test_a_second_opening_decodes_nothing(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     first = np.array(open_cache(dataset, 16))
     monkeypatch.setattr(cache, "decode_small", lambda *_, **__: pytest.fail("decoded again"))
-    monkeypatch.setattr(cache, "open_file", lambda *_: pytest.fail("hashed again"))
+    monkeypatch.setattr(hashes, "open_file", lambda *_: pytest.fail("hashed again"))
     np.testing.assert_array_equal(open_cache(dataset, 16), first)
 
 

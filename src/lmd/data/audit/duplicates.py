@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lmd.data.audit.buckets import close_in_buckets
 from lmd.data.audit.looks import BITS, NUM_TURNS, turned
 
 NEAR_BITS = 36  # Of 256 may differ. Pictures that have nothing in common differ in 128.
@@ -21,6 +22,7 @@ LEAST_AGREEMENT = 0.7  # Least correlation of the pixels: the hash of an even pi
 _FLAT = 2.0  # A picture whose grey levels deviate by less is even: it has nothing to correlate.
 _MOST_PAIRS = 100_000  # The search stops here: in a folder of blank pictures every pair is near.
 _BLOCK = 2**23  # Products in memory at once.
+MOST_COMPARED = 30_000  # Pictures of which each is compared with each: 4 billion products a position.
 
 
 @dataclass(frozen=True, order=True)
@@ -49,16 +51,16 @@ def identical_rows(records: np.ndarray) -> list[list[int]]:
 def near_pairs(records: np.ndarray, most_bits: int = NEAR_BITS) -> tuple[list[Pair], bool]:
     """Returns the pairs of nearly the same picture, nearest first, and whether these are all.
 
-    Of byte-identical images the first alone is compared. Turned and mirrored copies are found too.
+    Of byte-identical images the first alone is compared. Turned and mirrored copies are found too. Of many
+    pictures those are compared whose hashes share some bits: most near pairs, and not surely all.
     """
-    _, rows = np.unique(records["sha256"], return_index=True)
-    rows = np.sort(rows[records["sha256"][rows] != ""])
-    signs = _signs(records["hashes"][rows, 0])
+    rows = _different(records)
+    close = _close if len(rows) <= MOST_COMPARED else close_in_buckets
+    upright = records["hashes"][rows, 0]
     best: dict[tuple[int, int], Pair] = {}
     for turn in range(NUM_TURNS):
-        other = signs if turn == 0 else _signs(records["hashes"][rows, turn])
         allowed = most_bits if turn == 0 else min(most_bits, TURNED_BITS)
-        for first, second, bits in _close(signs, other, allowed):
+        for first, second, bits in close(upright, records["hashes"][rows, turn], allowed):
             agreement = _agreement(
                 records["pixels"][rows[first]], turned(records["pixels"][rows[second]], turn)
             )
@@ -68,7 +70,13 @@ def near_pairs(records: np.ndarray, most_bits: int = NEAR_BITS) -> tuple[list[Pa
                     best[pair.first, pair.second] = pair
             if len(best) > _MOST_PAIRS:
                 return sorted(best.values()), False
-    return sorted(best.values()), True
+    return sorted(best.values()), close is _close
+
+
+def _different(records: np.ndarray) -> np.ndarray:
+    """The rows of the images that were read, without all but the first of byte-identical ones."""
+    _, rows = np.unique(records["sha256"], return_index=True)
+    return np.sort(rows[records["sha256"][rows] != ""])
 
 
 def _signs(hashes: np.ndarray) -> np.ndarray:
@@ -77,9 +85,10 @@ def _signs(hashes: np.ndarray) -> np.ndarray:
 
 
 def _close(
-    signs: np.ndarray, other: np.ndarray, most_bits: int
+    hashes: np.ndarray, turned_hashes: np.ndarray, most_bits: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """The pairs first < second whose hashes differ in few bits, block by block."""
+    signs, other = _signs(hashes), _signs(turned_hashes)
     step = max(1, _BLOCK // max(1, len(signs)))
     for start in range(0, len(signs), step):
         products = signs[start : start + step] @ other[start:].T

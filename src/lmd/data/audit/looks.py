@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ _SIDE = 64  # Of the grey picture that is hashed.
 _PIXELS = 32  # Of the grey picture that is kept, with which the hashes are checked.
 _HASH_SIDE = 16  # The lowest frequencies of the cosine transform, in both directions: 256 bits.
 BITS = _HASH_SIDE**2
+_AT_ONCE = 2**13
+_MOST_IN_MEMORY = 2**26  # Bytes of records.
 NUM_TURNS = 8  # Four quarter turns, and the same of the mirror image.
 _LOOK = np.dtype([
     ("sha256", "U64"),
@@ -64,7 +68,7 @@ def look_at(dataset: Dataset, progress: Steps = quiet) -> Looks:
     broken = {row: why for row, path in enumerate(paths) if row not in absent and (why := _unopened(path))}
     rows = [row for row in range(len(paths)) if row not in absent and row not in broken]
     hashes = file_hashes(_only(dataset, rows), progress)
-    records = np.zeros(len(paths), dtype=_LOOK)
+    records = _room(len(paths), cache_folder(dataset))
     broken |= _fill(records, dict(zip(rows, hashes, strict=True)), dataset, progress)
     return Looks(records, missing, dict(sorted(broken.items())))
 
@@ -95,28 +99,49 @@ def _fill(records: np.ndarray, hashes: dict[int, str], dataset: Dataset, progres
     for row, name in hashes.items():
         if name in known:
             records[row] = kept[known[name]]
-    seen = in_threads(lambda row: _look(dataset.path(files[row]), hashes[row], **chosen), new, progress)
-    broken = {row: look for row, look in zip(new, seen, strict=True) if isinstance(look, str)}
-    for row, look in zip(new, seen, strict=True):
-        if row not in broken:
-            records[row] = look
+    broken: dict[int, str] = {}
+    for start in range(0, len(new), _AT_ONCE):
+        rows = new[start : start + _AT_ONCE]
+        seen = in_threads(lambda row: _look(dataset.path(files[row]), hashes[row], **chosen), rows)
+        broken |= {row: look for row, look in zip(rows, seen, strict=True) if isinstance(look, str)}
+        for row, look in zip(rows, seen, strict=True):
+            if row not in broken:
+                records[row] = look
+        progress(start + len(rows), len(new))
     if len(broken) < len(new):
-        _keep(kept_file, records[list(hashes)])
+        _keep(kept_file, records)
     return broken
+
+
+def _room(number: int, folder: Path) -> np.ndarray:
+    """Room for so many records, all zero: of many in a file without a name, which the system may page out."""
+    if number * _LOOK.itemsize <= _MOST_IN_MEMORY:
+        return np.zeros(number, dtype=_LOOK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            return np.memmap(file, dtype=_LOOK, mode="w+", shape=(number,))
+    except OSError as error:
+        raise DataError(f"cannot write {folder}: {error.strerror or error}") from error
 
 
 def _read_kept(path: Path) -> np.ndarray:
     """The records of an earlier look; a damaged file counts as none."""
     try:
-        kept = np.load(path, allow_pickle=False)
+        kept = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception:  # numpy reads a header with Python's own parsers: a damaged one raises many kinds.
         return np.zeros(0, dtype=_LOOK)
     return kept if kept.dtype == _LOOK and kept.ndim == 1 else np.zeros(0, dtype=_LOOK)
 
 
 def _keep(path: Path, records: np.ndarray) -> None:
+    """Writes the records of the files that were read, block by block."""
+    good = np.flatnonzero(records["sha256"] != "")
+    header = {"descr": np.lib.format.dtype_to_descr(_LOOK), "fortran_order": False, "shape": good.shape}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.save(file, records[records["sha256"] != ""], allow_pickle=False)
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, len(good), _AT_ONCE):
+            file.write(records[good[start : start + _AT_ONCE]].tobytes())
 
 
 def _look(path: Path, sha256: str, frame: int | None = None, bits: int | None = None) -> Any:
@@ -151,10 +176,26 @@ def signature(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     from imagehash import phash
 
     grey = Image.fromarray(image).convert("L").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
-    values = np.asarray(grey)
-    pictures = [Image.fromarray(np.ascontiguousarray(turned(values, turn))) for turn in range(NUM_TURNS)]
-    hashes = np.stack([np.packbits(phash(picture, hash_size=_HASH_SIDE).hash) for picture in pictures])
+    upright = phash(grey, hash_size=_HASH_SIDE).hash
+    others = [values > np.median(values) for values in _turned_frequencies(np.asarray(grey))]
+    hashes = np.stack([np.packbits(bits) for bits in (upright, *others)])
     return hashes, np.asarray(grey.resize((_PIXELS, _PIXELS), Image.Resampling.BOX))
+
+
+def _turned_frequencies(grey: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields the lowest frequencies of a picture in its seven other positions, from one transform.
+
+    A mirror changes the sign of every second frequency across it; a quarter turn is a transpose and a mirror.
+    """
+    from scipy.fftpack import dct
+
+    found = dct(dct(grey, axis=0), axis=1)[:_HASH_SIDE, :_HASH_SIDE]
+    sign = (-1.0) ** np.arange(_HASH_SIDE)
+    for values in (found, found * sign):
+        for quarter in range(4):
+            if quarter or values is not found:
+                yield values
+            values = sign[:, None] * values.T
 
 
 def turned(images: np.ndarray, turn: int) -> np.ndarray:

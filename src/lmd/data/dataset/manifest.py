@@ -22,6 +22,8 @@ from lmd.errors import DataError, suggest
 from lmd.files import is_file
 from lmd.spreadsheet import guarded_table, unguarded_table
 
+_KEPT = 100_000  # Images whose paths are kept: of a million they would take 500 MB.
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -72,6 +74,14 @@ class Dataset:
         """
         if self.info.list_only:
             _check_files(self, "; the data set was prepared with --list-only: enough to count, not to train")
+        return self._paths if len(self.table) <= _KEPT else self._made_paths()
+
+    @cached_property
+    def _paths(self) -> list[Path]:
+        """Those of a set that is not large: each training asks for them several times."""
+        return self._made_paths()
+
+    def _made_paths(self) -> list[Path]:
         return [self.path(file) for file in self.table["file"]]
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from lmd.data.dataset.manifest import Dataset
 
 _AT_ONCE = 8192
+_KEPT = 2**24  # Bytes of a file that is kept in memory: some 100,000 images.
 
 
 def file_hashes(dataset: Dataset, progress: Steps = quiet) -> list[str]:
@@ -81,6 +83,24 @@ def _entry(path: Path, old: list[Any] | None) -> list[Any]:
 
 def _read_known(path: Path) -> dict[str, list[Any]]:
     """The hashes of an earlier call; a damaged entry counts as none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return {}
+    return _entries_of(path, (status.st_ino, status.st_size, status.st_mtime_ns))
+
+
+@lru_cache(maxsize=2)
+def _kept(path: Path, version: tuple[int, int, int]) -> dict[str, list[Any]]:
+    return _parsed(path)
+
+
+def _entries_of(path: Path, version: tuple[int, int, int]) -> dict[str, list[Any]]:
+    """What a version of the file says; a training asks six times, and a process of `--jobs` trains often."""
+    return _kept(path, version) if version[1] <= _KEPT else _parsed(path)
+
+
+def _parsed(path: Path) -> dict[str, list[Any]]:
     try:
         known = json_of(text_of(path))
     except (OSError, ValueError):

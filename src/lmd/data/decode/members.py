@@ -23,20 +23,21 @@ _reading = threading.Lock()  # Threads that want the members of one shard wait f
 class Member(_PathOfSystem):
     """The path of a member: that of its shard, and its name in it. Its size and time are the shard's."""
 
-    def shard(self) -> Path:
-        """Returns the shard that it is in.
+    def within(self) -> tuple[str, str]:
+        """Returns the shard that it is in, and its name there.
 
         Raises:
             FileNotFoundError: there is none.
         """
-        for above in reversed(self.parents):
-            if above.suffix.lower() == TAR and os.path.isfile(above):  # noqa: PTH113
-                return Path(above)
-        raise FileNotFoundError(str(self))
+        text = self.as_posix()
+        end = _end_of_shard(text)
+        if end < 0:
+            raise FileNotFoundError(text)
+        return text[:end], text[end + 1 :]
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
         """Returns size and time of the shard: none of its members is the same once it has changed."""
-        return os.stat(self.shard(), follow_symlinks=follow_symlinks)  # noqa: PTH116
+        return os.stat(self.within()[0], follow_symlinks=follow_symlinks)  # noqa: PTH116
 
     def open(self, mode: str = "r", *arguments: Any, **keywords: Any) -> Any:  # type: ignore[override]
         """Returns the member, opened for reading.
@@ -44,30 +45,40 @@ class Member(_PathOfSystem):
         Raises:
             FileNotFoundError: the shard has no such member.
         """
-        shard = self.shard()
-        place = places(shard).get(self.relative_to(shard).as_posix())
+        shard, name = self.within()
+        place = places(shard).get(name)
         if place is None or mode != "rb":
             raise FileNotFoundError(str(self))
-        with shard.open("rb") as file:
+        with open(shard, "rb") as file:  # noqa: PTH123
             file.seek(place[0])
             return io.BufferedReader(io.BytesIO(file.read(place[1])))  # type: ignore[arg-type]
 
 
 def image_path(root: Path, file: str) -> Path:
     """Returns the path of an image below a folder: of a file, or of a member of a shard."""
-    path, at = root / file, file.lower().find(f"{TAR}/")
-    if at >= 0 and os.path.isfile(root / file[: at + len(TAR)]):  # noqa: PTH113
-        return Member(path)
-    return path
+    path = root / file
+    inside = f"{TAR}/" in file.lower() and _end_of_shard(path.as_posix()) >= 0
+    return Member(path) if inside else path
 
 
-def places(shard: Path) -> dict[str, tuple[int, int]]:
+def _end_of_shard(text: str) -> int:
+    """Where the name of the shard ends in a path; -1 where no part of it is one. Asked for each image."""
+    small = text.lower()
+    end = small.find(f"{TAR}/") + len(TAR)
+    while end >= len(TAR):
+        if os.path.isfile(text[:end]):  # noqa: PTH113
+            return end
+        end = small.find(f"{TAR}/", end) + len(TAR)
+    return -1
+
+
+def places(shard: Path | str) -> dict[str, tuple[int, int]]:
     """Returns where each member of a shard begins, and its bytes, by name.
 
     Raises:
         DataError: one line on what is wrong with the shard.
     """
-    status = shard.stat()
+    status = os.stat(shard)  # noqa: PTH116
     with _reading:
         return _places(str(shard), status.st_size, status.st_mtime_ns)
 

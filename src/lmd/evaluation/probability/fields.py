@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from lmd.data.dataset.manifest import Dataset
+from lmd.evaluation.answers import write_predictions
 from lmd.evaluation.cases import Cases, cases_of
-from lmd.evaluation.predict import Model, predict_split, write_predictions
+from lmd.evaluation.predict import Model, predict_split
 from lmd.evaluation.probability.at_prior import prior_of, thresholds_of
 from lmd.evaluation.probability.quality import probabilities_of
 from lmd.evaluation.probability.source import Source, source_of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -14,13 +13,11 @@ from lmd.errors import advising
 from lmd.losses.covariance import ledoit_wolf_coefficients, shrink
 from lmd.losses.gaussian import ClassGaussians, ClassMoments, class_statistics, smooth
 from lmd.models.encoder import num_features
-from lmd.models.inference import BATCH, encode, encode_here
-from lmd.models.network import Output
+from lmd.models.inference import BATCH, encode
 from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings, Decay, NonNegative, Settings
 from lmd.stages.base import StageContext
 from lmd.stages.calibration.memory import check_memory, full_matrices
-from lmd.stages.calibration.processes import gather_statistics
 
 # Images encoded between two updates of the statistics: the features of this many are held at a time.
 CHUNK = 8 * BATCH
@@ -126,25 +123,18 @@ def stream_statistics(
 ) -> ClassGaussians:
     """Returns the class statistics of the rows' features, each encoded once and kept no longer than needed.
 
-    Process r encodes every W-th row from r on; the result is that of all rows, on each process.
+    Processes encode together, and each adds up all features: the roots of the covariances, which virtual
+    features are drawn with, are those of one process, bit by bit. Merged ones would be others.
     """
-    runtime = context.runtime
-    moments = ClassMoments(context.train.num_classes, channels, runtime.device)
-    mine = np.arange(runtime.rank, len(rows), runtime.world)
-    for start in range(0, len(mine), CHUNK):
-        some = mine[start : start + CHUNK]
-        features, labels = encode_rows(context, rows[some], encode_here)
+    moments = ClassMoments(context.train.num_classes, channels, context.runtime.device)
+    for start in range(0, len(rows), CHUNK):
+        features, labels = encode_rows(context, rows[start : start + CHUNK])
         with advising(DIVERGED):
-            moments.add(features, labels, None if weights is None else weights[torch.from_numpy(some)])
-    return gather_statistics(moments.gaussians())
+            moments.add(features, labels, None if weights is None else weights[start : start + CHUNK])
+    return moments.gaussians()
 
 
-def encode_rows(
-    context: StageContext, rows: np.ndarray, encoded: Callable[..., Output] = encode
-) -> tuple[Tensor, Tensor]:
-    """Returns the features [N, C] and labels [N] of some training images, usable outside inference mode.
-
-    All processes `encoded` them together, unless one does so alone.
-    """
-    features = encoded(context.network, context.train, context.runtime, rows).features.clone()
+def encode_rows(context: StageContext, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Returns the features [N, C] and labels [N] of some training images, usable outside inference mode."""
+    features = encode(context.network, context.train, context.runtime, rows).features.clone()
     return features, context.train.labels[torch.from_numpy(rows)].to(features.device)

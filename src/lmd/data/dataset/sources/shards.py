@@ -28,7 +28,7 @@ from lmd.parallel import Steps, quiet
 TITLE = "tar files of images and labels (webdataset), never unpacked"
 EXAMPLES = (
     "lmd prepare shards --shards SHARDS --out DATA",
-    "lmd prepare shards --shards 'SHARDS/train-{000000..000146}.tar' --group-column patient --out DATA",
+    "lmd prepare shards --shards 'DIR/train-{000..146}.tar' --out DATA",
 )
 _log = logging.getLogger(__name__)
 _FILE = "image in the shard"  # The column of our own that names the image.
