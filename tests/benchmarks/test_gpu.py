@@ -111,6 +111,7 @@ class Here:
 
     def _module(self, module: str, arguments: Sequence[str]) -> int:
         self.monkeypatch.setattr(sys, "argv", [module, *arguments])
+        self.monkeypatch.delitem(sys.modules, f"{module}.__main__", raising=False)  # Another test's.
         with pytest.raises(SystemExit) as end:
             runpy.run_module(module, run_name="__main__")
         return int(end.value.code or 0)

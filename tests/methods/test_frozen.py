@@ -74,6 +74,7 @@ def moved(before: dict[str, Tensor], folder: RunFolder) -> set[str]:
     return {name for name, value in before.items() if not torch.equal(value, after[name])}
 
 
+@pytest.mark.usefixtures("each_epoch_saved")
 @case
 def test_frozen_stays_the_rest_moves_and_a_resumed_run_is_the_same(
     name: str, which: str, dataset: Dataset, tmp_path: Path

@@ -21,6 +21,7 @@ from lmd.processes.shares import Share
 from lmd.runtime import Runtime
 from lmd.settings import merge
 from lmd.stages.base import StageContext, Supervised
+from lmd.stages.divided import Divided
 from tests import toy
 from tests.processes import on_two
 
@@ -55,7 +56,7 @@ def uses(code: CodeType, name: str) -> bool:
 
 def gathers(stage: object) -> bool:
     """Whether a method of a stage exchanges rows between processes."""
-    kinds = [kind for kind in type(stage).__mro__ if kind is not Supervised]
+    kinds = [kind for kind in type(stage).__mro__ if kind not in (Supervised, Divided)]
     functions = [part for kind in kinds for part in vars(kind).values() if isfunction(part)]
     return any(uses(part.__code__, "gather") for part in functions)
 

@@ -18,7 +18,7 @@ from lmd.data.audit.looks import look_at, signature, turned
 from lmd.data.decode import cache, hashes
 from lmd.data.decode.cache import array_of
 from lmd.data.decode.hashes import file_hashes
-from lmd.evaluation import predict
+from lmd.evaluation import answers
 from lmd.evaluation.answers import write_predictions
 from lmd.spreadsheet import guarded_table
 from tests import toy
@@ -130,6 +130,6 @@ def test_hashes_are_saved_ever_rarer(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("rows", [0, 1, 7, 10])
 def test_predictions_are_written_in_parts(rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = pd.DataFrame({"id": [f"=é,{n}" for n in range(rows)], "p_a": np.arange(rows) / 7})
-    monkeypatch.setattr(predict, "_ROWS_AT_ONCE", 5)
+    monkeypatch.setattr(answers, "_ROWS_AT_ONCE", 5)
     write_predictions(tmp_path / "p.csv", table)
     assert (tmp_path / "p.csv").read_text() == guarded_table(table).to_csv(index=False, float_format="%.9g")

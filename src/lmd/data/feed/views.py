@@ -106,6 +106,16 @@ def view(name: str, images: Tensor, index: Tensor, seed: int, epoch: int, scale:
     return seeded_view(name, images, index, derive_seed(seed, epoch, name), scale)
 
 
+def weak(images: Tensor, index: Tensor, seed: int, epoch: int, scale: Scale = IMAGENET) -> Tensor:
+    """The weak view: horizontal and vertical flips, each with probability 1/2."""
+    return view("weak", images, index, seed, epoch, scale)
+
+
+def strong(images: Tensor, index: Tensor, seed: int, epoch: int, scale: Scale = IMAGENET) -> Tensor:
+    """The strong view: flips, blur, affine map, distortion, colour and grid dropout."""
+    return view("strong", images, index, seed, epoch, scale)
+
+
 def seeded_view(
     name: str,
     images: UInt8[Tensor, "batch 3 height width"],
@@ -129,13 +139,11 @@ def seeded_view(
 
 
 def _weak(images: Tensor, draws: _Draws, scale: Scale) -> Tensor:
-    """The weak view: horizontal and vertical flips, each with probability 1/2."""
     images = _flip(images, draws["flip_x"] < _FLIP, 3)
     return clean(_flip(images, draws["flip_y"] < _FLIP, 2), *scale)
 
 
 def _strong(images: Tensor, draws: _Draws, scale: Scale) -> Tensor:
-    """The strong view: flips, blur, affine map, distortion, colour and grid dropout."""
     blur = blur_all if of_fixed_shapes(images) else blur_drawn
     result = blur(images, _blur_kind(draws), _motion(draws))
     size = (images.shape[2], images.shape[3])
