@@ -23,6 +23,7 @@ def measured(*words: str) -> dict[str, tuple[int, int]]:
     return {line[1]: (int(line[2]), int(line[3])) for line in lines if line}
 
 
+@pytest.mark.slow
 def test_a_few_flips_and_kills() -> None:
     found = measured("--flips", "2", "--kills", "1", "--moments", "0", "--seed", "1")
     assert [right for right, _ in found.values()] == [tried for _, tried in found.values()]

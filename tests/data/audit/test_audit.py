@@ -334,6 +334,7 @@ def test_the_lesions_that_the_published_split_shares(
     assert any(line.startswith("leak: 2503 of 4621 test images") for line in found.wrong)
 
 
+@pytest.mark.slow
 def test_the_published_split_holds_copies_in_training_and_test(paper: tuple[Dataset, Fingerprint]) -> None:
     _, found = paper
     assert found.files.read == 9377
