@@ -133,3 +133,14 @@ def test_predictions_are_written_in_parts(rows: int, tmp_path: Path, monkeypatch
     monkeypatch.setattr(answers, "_ROWS_AT_ONCE", 5)
     write_predictions(tmp_path / "p.csv", table)
     assert (tmp_path / "p.csv").read_text() == guarded_table(table).to_csv(index=False, float_format="%.9g")
+
+
+def test_what_a_kill_left_beside_the_hashes_is_removed(tmp_path: Path) -> None:
+    """Also where all hashes are known, so that nothing is written."""
+    dataset = toy.make_dataset(tmp_path)
+    file_hashes(dataset)
+    left = cache.cache_folder(dataset) / ".hashes.json.abcdefgh.lmd"
+    left.mkdir()
+    (left / ".lock").touch()
+    file_hashes(dataset)
+    assert not left.exists()

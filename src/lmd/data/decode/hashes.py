@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lmd.data.decode.files import open_file
 from lmd.data.decode.members import Member
 from lmd.data.decode.place import cache_folder
-from lmd.files import atomic_path
+from lmd.files import atomic_path, sweep
 from lmd.parallel import Steps, in_threads, quiet
 from lmd.reading import json_of, text_of
 
@@ -33,6 +33,7 @@ def file_hashes(dataset: Dataset, progress: Steps = quiet) -> list[str]:
         CheckpointError: the disk is full.
     """
     known_file = cache_folder(dataset) / "hashes.json"
+    sweep(known_file.parent)  # Where all is known nothing is written, which would do it.
     known = _read_known(dataset.folder / "cache" / "hashes.json") | _read_known(known_file)
     paths = dataset.paths()
     now: dict[str, list[Any]] = {}
