@@ -3,8 +3,8 @@
     python -m benchmarks.against_timm --timm pytorch-image-models/train.py --data DATA --images 2000 --runs 3
 
 `DATA` is a dataset folder; timm's script (github.com/huggingface/pytorch-image-models) is no part of its
-package. Both train a ResNet-18 of random weights in fp32 with SGD, 64 pixels, batches of 128, flips alone,
-and validate after each epoch. The seconds of an epoch are those between the starts of two: with reading,
+package. Both train a ResNet-18 of random weights in one precision with SGD, 64 pixels, batches of 128, flips
+alone, and validate after each epoch. The seconds of an epoch are those between the starts of two: with reading,
 validation and saving. Each way runs in a process of its own, in turn. On a machine that others use, look at
 the images per second of the processor: work of all threads and processes, whatever they waited for.
 """
@@ -40,10 +40,11 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2, help="timm's processes that read images")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="of both")
     parser.add_argument("--ours", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.ours is not None:
-        print(*ours(options.data, options.ours, options.epochs))
+        print(*ours(options.data, options.ours, options.epochs, options.precision))
         return
     with tempfile.TemporaryDirectory() as folder:
         side_by_side(options, Path(folder))
@@ -94,14 +95,14 @@ def some_images(data: Path, folder: Path, number: int) -> Path:
     return folder / "data"
 
 
-def ours(data: Path, out: Path, epochs: int) -> tuple[float, float]:
+def ours(data: Path, out: Path, epochs: int, precision: str) -> tuple[float, float]:
     """Returns the median seconds of an epoch of `lmd train --method ce`, and those of the processor."""
     from lmd import methods
     from lmd.data.dataset.manifest import read_dataset
     from lmd.training.start import train
 
     recipe = {
-        "encoder": "resnet18", "pretrained": False, "size": SIZE, "batch": BATCH, "precision": "fp32",
+        "encoder": "resnet18", "pretrained": False, "size": SIZE, "batch": BATCH, "precision": precision,
         "stage1": {"epochs": epochs},
     }  # fmt: skip
     watch = Watch()
@@ -116,7 +117,8 @@ def between(moments: list[float]) -> float:
 
 def ours_in_a_process(options: argparse.Namespace, data: Path, out: Path) -> tuple[float, float]:
     """Returns the same of a process of its own, with its share of the cores."""
-    words = ["--data", str(data), "--ours", str(out), "--epochs", str(options.epochs + 1)]
+    words = ["--data", str(data), "--ours", str(out), "--epochs", str(options.epochs + 1),
+             "--precision", options.precision]  # fmt: skip
     command = [sys.executable, "-m", "benchmarks.against_timm", *words]
     done = subprocess.run(command, env=environment(options), capture_output=True, text=True, check=True)
     clock, processor = done.stdout.split()[-2:]
@@ -135,6 +137,7 @@ def theirs(options: argparse.Namespace, folder: Path) -> tuple[float, float]:
         "--workers", str(options.workers), "--hflip", "0.5", "--vflip", "0.5", "--color-jitter", "0",
         "--scale", "1", "1", "--ratio", "1", "1", "--output", str(folder / "timm"), "--log-interval", "1",
     ]  # fmt: skip
+    command += ["--amp", "--amp-dtype", "bfloat16"] if options.precision == "bf16" else []
     starts: list[float] = []
     processor: list[float] = []
     with subprocess.Popen(

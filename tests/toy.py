@@ -39,7 +39,25 @@ FLEXIBLE: dict[str, Any] = {
     **COMMON,
     "stage1": {"epochs": 3, "warmup": 0, "patience": 0, "query_ratio": 1.0, "optimisation": {"lr": 0.01}},
 }
-RECIPES: dict[str, dict[str, Any]] = {"lmd": LMD, "lmd-literal": LITERAL, "lmd-code": LMD, "fs": FLEXIBLE}
+# With every ingredient on: the contract then holds for each of them.
+PLUS: dict[str, Any] = {
+    **COMMON,
+    "stage1": {
+        "epochs": 3,
+        "consistency_weight": 1.0,
+        "mixup": 0.4,
+        "ce_view": "both",
+        "stage2_from": "teacher",
+        "sharpness": {"radius": 0.05},
+    },
+}
+RECIPES: dict[str, dict[str, Any]] = {
+    "lmd": LMD,
+    "lmd-literal": LITERAL,
+    "lmd-code": LMD,
+    "lmd-plus": PLUS,
+    "fs": FLEXIBLE,
+}
 SHORT_HEAD: dict[str, Any] = {"stage2": {"epochs": 2}}
 
 

@@ -37,6 +37,8 @@ class Preprocessing(Settings):
     std: tuple[Positive, Positive, Positive]
     bits: Annotated[int, Field(ge=8, le=16)] | None = None
     """how many bits the 16-bit images of the training used, where `lmd prepare --bits` said so"""
+    flips: Literal["none", "horizontal", "both"] = "none"
+    """mirror images over which features are averaged; a card of an earlier version has none"""
 
 
 class TrainedOn(Settings):

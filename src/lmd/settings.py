@@ -95,6 +95,8 @@ class CommonSettings(Settings):
     """re-estimate BatchNorm on clean training images after stage 1 (ours: off)"""
     select: Literal["val_margin", "val_bacc", "last"] = "val_bacc"
     """epoch of the last stage that is kept: best on validation (ours), or the last (authors' code of LMD)"""
+    flips: Literal["none", "horizontal", "both"] = "none"
+    """mirror images over which features are averaged at rest: in answers and in stage 2 (ours: none)"""
     tau: Tau = 0.0
     """shift of decisions to rare classes, s - tau log pi; validation: chosen there (ours: 0; 0.75 for lmd)"""
     calibration: Literal["temperature", "none"] = "none"

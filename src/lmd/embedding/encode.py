@@ -52,7 +52,7 @@ def encode_images(
     """
     make_deterministic()
     runtime, channels = Runtime(precision), num_features(encoder)
-    network = Network(encoder, LinearClassifier(channels, 2, seed=0), (made.mean, made.std))
+    network = Network(encoder, LinearClassifier(channels, 2, seed=0), (made.mean, made.std), made.flips)
     model = _Encoding(network.to(runtime.device), _Card(made), runtime)
     values, done = np.empty((len(pixels), channels), dtype=np.float32), 0
 

@@ -122,7 +122,7 @@ def load_model(folder: RunFolder) -> Model:
     made = card.preprocessing
     encoder = build_encoder(card.encoder, size=made.size)
     classifier = build_classifier(card.classifier, num_features(encoder), len(card.classes), seed=0)
-    network = Network(encoder, classifier, (made.mean, made.std))
+    network = Network(encoder, classifier, (made.mean, made.std), made.flips)
     network.load_state_dict(_read_weights(folder, network))
     runtime = Runtime(card.precision)
     kept = read_unlikeness(folder)

@@ -70,7 +70,8 @@ _IDLE: Mapping[str, tuple[str, ...]] = {
     "vfc": ("m_step.solver", "m_step.l2"),
     "fdc": ("e_step.distribution_weight", "e_step.distance"),
 }
-_OF_THE_OTHER = {
+# The settings of the M-step's solvers that the other one has no use for.
+OF_THE_OTHER: Mapping[str, tuple[str, ...]] = {
     "exact": ("m_step.virtual_per_class", "m_step.batch", "m_step.optimisation"),
     "sampled": ("m_step.l2",),
 }
@@ -99,7 +100,7 @@ class Settings(CommonSettings):
         found: dict[str, Sequence[str]] = {f"without={self.without}": _IDLE.get(self.without, ())}
         if self.without not in ("icc", "vfc"):
             solver = self.m_step.solver
-            found[f"m_step.solver={solver}"] = _OF_THE_OTHER[solver]
+            found[f"m_step.solver={solver}"] = OF_THE_OTHER[solver]
         if self.without != "icc" and self.freeze == "all":
             found["freeze=all"] = ("e_step",)
         return found

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,13 @@ from torch.nn.modules.batchnorm import _BatchNorm  # torch has no public name fo
 
 from lmd.data.feed.scale import IMAGENET, Scale
 from lmd.models.freezing import is_frozen
+
+
+Flips = Literal["none", "horizontal", "both"]
+# The axes of an image that are mirrored, one by one, for each of them.
+_MIRRORED: Mapping[Flips, tuple[tuple[int, ...], ...]] = MappingProxyType(
+    {"none": ((),), "horizontal": ((), (3,)), "both": ((), (3,), (2,), (2, 3))}
+)
 
 
 class Output(NamedTuple):
@@ -24,17 +32,40 @@ class Output(NamedTuple):
 class Network(nn.Module):
     """The network f . g: an encoder g followed by a classifier f."""
 
-    def __init__(self, encoder: nn.Module, classifier: nn.Module, scale: Scale = IMAGENET) -> None:
-        """Joins the two parts; `scale`: mean and standard deviation by which its images are normalised."""
+    def __init__(
+        self, encoder: nn.Module, classifier: nn.Module, scale: Scale = IMAGENET, flips: Flips = "none"
+    ) -> None:
+        """Joins the two parts.
+
+        Args:
+            encoder: g.
+            classifier: f.
+            scale: mean and standard deviation by which its images are normalised.
+            flips: the mirror images over which features are averaged at rest.
+        """
         super().__init__()
-        self.scale = scale
+        self.scale, self.flips = scale, flips
         self.encoder = encoder
         self.classifier = classifier
 
     def forward(self, images: Tensor) -> Output:
-        """Returns features and logits of normalised images [B, 3, H, W]."""
-        features = self.encoder(images.contiguous(memory_format=torch.channels_last))
+        """Returns features and logits of normalised images [B, 3, H, W].
+
+        At rest the features are the mean over mirror images M of x, z = (1/|M|) sum_m g(m(x)): whatever is
+        made of features, such as class statistics, is then made of the same as an answer.
+        """
+        features = self._encode(images) if self.training else self._at_rest(images)
         return Output(features, self.classifier(features))
+
+    def _encode(self, images: Tensor) -> Tensor:
+        return self.encoder(images.contiguous(memory_format=torch.channels_last))
+
+    def _at_rest(self, images: Tensor) -> Tensor:
+        _, *others = _MIRRORED[self.flips]
+        features = self._encode(images)
+        for axes in others:
+            features = features + self._encode(images.flip(axes))
+        return features / (1 + len(others)) if others else features
 
 
 @contextmanager

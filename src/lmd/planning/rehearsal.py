@@ -218,7 +218,7 @@ def _network(settings: CommonSettings, num_classes: int) -> Network:
     encoder = build_encoder(settings.encoder, size=settings.size)
     freeze(encoder, settings.freeze)
     classifier = build_classifier("linear", num_features(encoder), num_classes, settings.seed)
-    return Network(encoder, classifier, normalisation(settings.encoder))
+    return Network(encoder, classifier, normalisation(settings.encoder), settings.flips)
 
 
 def _images(counts: np.ndarray, wanted: int, size: int) -> ImageSet:

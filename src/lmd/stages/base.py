@@ -199,13 +199,22 @@ class Supervised(Divided):
     def _train_step(self, now: Inputs) -> dict[str, Tensor]:
         self.now = now
         batch = Batch(self.now["images"], self.now["labels"], self.now["index"])
-        terms = self.loss(self.views(batch, self.now["epoch"]), batch.labels, self.now["moment"])
-        self.optimiser.zero_grad(set_to_none=True)
-        self.context.runtime.backward(self.share_of(batch.labels).weighed(terms["total"]))
-        self.average_gradients()
+        terms = self.differentiate(self.views(batch, self.now["epoch"]), batch.labels, self.now["moment"])
         self.optimiser.step()
         self.after_step()
         return terms
+
+    def differentiate(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+        """Leaves the gradient of the loss for the optimiser, and returns the terms of the loss."""
+        terms = self.loss(views, labels, epoch)
+        self.descend_along(terms["total"], labels)
+        return terms
+
+    def descend_along(self, loss: Tensor, labels: Tensor) -> None:
+        """Leaves the gradient of a loss of the batch with these labels, over all processes."""
+        self.optimiser.zero_grad(set_to_none=True)
+        self.context.runtime.backward(self.share_of(labels).weighed(loss))
+        self.average_gradients()
 
     def views(self, batch: Batch, epoch: int) -> Mapping[str, Tensor]:
         """Returns the views of a batch by name."""

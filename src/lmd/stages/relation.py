@@ -124,11 +124,15 @@ class RelationLearning(Supervised):
 
     def _cross_entropy(self, strong: Output, weak: Output | None, labels: Tensor) -> Tensor:
         if weak is None:
-            return cross_entropy(strong.logits.float(), labels)
-        loss = cross_entropy(weak.logits.float(), labels)
+            return self.criterion(strong.logits.float(), labels)
+        loss = self.criterion(weak.logits.float(), labels)
         if self.stage.ce_view == "both":
-            loss = 0.5 * (loss + cross_entropy(strong.logits.float(), labels))
+            loss = 0.5 * (loss + self.criterion(strong.logits.float(), labels))
         return loss
+
+    def criterion(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Returns the cross entropy of a view's logits."""
+        return cross_entropy(logits, labels)
 
     def after_step(self) -> None:
         """Moves the teacher toward the student."""

@@ -44,7 +44,12 @@ def card_of(
         bands=info.bands,
         bands_rule=info.bands_rule,
         preprocessing=Preprocessing(
-            size=settings.size, crop=settings.crop, mean=mean, std=std, bits=info.recipe.get("bits")
+            size=settings.size,
+            crop=settings.crop,
+            mean=mean,
+            std=std,
+            bits=info.recipe.get("bits"),
+            flips=settings.flips,
         ),
         precision=cast("Any", precision),
         training_counts=dataset.counts("train").tolist(),

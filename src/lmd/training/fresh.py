@@ -27,4 +27,4 @@ def new_network(settings: CommonSettings, num_classes: int, *, fresh: bool) -> N
     classifier = build_classifier(
         "linear", num_features(encoder), num_classes, derive_seed(settings.seed, "classifier")
     )
-    return Network(encoder, classifier, normalisation(settings.encoder))
+    return Network(encoder, classifier, normalisation(settings.encoder), settings.flips)

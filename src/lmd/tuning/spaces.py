@@ -43,6 +43,7 @@ OWN: dict[str, Space] = {
     "lmd": {**_RRL, **_ICC},
     "lmd-code": {**_RRL, **_ICC},
     "lmd-literal": {**_RRL, **_ICC},
+    "lmd-plus": {**_RRL, "stage1.balance": Range(0.0, 1.5), "m_step.l2": Range(1e-3, 0.1, log=True)},
     "logit-adjustment": {"adjustment": Range(0.0, 2.0)},  # Its figure 3.
     "lort": {"stage2.smoothing": Range(0.8, 0.99), **_STAGE2},
     "rrl-crt": {**_RRL, **_STAGE2},

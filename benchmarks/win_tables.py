@@ -1,0 +1,197 @@
+"""The tables of docs/results.md from the logits that `benchmarks.win_answers` keeps; nothing is trained.
+
+    python -m benchmarks.win_tables --results benchmarks/results/win/isic --against lmd-plus
+
+Every row decides by the same rule: for each fold tau is the one that its validation images choose (docs/tau.md),
+and the largest s - tau log pi wins. All test images of all folds are then measured together. Differences are
+paired over the images, groups count together, and p is corrected for the number of rows (Holm).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lmd.data.dataset.longtail import head_medium_tail
+from lmd.evaluation.cases import Cases, measure
+from lmd.evaluation.intervals.differences import p_of, paired_difference
+from lmd.evaluation.intervals.uncertainty import Measured, mean_of
+from lmd.evaluation.pairs.multiple import holm
+from lmd.evaluation.probability.decisions import choose_tau, log_prior, softmax
+
+SHOWN = ("bacc", "tail", "auc", "f1")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a domain's files say of its images."""
+
+    cases: pd.DataFrame
+    validated: pd.DataFrame
+    counts: pd.DataFrame
+
+    @property
+    def classes(self) -> list[str]:
+        """The class names, in the order of the logits."""
+        return list(self.counts.index)
+
+    @property
+    def folds(self) -> list[str]:
+        """The names of the folds."""
+        return list(self.counts.columns)
+
+    def labels(self, table: pd.DataFrame, fold: str) -> np.ndarray:
+        """The classes of a fold's images as numbers, in the order of its logits."""
+        return table.loc[table["fold"] == fold, "label"].map(self.classes.index).to_numpy()
+
+
+def main() -> None:
+    """Prints the table, and writes it as JSON beside the logits."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--results", type=Path, required=True, help="the folder of one domain")
+    parser.add_argument("--against", default="lmd-plus", help="the row that all others are compared with")
+    parser.add_argument(
+        "--flips", action="store_true", help="all rows with features averaged over mirror images"
+    )
+    parser.add_argument("--tau", type=float, help="the same tau for all, in place of the rule")
+    options = parser.parse_args()
+    kept = read(options.results)
+    trained = {
+        row: {seed: measured(kept, file, options) for seed, file in files.items()}
+        for row, files in finished(options.results, kept).items()
+    }
+    found = table(trained, options.against)
+    print("\n".join(lines(found)))
+    name = (
+        "table"
+        + ("-flips" if options.flips else "")
+        + (f"-tau-{options.tau}" if options.tau is not None else "")
+    )
+    (options.results / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def read(folder: Path) -> Kept:
+    """Reads the tables of a domain."""
+    cases, validated = (pd.read_csv(folder / name, dtype=str) for name in ("cases.csv", "validated.csv"))
+    return Kept(cases, validated, pd.read_csv(folder / "counts.csv", index_col="label"))
+
+
+def finished(folder: Path, kept: Kept) -> dict[str, dict[int, Mapping[str, np.ndarray]]]:
+    """The logits of the rows that have all folds, by row and seed."""
+    found: dict[str, dict[int, Mapping[str, np.ndarray]]] = {}
+    for path in sorted(folder.glob("*.npz")):
+        row, _, seed = path.stem.rpartition("-")
+        logits = dict(np.load(path))
+        if all(f"{fold} test" in logits for fold in kept.folds):
+            found.setdefault(row, {})[int(seed)] = logits
+    return found
+
+
+def measured(
+    kept: Kept, logits: Mapping[str, np.ndarray], options: argparse.Namespace
+) -> dict[str, Measured]:
+    """What one row with one seed is worth on the images of all folds together."""
+    bands, _ = head_medium_tail(kept.classes, kept.counts[kept.folds].sum(axis=1).to_numpy())
+    return measure(pooled(kept, logits, " flips" if options.flips else "", options.tau), kept.classes, bands)
+
+
+def pooled(kept: Kept, logits: Mapping[str, np.ndarray], kind: str = "", tau: float | None = None) -> Cases:
+    """The decisions of all folds together: each by the tau that its own validation images choose."""
+    parts = [kept.cases[kept.cases["fold"] == fold] for fold in kept.folds]
+    table = pd.concat(parts)
+    probabilities, choices = [], []
+    for fold in kept.folds:
+        validated, tested = (logits[f"{fold} {split}{kind}"] for split in ("val", "test"))
+        labels, counts = kept.labels(kept.validated, fold), kept.counts[fold].to_numpy()
+        probabilities.append(softmax(tested.astype(float)))
+        choices.append(decided(validated, labels, tested, counts, tau))
+    labels = table["label"].map(kept.classes.index).to_numpy()
+    clusters = table["group"].to_numpy()
+    return Cases(
+        table["id"].to_numpy(), labels, clusters, np.concatenate(probabilities), np.concatenate(choices)
+    )
+
+
+def decided(
+    validated: np.ndarray,
+    labels: np.ndarray,
+    tested: np.ndarray,
+    counts: np.ndarray,
+    tau: float | None = None,
+) -> np.ndarray:
+    """The classes of test images, from logits; tau is what the validation images choose, where none is given."""
+    shares = log_prior(counts)
+    chosen = choose_tau(validated.astype(float), labels, shares) if tau is None else tau
+    return (tested.astype(float) - chosen * shares).argmax(1)
+
+
+def table(trained: Mapping[str, Mapping[int, Mapping[str, Measured]]], against: str) -> list[dict[str, Any]]:
+    """The rows from the best to the worst, each with its difference from one of them over the seeds of both."""
+    means = {row: over(seeds, list(seeds)) for row, seeds in trained.items()}
+    order = sorted(means, key=lambda row: -means[row]["bacc"].value)
+    found = [row_of(row, means[row], list(trained[row])) for row in order]
+    others = [one for one in found if one["row"] != against]
+    if against not in trained:
+        return found
+    for one in others:
+        shared = sorted(set(trained[against]) & set(trained[one["row"]]))
+        first, second = over(trained[against], shared), over(trained[one["row"]], shared)
+        one["difference"] = {name: plain(paired_difference(first[name], second[name])) for name in SHOWN}
+        one["p"] = p_of(first["bacc"], second["bacc"])
+    for one, p in zip(others, holm([one["p"] for one in others]), strict=True):
+        one["p_holm"] = p
+    return found
+
+
+def over(seeds: Mapping[int, Mapping[str, Measured]], chosen: Sequence[int]) -> dict[str, Measured]:
+    """The means over some seeds."""
+    return {name: mean_of([seeds[seed][name] for seed in chosen]) for name in SHOWN}
+
+
+def row_of(name: str, means: Mapping[str, Measured], seeds: Sequence[int]) -> dict[str, Any]:
+    """A row of the table."""
+    metrics = {metric: plain(means[metric].estimate()) for metric in SHOWN}
+    return {
+        "row": name,
+        "seeds": list(seeds),
+        "metrics": metrics,
+        "bacc_by_seed": list(means["bacc"].trained),
+    }
+
+
+def plain(estimate: Any) -> dict[str, float | None]:
+    """An estimate as numbers."""
+    return {
+        name: None if (value := getattr(estimate, name)) is None else round(value, 4)
+        for name in ("value", "low", "high")
+    }
+
+
+def lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The table in Markdown."""
+    head = ["row", "seeds", "BACC", "tail recall", "AUC", "F1", "lmd-plus less this", "p (Holm)"]
+    rows = [head, ["---"] * len(head)]
+    for one in found:
+        metrics = one["metrics"]
+        bacc = f"{metrics['bacc']['value']:.3f} [{metrics['bacc']['low']:.3f}, {metrics['bacc']['high']:.3f}]"
+        gap = one.get("difference", {}).get("bacc")
+        told = (
+            ""
+            if gap is None
+            else f"{100 * gap['value']:+.1f} [{100 * gap['low']:+.1f}, {100 * gap['high']:+.1f}]"
+        )
+        p = f"{one['p_holm']:.3f}" if "p_holm" in one else ""
+        rest = [f"{metrics[name]['value']:.3f}" for name in SHOWN[1:]]
+        rows.append([one["row"], str(len(one["seeds"])), bacc, *rest, told, p])
+    return ["| " + " | ".join(cells) + " |" for cells in rows]
+
+
+if __name__ == "__main__":
+    main()
