@@ -16,7 +16,8 @@ from lmd.data.feed.loader import ImageSet
 from lmd.evaluation.predict import load_model
 from lmd.models.classifier import build_classifier
 from lmd.models.encoder import build_encoder, num_features
-from lmd.models.network import Network
+from lmd.models.network import Network, Output
+from lmd.processes.shares import Share
 from lmd.runtime import Runtime
 from lmd.settings import merge, resolve
 from lmd.stages.balanced_relation import BalancedRelation
@@ -59,15 +60,12 @@ def test_balance_adds_the_frequency_of_the_classes_to_the_logits_of_both_losses(
     stage = stage_of("lmd-plus", **{**PLAIN, "balance": 0.5})
     assert isinstance(stage, BalancedRelation)
     logits, labels = torch.randn(6, 3), torch.tensor([0, 1, 2, 0, 1, 2])
-    stage.targets = F.one_hot(labels, 3).float()
+    targets = F.one_hot(labels, 3).float()
     shift = 0.5 * torch.log(torch.tensor([12.0, 8.0, 4.0]) / 24)
     expected = F.cross_entropy(logits + shift, labels)
-    assert float(stage.criterion(logits, labels)) == pytest.approx(float(expected), rel=1e-6)
+    assert float(stage.criterion(logits, targets)) == pytest.approx(float(expected), rel=1e-6)
     teacher, student = torch.randn(6, 3), torch.randn(6, 3)
-    outputs = [
-        type(stage.of_all(stage.network(torch.zeros(6, 3, 16, 16))))(torch.zeros(6, 4), s)
-        for s in (student, teacher)
-    ]
+    outputs = [Output(torch.zeros(6, 4), logits) for logits in (student, teacher)]
     found = stage.consistency(*outputs)["probability_consistency"]
     divergence = F.kl_div(
         (student + shift).log_softmax(1), (teacher + shift).softmax(1), reduction="batchmean"
@@ -77,23 +75,20 @@ def test_balance_adds_the_frequency_of_the_classes_to_the_logits_of_both_losses(
 
 def test_images_and_labels_are_mixed_alike_until_the_last_part() -> None:
     stage = stage_of("lmd-plus", **{**PLAIN, "mixup": 1.0, "mixup_first": 0.5})
+    batch = next(iter(stage.batches(stage.order(0))))
     assert isinstance(stage, BalancedRelation)
-    labels = torch.tensor([0, 1, 2, 0])
-    views = {"weak": torch.arange(4.0).view(4, 1), "strong": 10 * torch.arange(4.0).view(4, 1)}
-    stage.now = {"mixing": 1.0}
-    mixed, targets = stage._mixed(views, labels)
-    assert torch.allclose(mixed["strong"], 10 * mixed["weak"])
-    # The weight and the partner of each image follow from what it became.
-    moved = [row for row in range(4) if float(mixed["weak"][row]) != row]
-    assert moved
-    assert torch.allclose(targets.sum(1), torch.ones(4))
-    for row in moved:
-        assert 0 < float(targets[row, labels[row]]) <= 1
-    stage.now = {"mixing": 0.0}
-    same, hard = stage._mixed(views, labels)
-    assert torch.equal(same["weak"], views["weak"])
-    assert torch.equal(hard, F.one_hot(labels, 3).float())
-    assert [stage.changing(0, moment)["mixing"] for moment in (0.0, 1.4, 1.6)] == [1.0, 1.0, 0.0]
+    plain, hard = RelationLearning.views(stage, batch, 0), F.one_hot(batch.labels, 3).float()
+    torch.manual_seed(3)
+    drawn = stage.draws(Share(len(batch.labels)))
+    torch.manual_seed(3)
+    mixed, weight, partner = stage.views(batch, 0), drawn["mix"], drawn["partner"]
+    assert 0 < float(weight) < 1
+    for name, whole in (("weak", plain["weak"]), ("strong", plain["strong"]), ("targets", hard)):
+        assert torch.allclose(mixed[name], (1 - weight) * whole + weight * whole[partner], atol=1e-5)
+    later = stage.views(batch, 2)
+    assert torch.equal(later["weak"], RelationLearning.views(stage, batch, 2)["weak"])
+    assert torch.equal(later["targets"], hard)
+    assert [stage.changing(epoch, epoch)["mixing"] for epoch in range(3)] == [1.0, 1.0, 0.0]
 
 
 def test_steps_look_uphill_in_the_last_part_alone() -> None:
@@ -109,9 +104,10 @@ def test_a_step_that_looks_uphill_has_another_gradient_and_the_same_running_stat
     )
     images = torch.randn(12, 3, 16, 16)
     labels = torch.arange(12) % 3
+    targets = F.one_hot(labels, 3).float()
     for stage, more in ((flat, {}), (sharp, {"radius": torch.tensor(0.5)})):
-        stage.now = {"mixing": 0.0, **more}
-        stage.differentiate({"weak": images, "strong": images}, labels, 0.0)
+        stage.now = more
+        stage.differentiate({"weak": images, "strong": images, "targets": targets}, labels, 0.0)
     assert torch.equal(weights(flat), weights(sharp))  # The weights are where they were.
     gradients = [
         torch.cat([one.grad.flatten() for one in stage.network.parameters() if one.grad is not None])

@@ -14,7 +14,6 @@ from torch.nn.modules.batchnorm import _BatchNorm  # torch has no public name fo
 from lmd.data.feed.scale import IMAGENET, Scale
 from lmd.models.freezing import is_frozen
 
-
 Flips = Literal["none", "horizontal", "both"]
 # The axes of an image that are mirrored, one by one, for each of them.
 _MIRRORED: Mapping[Flips, tuple[tuple[int, ...], ...]] = MappingProxyType(

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from lmd.data.feed.loader import Batch
 from lmd.losses.mixup import mixed_labels, soft_cross_entropy
 from lmd.losses.prior import log_prior
 from lmd.models.network import Output
@@ -62,8 +64,13 @@ class BalancedRelation(RelationLearning):
         sharp = self.plus.sharpness
         begins = self.epochs * (1.0 - sharp.last)
         radius = {"radius": torch.tensor(sharp.radius)} if sharp.radius > 0 and moment >= begins else {}
-        mixing = float(moment < self.plus.mixup_first * self.epochs)
-        return {**super().changing(epoch, moment), "mixing": mixing, **radius}
+        return {**super().changing(epoch, moment), "mixing": self.mixing(epoch), **radius}
+
+    def mixing(self, epoch: int | Tensor) -> float | Tensor:
+        """Returns 1 in the epochs that mix images, else 0; where a graph is recorded, what will hold it."""
+        if isinstance(epoch, Tensor):
+            return self.now["mixing"]
+        return float(self.plus.mixup > 0 and epoch < self.plus.mixup_first * self.epochs)
 
     def draws(self, share: Share) -> dict[str, Any]:
         """Returns the weight of the second image of a mixture, and who is mixed with whom."""
@@ -74,18 +81,26 @@ class BalancedRelation(RelationLearning):
         partner = share.of(torch.randperm(share.whole))
         return {"mix": weight, "partner": partner}
 
-    def differentiate(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
-        """Leaves the gradient of the loss: of mixed images, and seen from uphill where a radius says so."""
-        views, self.targets = self._mixed(views, labels)
-        if "radius" not in self.now:
-            return super().differentiate(views, labels, epoch)
-        self.descend_along(self._uphill(views, labels), labels)
-        with moved_uphill(self.movable, self.now["radius"].to(labels.device)):
-            return super().differentiate(views, labels, epoch)
+    def views(self, batch: Batch, epoch: int) -> Mapping[str, Tensor]:
+        """Returns the two views of the batch and its "targets" [B, K], all mixed alike."""
+        views, labels, classes = super().views(batch, epoch), batch.labels, self.context.train.num_classes
+        if self.plus.mixup == 0:
+            return {**views, "targets": F.one_hot(labels, classes).float()}
+        drawn = self.drawn(labels)
+        weight, partner = drawn["mix"] * self.mixing(epoch), drawn["partner"]
+        mixed = {
+            name: (1 - weight) * images + weight * self.gather(images)[partner]
+            for name, images in views.items()
+        }
+        return {**mixed, "targets": mixed_labels(labels, self.gather(labels)[partner], weight, classes)}
 
-    def criterion(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def targets(self, views: Mapping[str, Tensor], labels: Tensor) -> Tensor:
+        """Returns the labels of the mixtures."""
+        return views["targets"]
+
+    def criterion(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Returns the cross entropy of the balanced logits to the labels of the mixtures."""
-        return soft_cross_entropy(logits + self.shift, self.targets)
+        return soft_cross_entropy(logits + self.shift, targets)
 
     def consistency(self, student: Output, teacher: Output) -> dict[str, Tensor]:
         """Returns the three terms; that of the probabilities is of the balanced logits."""
@@ -93,23 +108,18 @@ class BalancedRelation(RelationLearning):
             *(one._replace(logits=one.logits + self.shift) for one in (student, teacher))
         )
 
-    def _mixed(self, views: Mapping[str, Tensor], labels: Tensor) -> tuple[Mapping[str, Tensor], Tensor]:
-        """The views and labels of the batch, mixed while the stage mixes."""
-        classes = self.context.train.num_classes
-        if self.plus.mixup == 0:
-            return views, mixed_labels(labels, labels, torch.zeros((), device=labels.device), classes)
-        drawn = self.drawn(labels)
-        weight, partner = drawn["mix"] * self.now["mixing"], drawn["partner"]
-        mixed = {
-            name: (1 - weight) * views[name] + weight * self.gather(views[name])[partner] for name in views
-        }
-        return mixed, mixed_labels(labels, self.gather(labels)[partner], weight, classes)
+    def differentiate(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
+        """Leaves the gradient of the loss, as it is uphill where there is a radius."""
+        if "radius" not in self.now:
+            return super().differentiate(views, labels, epoch)
+        self.backward(self._uphill(views), labels)
+        with moved_uphill(self.movable, self.now["radius"].to(labels.device)):
+            return super().differentiate(views, labels, epoch)
 
-    def _uphill(self, views: Mapping[str, Tensor], labels: Tensor) -> Tensor:
+    def _uphill(self, views: Mapping[str, Tensor]) -> Tensor:
         """The cross entropy in which common classes count less, of the view that the loss sees first."""
         view = "strong" if self.stage.ce_view == "strong" else "weak"
         with same_statistics(self.network), self.context.runtime.autocast():
             logits = self.network(views[view]).logits
-        weights = self.targets @ self.focus
-        log_p = (logits.float() + self.shift).log_softmax(1)
-        return -(weights * (self.targets * log_p).sum(1)).mean()
+        each = (views["targets"] * (logits.float() + self.shift).log_softmax(1)).sum(1)
+        return -(views["targets"] @ self.focus * each).mean()

@@ -121,8 +121,7 @@ class Supervised(Divided):
 
     def prepare(self, context: StageContext) -> None:
         """Takes the network over, gives it its classifier and makes the optimiser."""
-        self.context = context
-        self.network = context.network
+        self.context, self.network = context, context.network
         if self.wanted_classifier is not None:
             seed = derive_seed(self.common.seed, self.name, "head")
             new_classifier(context, *self.wanted_classifier, seed)
@@ -173,15 +172,14 @@ class Supervised(Divided):
         means = RunningMeans()
         order = self.order(epoch)
         sizes = batch_sizes(len(order), self.common.batch, self.common.last_batch)
-        steps = len(sizes)
         for number, batch in enumerate(self.batches(order)):
-            moment = epoch + number / steps
+            moment = epoch + number / len(sizes)
             self.share = self._share(sizes[number])
             set_rate(self.optimiser, self.optimisation, self.common, moment, self.epochs)
             now = {"epoch": epoch, "moment": moment, **self.changing(epoch, moment)}
             means.add(self.train_step({**batch._asdict(), **now}), self.share.weight)
             self.step += 1
-            self.context.on_step(number + 1, steps)
+            self.context.on_step(number + 1, len(sizes))
         losses = means.result(averaged if self.divided else None)
         if epoch + 1 == self.epochs:
             self.train_step.release()
@@ -207,21 +205,15 @@ class Supervised(Divided):
     def differentiate(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Leaves the gradient of the loss for the optimiser, and returns the terms of the loss."""
         terms = self.loss(views, labels, epoch)
-        self.descend_along(terms["total"], labels)
+        self.backward(terms["total"], labels)
         return terms
-
-    def descend_along(self, loss: Tensor, labels: Tensor) -> None:
-        """Leaves the gradient of a loss of the batch with these labels, over all processes."""
-        self.optimiser.zero_grad(set_to_none=True)
-        self.context.runtime.backward(self.share_of(labels).weighed(loss))
-        self.average_gradients()
 
     def views(self, batch: Batch, epoch: int) -> Mapping[str, Tensor]:
         """Returns the views of a batch by name."""
 
         def make(name: str) -> Tensor:
-            seed, scale = self.view_seed(name, epoch), self.network.scale
-            return seeded_view(name, batch.images, batch.index, seed, scale)
+            seed = self.view_seed(name, epoch)
+            return seeded_view(name, batch.images, batch.index, seed, self.network.scale)
 
         return Branched(make, self.view_names, batch.images.device)
 

@@ -53,8 +53,10 @@ class Divided:
         """Returns the rows of all of the batch, in its order, from those of this process's part."""
         return gather(rows, self.share.lengths if self.share else None) if self.divided else rows
 
-    def average_gradients(self) -> None:
-        """Averages the gradients over the processes that divide a batch."""
+    def backward(self, loss: Tensor, labels: Tensor) -> None:
+        """Leaves the gradient of a loss of the batch with these labels, averaged over the processes."""
+        self.optimiser.zero_grad(set_to_none=True)
+        self.context.runtime.backward(self.share_of(labels).weighed(loss))
         if self.divided:
             average_gradients(self.optimiser)
 

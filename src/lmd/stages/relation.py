@@ -86,7 +86,7 @@ class RelationLearning(Supervised):
             weak = self.network(views["weak"]) if self.stage.ce_view != "strong" else None
             branch.join()
         terms = self.consistency(self.of_all(strong), self.of_all(teacher))
-        terms["cross_entropy"] = self._cross_entropy(strong, weak, labels)
+        terms["cross_entropy"] = self._cross_entropy(strong, weak, self.targets(views, labels))
         relation = terms["sample_consistency"] + terms["channel_consistency"]
         relation = relation + 0.5 * terms["probability_consistency"]
         return {"total": terms["cross_entropy"] + self.weight(epoch) * relation, **terms}
@@ -122,17 +122,21 @@ class RelationLearning(Supervised):
         """Returns what the networks of all processes gave, in fp32."""
         return Output(self.gather(output.features.float()), self.gather(output.logits.float()))
 
-    def _cross_entropy(self, strong: Output, weak: Output | None, labels: Tensor) -> Tensor:
+    def _cross_entropy(self, strong: Output, weak: Output | None, targets: Tensor) -> Tensor:
         if weak is None:
-            return self.criterion(strong.logits.float(), labels)
-        loss = self.criterion(weak.logits.float(), labels)
+            return self.criterion(strong.logits.float(), targets)
+        loss = self.criterion(weak.logits.float(), targets)
         if self.stage.ce_view == "both":
-            loss = 0.5 * (loss + self.criterion(strong.logits.float(), labels))
+            loss = 0.5 * (loss + self.criterion(strong.logits.float(), targets))
         return loss
 
-    def criterion(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def targets(self, views: Mapping[str, Tensor], labels: Tensor) -> Tensor:
+        """Returns what the cross entropy compares the logits of the views with: the labels."""
+        return labels
+
+    def criterion(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Returns the cross entropy of a view's logits."""
-        return cross_entropy(logits, labels)
+        return cross_entropy(logits, targets)
 
     def after_step(self) -> None:
         """Moves the teacher toward the student."""
