@@ -23,7 +23,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -153,14 +152,14 @@ def difference(one: Path, other: Path) -> dict[str, Any]:
 def kills(folder: Path, data: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Kills one of two processes at some moment and goes on with 1, 2 or 4, until the run is finished."""
     draw = random.Random(18)
-    begun = time.monotonic()
     run("train", str(data), *KILLED, "--out", str(folder / "whole"))
-    expected, took = records(folder / "whole"), time.monotonic() - begun
+    expected = records(folder / "whole")
     differences: list[float] = []
     ends: list[float] = []
     for number in range(options.number):
         out = folder / f"killed{number}"
-        ends.append(killed(data, out, draw.randrange(3), draw.uniform(0.3, 1.0) * took))
+        who, epochs = draw.randrange(3), draw.randrange(len(expected) - 1)
+        ends.append(killed(data, out, who, epochs, draw.uniform(0, 1)))
         several = ["--devices", str(world)] if (world := (1, 2, 4)[number % 3]) > 1 else []
         run("train", str(data), *KILLED, *several, "--resume", "--out", str(out))
         found = records(out)
@@ -176,20 +175,34 @@ def kills(folder: Path, data: Path, options: argparse.Namespace) -> dict[str, An
     }
 
 
-def killed(data: Path, out: Path, who: int, seconds: float) -> float:
-    """Kills the launcher (2) or a process (0, 1) of a training; returns the seconds until all had ended."""
+def killed(data: Path, out: Path, who: int, epochs: int, more: float) -> float:
+    """Kills the launcher (2) or a process (0, 1) of a training; returns the seconds until all had ended.
+
+    It does so when so many epochs are recorded, and `more` seconds have gone by: a moment by the clock alone
+    may be after the end of a training.
+    """
     words = [sys.executable, "-m", "lmd", "train", str(data), *KILLED, "--devices", "2", "--out", str(out)]
     with subprocess.Popen(words, env=environment(), stderr=subprocess.DEVNULL) as process:
-        time.sleep(seconds)
+        while not recorded(out, epochs) and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(more)
+        assert process.poll() is None, "the training was over before it could be killed"
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         victim = process.pid if who == 2 or len(children) < 2 else int(children[who])
-        with suppress(ProcessLookupError):
-            os.kill(victim, signal.SIGKILL)
+        os.kill(victim, signal.SIGKILL)
         begun = time.monotonic()
         process.wait()
         while any(alive(int(child)) for child in children) and time.monotonic() < begun + _ALLOWED:
             time.sleep(0.05)
         return time.monotonic() - begun
+
+
+def recorded(out: Path, epochs: int) -> bool:
+    """Returns whether so many epochs of a run are recorded; 0: whether it has begun."""
+    metrics = out / "metrics.jsonl"
+    return (out / "settings.yaml").exists() and (
+        epochs == 0 or (metrics.exists() and len(metrics.read_text().splitlines()) >= epochs)
+    )
 
 
 def alive(process: int) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from lmd.data.dataset.longtail import FRACTIONS
+from lmd.data.dataset.meaning.grouping import SimilarIds
 from lmd.settings import Settings
 
 Texts = Annotated[
@@ -59,11 +60,37 @@ class RawOptions(SplitOptions):
     """files and folders to leave out, as patterns such as "*_mask.png" or "thumbs" """
 
 
+def _without_commas(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name.strip() for text in texts for name in text.split(","))
+
+
+Names = Annotated[Texts, AfterValidator(_without_commas)]  # Texts with commas between names.
+
+
 class FoldOptions(RawOptions):
     """Options of a source that reads image files and can be divided into folds."""
 
     folds: Annotated[int, Field(ge=2)] | None = None
     """make so many dataset folders for cross-validation, OUT/fold-1 and so on"""
+
+
+class ColumnOptions(FoldOptions):
+    """Options of a source whose images are described by named columns, of a table or of .json files."""
+
+    split: Literal["image", "group", "lesion", "patient"] = "group"
+    """images of one group, lesion or patient stay in one split; image divides image by image"""
+    split_column: str | None = None
+    """column that holds the split"""
+    split_map: dict[str, str] = Field(default_factory=dict)
+    """what words of the split column mean, as 0=train,1=test"""
+    group_column: str | None = None
+    """column whose images stay together, such as patients"""
+    ignore_column: Texts = ()
+    """column that is not looked at"""
+    similar_ids: SimilarIds = "refuse"
+    """ids that may be one person written differently ("p1", "P01"): refuse, merge or keep apart"""
+    drop_label: Texts = ()
+    """label whose images are left out, such as unknown"""
 
 
 class ListedOptions(Settings):

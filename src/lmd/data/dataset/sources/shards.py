@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
-from pydantic import Field, field_validator
 
 from lmd.data.dataset.finish import finish_raw
 from lmd.data.dataset.folders.shard_files import shard_files
@@ -16,9 +14,8 @@ from lmd.data.dataset.folders.shard_samples import samples_of
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.dataset.meaning import grouping
 from lmd.data.dataset.meaning.columns import columns_line
-from lmd.data.dataset.meaning.grouping import SimilarIds
 from lmd.data.dataset.meaning.labels import refuse_similar, tell_missing_words
-from lmd.data.dataset.options import FoldOptions, Texts
+from lmd.data.dataset.options import ColumnOptions, Names, Texts
 from lmd.data.dataset.output import refuse_used
 from lmd.data.dataset.sources import table as tables
 from lmd.data.dataset.usable import without_bad_images
@@ -34,34 +31,19 @@ _log = logging.getLogger(__name__)
 _FILE = "image in the shard"  # The column of our own that names the image.
 
 
-class Options(FoldOptions):
-    """`shards` names the tar files; a sample is an image with a .cls or a .json of the same name."""
+class Options(ColumnOptions):
+    """`shards` names the tar files; a sample is an image with a .cls or a .json of the same name.
+
+    A column is an entry of the .json files. Without `split_column`, names of shards such as train-000000.tar
+    say the split.
+    """
 
     shards: Texts
     """folder of .tar files, or files as a pattern: 'train-{000000..000146}.tar', '*.tar'"""
-    split: Literal["image", "group", "lesion", "patient"] = "group"
-    """images of one group, lesion or patient stay in one split; image divides image by image"""
-    class_names: Texts = ()
+    class_names: Names = ()
     """names of the classes whose labels are numbers, from 0 on, with commas between them"""
     label_column: str | None = None
     """entry of the .json files that holds the class (found by its name, where there is no .cls)"""
-    split_column: str | None = None
-    """entry that holds the split; without one, names of shards such as train-000000.tar say it"""
-    split_map: dict[str, str] = Field(default_factory=dict)
-    """what words of the split entry mean, as 0=train,1=test"""
-    group_column: str | None = None
-    """entry whose images stay together, such as patients"""
-    ignore_column: Texts = ()
-    """entry that is not looked at"""
-    similar_ids: SimilarIds = "refuse"
-    """ids that may be one person written differently ("p1", "P01"): refuse, merge or keep apart"""
-    drop_label: Texts = ()
-    """label whose images are left out, such as unknown"""
-
-    @field_validator("class_names")
-    @classmethod
-    def _read_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(name.strip() for text in value for name in text.split(","))
 
 
 def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:

@@ -5,23 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
-from pydantic import Field, field_validator
 
 from lmd.data.dataset.finish import finish_raw
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.dataset.meaning import grouping
 from lmd.data.dataset.meaning.columns import columns_line, is_named
 from lmd.data.dataset.meaning.given_splits import given_splits
-from lmd.data.dataset.meaning.grouping import Grouping, SimilarIds
+from lmd.data.dataset.meaning.grouping import Grouping
 from lmd.data.dataset.meaning.image_column import choose_image_column
 from lmd.data.dataset.meaning.labels import labels_of, refuse_similar, tell_missing_words
 from lmd.data.dataset.meaning.locate import ImageIndex
 from lmd.data.dataset.meaning.suspects import unused_people
 from lmd.data.dataset.meaning.unsound import without_unsound_rows
-from lmd.data.dataset.options import FoldOptions, Texts
+from lmd.data.dataset.options import ColumnOptions, Names
 from lmd.data.dataset.output import refuse_used
 from lmd.data.dataset.reading.tables import read_table
 from lmd.data.dataset.usable import existing_folder, without_bad_images
@@ -39,15 +37,13 @@ _log = logging.getLogger(__name__)
 _OURS = ("id", "file", "label", "group", "split")
 
 
-class Options(FoldOptions):
+class Options(ColumnOptions):
     """`table` is the file, `root` the folder of the images; columns are found by their names."""
 
     root: Path
     """folder that holds the images, at any depth"""
     table: Path
     """the table: CSV with any usual delimiter, .xlsx or .parquet"""
-    split: Literal["image", "group", "lesion", "patient"] = "group"
-    """images of one group, lesion or patient stay in one split; image divides image by image"""
     encoding: str | None = None
     """encoding of a CSV file that is no Unicode text, such as cp1252"""
     delimiter: str | None = None
@@ -58,27 +54,10 @@ class Options(FoldOptions):
     """column that names the image"""
     label_column: str | None = None
     """column that holds the class"""
-    label_columns: Texts = ()
+    label_columns: Names = ()
     """columns that mark one class each with 1, with commas between them"""
     unmarked: str = ""
     """class of rows that none of the columns of classes marks"""
-    split_column: str | None = None
-    """column that holds the split"""
-    split_map: dict[str, str] = Field(default_factory=dict)
-    """what words of the split column mean, as 0=train,1=test"""
-    group_column: str | None = None
-    """column whose images stay together, such as patients"""
-    ignore_column: Texts = ()
-    """column that is not looked at"""
-    similar_ids: SimilarIds = "refuse"
-    """ids that may be one person written differently ("p1", "P01"): refuse, merge or keep apart"""
-    drop_label: Texts = ()
-    """label whose images are left out, such as unknown"""
-
-    @field_validator("label_columns")
-    @classmethod
-    def _read_columns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(name.strip() for text in value for name in text.split(","))
 
 
 def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
