@@ -37,7 +37,7 @@ ALIKE = (
     "crop=center",
     "batch=64",
     "last_batch=even",
-    "precision=fp32",
+    "precision=bf16",
     "tau=validation",
     "partial_weights=true",
 )
