@@ -1,19 +1,20 @@
 """Is `lmd-plus` above every baseline? Five folds by lesion, one rule for every row, resumable over days.
 
     python -m benchmarks.win prepare --shared ../shared --work runs/win
-    python -m benchmarks.win train --work runs/win --jobs 2 --hours 2     # again and again, until all are done
+    python -m benchmarks.win train --work runs/win --jobs 2 --hours 2    # until all are done
     python -m benchmarks.win state --work runs/win
     python -m benchmarks.win_answers --work runs/win --domain isic --out benchmarks/results/win
     python -m benchmarks.win_tables --results benchmarks/results/win/isic
 
 A row is a folds run: `lmd evaluate`, `lmd compare` and `lmd report` read it. All rows have the same images,
-pixels, batches, steps and weights, and each decides by the tau that its validation images choose. The trainings
-of a fold come before those of the next, and the first seed before the second.
+pixels, batches, steps and weights, and each decides by the tau that its validation images choose. The
+trainings of a fold come before those of the next, and the first seed before the second.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import time
@@ -22,6 +23,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.gpu.data import TABLE, unpack
+from benchmarks.gpu.data import WEIGHTS as PACKED_WEIGHTS
 from lmd.data.dataset.folds_folder import Folds, read_folds
 from lmd.folds.folder import FoldsRun, FoldsRunInfo, write_folds_run
 from lmd.folds.running import train_one
@@ -95,6 +98,7 @@ def main() -> None:
     parser.add_argument("part", choices=["prepare", "train", "one", "state"])
     parser.add_argument("--work", type=Path, required=True, help="where data and runs are")
     parser.add_argument("--shared", type=Path, help="prepare: the folder with data/ and weights/")
+    parser.add_argument("--packed", type=Path, help="prepare: what benchmarks.gpu_pack made")
     parser.add_argument("--domain", choices=list(DOMAINS), nargs="+", default=["isic"])
     parser.add_argument("--rows", nargs="+", help="these alone")
     parser.add_argument("--folds", nargs="+", help="these alone, such as fold-1")
@@ -106,15 +110,33 @@ def main() -> None:
 
 
 def prepare(options: argparse.Namespace) -> None:
-    """Makes the folds of both data sets, and puts the weights beside them."""
-    data, target = options.shared / "data", options.work / "data"
+    """Makes the folds of both data sets, or of the packed one, and puts the weights beside them."""
+    target = options.work / "data"
     target.mkdir(parents=True, exist_ok=True)
-    (target / WEIGHTS).write_bytes((options.shared / "weights" / WEIGHTS).read_bytes())
+    if options.packed is not None:
+        images = target / "packed" / "images"
+        unpack(options.packed, images)
+        shutil.copy(options.packed / PACKED_WEIGHTS, target / WEIGHTS)
+        as_table(images.parent / TABLE, images, "isic", target)
+        return
+    data = options.shared / "data"
+    shutil.copy(options.shared / "weights" / WEIGHTS, target / WEIGHTS)
     lmd("prepare", "isic2019", "--root", data / "isic2019", "--allow-missing", "--split", "lesion",
-        "--folds", DOMAINS["isic"].folds, "--seed", 42, "--out", target / "isic")  # fmt: skip
+        *divided("isic"), "--out", target / "isic")  # fmt: skip
     cells = data / "chula_rbc"
-    lmd("prepare", "table", "--table", cells / "labels.csv", "--root", cells, "--image-column", "file",
-        "--group-column", "group", "--folds", DOMAINS["rbc"].folds, "--seed", 42, "--out", target / "rbc")  # fmt: skip
+    as_table(cells / "labels.csv", cells, "rbc", target)
+
+
+def as_table(table: Path, root: Path, domain: str, target: Path) -> None:
+    """Makes the folds of a table of images."""
+    columns = ("--image-column", "file", "--group-column", "group", "--ignore-column", "bytes")
+    lmd("prepare", "table", "--table", table, "--root", root, *columns[: 6 if domain == "isic" else 4],
+        *divided(domain), "--out", target / domain)  # fmt: skip
+
+
+def divided(domain: str) -> tuple[object, ...]:
+    """The options that divide a data set into its folds."""
+    return ("--folds", DOMAINS[domain].folds, "--seed", 42)
 
 
 def lmd(*words: object) -> None:
@@ -145,8 +167,10 @@ class Training:
     @property
     def words(self) -> list[str]:
         """The command that trains it."""
-        return [sys.executable, "-m", "benchmarks.win", "one", "--work", str(self.work), "--domain", self.domain,
-                "--rows", self.row, "--folds", self.fold, "--seeds", str(self.seed)]  # fmt: skip
+        chosen = {"work": self.work, "domain": self.domain, "rows": self.row}
+        chosen |= {"folds": self.fold, "seeds": self.seed}
+        words = [word for name, value in chosen.items() for word in (f"--{name}", str(value))]
+        return [sys.executable, "-m", "benchmarks.win", "one", *words]
 
 
 def row_of(training: Training) -> Row:

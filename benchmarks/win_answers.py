@@ -2,9 +2,10 @@
 
     python -m benchmarks.win_answers --work runs/win --domain isic --out benchmarks/results/win
 
-For each row and seed one file: the logits of the validation and the test images of each fold, as the row answers
-and with features averaged over mirror images, whether or not the row does so by itself. One file of the domain has
-the images: class, group, fold. All that the tables say follows from these files, without a training.
+For each row and seed one file: the logits of the validation and the test images of each fold, as the row
+answers and with features averaged over mirror images, whether or not the row does so by itself. Three tables
+of the domain have the images: class, group, fold. All that the tables of docs/results.md say follows from
+these files, without a training.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.win import DOMAINS, Training, run_of
+from benchmarks.win import DOMAINS, Training
 from lmd.data.dataset.folds_folder import Folds, read_folds
 from lmd.data.decode.cache import open_cache
 from lmd.data.feed.loader import image_set
@@ -47,7 +48,7 @@ def main() -> None:
 
 
 def write_cases(folds: Folds, path: Path) -> None:
-    """Writes of each image its class, its group as a number, and the fold whose test it is in; and the counts."""
+    """Writes class, group as a number, and fold of each image, and how many the training images are."""
     parts = [dataset.split("test").assign(fold=name) for name, dataset in folds.datasets.items()]
     table = pd.concat(parts).sort_values("id")
     groups = pd.factorize(table["group"])[0]

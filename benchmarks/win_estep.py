@@ -1,18 +1,19 @@
-"""Does an E-step pay? Each hypothesis against J = 0 on the same encoder, on images of folds that it has not seen.
+"""Does an E-step pay? Each hypothesis against J = 0 on the same encoder, on images that it has not seen.
 
     python -m benchmarks.win_estep --work runs/win --row lmd-plus --folds fold-1 fold-2 fold-3 --out FILE.json
 
 The encoder and the classifier go through ICC's loop with J iterations. What differs is the E-step:
 
 - paper: the cross entropy through the frozen classifier, with FDC, as in `lmd`;
-- prior: the cross entropy of s + log pi, because the classifier was made for equal shares and the images are not;
-- shift: the same, of features moved to the centre as those of new images are: z + a_k (mean - z), a_k = c / sqrt(N_k);
+- prior: the cross entropy of s + log pi: the classifier was made for equal shares, and the images are not so;
+- shift: the same, of features moved to the centre as those of new images are: z + a_k (mean - z),
+  a_k = c / sqrt(N_k);
 - strong: statistics and E-step on the strong view;
 - consistency: with RRL's relation between strong and clean view, images weighted to rare classes;
 - hard: no gradient from images whose label has more than .95;
 - affine: BatchNorm's scale and shift alone are trained.
 
-Decisions are by the tau that the validation images choose; differences are paired over all test images together.
+Decisions are by the tau that the validation images choose; differences are paired over all test images.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
     python -m benchmarks.win_tables --results benchmarks/results/win/isic --against lmd-plus
 
-Every row decides by the same rule: for each fold tau is the one that its validation images choose (docs/tau.md),
-and the largest s - tau log pi wins. All test images of all folds are then measured together. Differences are
-paired over the images, groups count together, and p is corrected for the number of rows (Holm).
+Every row decides by the same rule: for each fold tau is the one that its validation images choose
+(docs/tau.md), and the largest s - tau log pi wins. All test images of all folds are then measured together.
+Differences are paired over the images, groups count together, and p is corrected for the number of rows
+(Holm).
 """
 
 from __future__ import annotations
@@ -126,14 +127,14 @@ def decided(
     counts: np.ndarray,
     tau: float | None = None,
 ) -> np.ndarray:
-    """The classes of test images, from logits; tau is what the validation images choose, where none is given."""
+    """The classes of test images, from logits; without tau it is what the validation images choose."""
     shares = log_prior(counts)
     chosen = choose_tau(validated.astype(float), labels, shares) if tau is None else tau
     return (tested.astype(float) - chosen * shares).argmax(1)
 
 
 def table(trained: Mapping[str, Mapping[int, Mapping[str, Measured]]], against: str) -> list[dict[str, Any]]:
-    """The rows from the best to the worst, each with its difference from one of them over the seeds of both."""
+    """The rows from the best to the worst, with their differences from one of them over the seeds of both."""
     means = {row: over(seeds, list(seeds)) for row, seeds in trained.items()}
     order = sorted(means, key=lambda row: -means[row]["bacc"].value)
     found = [row_of(row, means[row], list(trained[row])) for row in order]

@@ -1,0 +1,79 @@
+"""The tables of `lmd-plus` against the baselines, from kept logits; and the order of the trainings."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks import win, win_tables
+
+CLASSES, COUNTS = ["common", "rare"], [90, 10]
+
+
+def kept(folder: Path, images: int = 60) -> None:
+    """Two folds of which each image is in one test; the labels follow from the number of the image."""
+    rows = [
+        {"id": f"i{number:03d}", "label": CLASSES[number % 4 == 0], "group": number // 2, "fold": f"fold-{1 + number % 2}"}
+        for number in range(images)
+    ]  # fmt: skip
+    pd.DataFrame(rows).to_csv(folder / "cases.csv", index=False)
+    pd.DataFrame(rows)[["id", "label", "fold"]].to_csv(folder / "validated.csv", index=False)
+    counts = dict.fromkeys(("fold-1", "fold-2"), COUNTS)
+    pd.DataFrame(counts, index=CLASSES).to_csv(folder / "counts.csv", index_label="label")
+
+
+def logits(folder: Path, row: str, right: float, shift: float, seed: int = 42) -> None:
+    """Logits that prefer the right class by `right`, and the common one by `shift`, with noise."""
+    cases = pd.read_csv(folder / "cases.csv")
+    draw, found = np.random.default_rng(1), {}
+    for fold in ("fold-1", "fold-2"):
+        labels = (cases.loc[cases["fold"] == fold, "label"] == "rare").to_numpy().astype(int)
+        for split in ("val", "test"):
+            own = right * np.eye(2)[labels] + [shift, 0] + draw.normal(0, 0.3, (len(labels), 2))
+            found[f"{fold} {split}"] = found[f"{fold} {split} flips"] = own.astype(np.float16)
+    np.savez_compressed(folder / f"{row}-{seed}.npz", **found)
+
+
+def test_the_same_rule_for_tau_takes_a_shift_out_and_leaves_a_better_row_better(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept(tmp_path)
+    logits(tmp_path, "lmd-plus", right=2.0, shift=0.0)
+    logits(tmp_path, "shifted", right=2.0, shift=1.6)
+    logits(tmp_path, "worse", right=0.3, shift=0.0)
+    np.savez_compressed(
+        tmp_path / "begun-42.npz", **{"fold-1 test": np.zeros((30, 2))}
+    )  # Not finished: no row.
+    monkeypatch.setattr(sys, "argv", ["win_tables", "--results", str(tmp_path)])
+    win_tables.main()
+    found = {one["row"]: one for one in json.loads((tmp_path / "table.json").read_text())}
+    assert set(found) == {"lmd-plus", "shifted", "worse"}
+    assert found["lmd-plus"]["metrics"]["bacc"]["value"] > 0.97
+    assert found["shifted"]["metrics"]["bacc"]["value"] > 0.9
+    gap = found["worse"]["difference"]["bacc"]
+    assert gap["low"] > 0.05
+    assert found["worse"]["p_holm"] < 0.05
+    assert found["worse"]["p_holm"] >= found["worse"]["p"]
+    assert "| worse | 1 |" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["win_tables", "--results", str(tmp_path), "--tau", "0"])
+    win_tables.main()
+    plain = {one["row"]: one for one in json.loads((tmp_path / "table-tau-0.0.json").read_text())}
+    assert plain["shifted"]["metrics"]["bacc"]["value"] < found["shifted"]["metrics"]["bacc"]["value"]
+
+
+def test_all_rows_of_a_fold_come_before_the_next_fold_and_the_next_seed() -> None:
+    options = argparse.Namespace(
+        work=Path("w"), domain=["isic"], seeds=[42, 43], folds=None, rows=["ce", "la"]
+    )
+    order = [(one.seed, one.fold, one.row) for one in win.wanted(options)]
+    assert order[:3] == [(42, "fold-1", "ce"), (42, "fold-1", "la"), (42, "fold-2", "ce")]
+    assert order[10] == (43, "fold-1", "ce")
+    assert len(order) == 20
+    assert set(win.DOMAINS["rbc"].rows) == {"ce", "la", "cc-sam", "lmd", "lmd-plus"}
+    assert len(win.DOMAINS["isic"].rows) == 10
