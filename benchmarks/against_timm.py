@@ -4,9 +4,9 @@
 
 `DATA` is a dataset folder; timm's script (github.com/huggingface/pytorch-image-models) is no part of its
 package. Both train a ResNet-18 of random weights in one precision with SGD, 64 pixels, batches of 128, flips
-alone, and validate after each epoch. The seconds of an epoch are those between the starts of two: with reading,
-validation and saving. Each way runs in a process of its own, in turn. On a machine that others use, look at
-the images per second of the processor: work of all threads and processes, whatever they waited for.
+alone, and validate after each epoch. The seconds of an epoch are those between the starts of two: with
+reading, validation and saving. Each way runs in a process of its own, in turn. On a machine that others use,
+look at the images per second of the processor: work of all threads and processes, whatever they waited for.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Checks, measures and trains on a GPU machine for so many seconds; `benchmarks/gpu.sh` starts it.
 
 Each part has a share of the time and is cut at its end. What it found is on disk before the next begins. The
-sweep gets what is left.
+sweep gets what is left; or the folds, where `--parts` names them: the comparison of `benchmarks.win`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from benchmarks.gpu.results import cut_logs, pack
 METHODS, TESTS = 0.2, 0.1
 BENCHMARKS = {"stage1": 0.12, "icc": 0.12, "inference": 0.1}
 PACKING = 8.0  # Seconds at the end, for the archives.
+ANSWERING = 60.0  # Seconds before, for the logits of the folds.
 QUICK_METHODS = ("ce", "lmd")
 QUICK_SWEEP = ("--methods", "ce,decoupling", "--seeds", "1", "--budget", "smoke",
                "--set", "encoder=test_resnet", "--set", "pretrained=false", "--set", "size=16",
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     prepared = finish("prepare", made, budget.left, budget.begun)
     print(f"prepare: exit code {prepared.code}, over after {prepared.seconds:.0f} s", flush=True)
     _benchmarks(options, budget, device)
-    codes.append(prepared.code or (_sweep(options, budget) if "sweep" in options.parts else 0))
+    codes += [prepared.code or part(options, budget) for name, part in REST.items() if name in options.parts]
     packed = pack(options.work / "sweep", options.out)
     cut_logs(options.out)
     print(f"packed: {', '.join(path.name for path in packed) or 'nothing'}", flush=True)
@@ -62,10 +63,16 @@ def _parse(arguments: list[str] | None) -> Any:
     parser.add_argument("--epochs", type=int, default=60, help="epochs of stage 1 in the sweep")
     parser.add_argument("--jobs", default="auto", help="trainings side by side in the sweep")
     parser.add_argument(
-        "--parts", default=",".join(PARTS), help=f"what to do, in this order (all: {','.join(PARTS)})"
+        "--parts",
+        default=",".join(DEFAULT),
+        help=f"what to do, in this order: some of {','.join(PARTS)} (default: all but folds)",
     )
+    parser.add_argument("--domain", default="isic-128", help="of the folds: isic (64 pixels) or isic-128")
+    parser.add_argument("--seeds", nargs="+", default=["42"], help="of the folds")
     options = parser.parse_args(arguments)
     options.parts = options.parts.split(",")
+    if "folds" in options.parts and options.folder is None:
+        parser.error("--parts folds needs --folder")
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"--parts: no part '{min(unknown)}'; there are {', '.join(PARTS)}")
     options.work = Path(os.environ.get("LMD_GPU_WORK") or tempfile.mkdtemp(prefix="lmd-gpu."))
@@ -147,8 +154,22 @@ def _full(options: Any) -> list[str]:
     return [*words, "--set", "pretrained=false"]
 
 
+def _folds(options: Any, budget: Budget) -> int:
+    """The folds of `benchmarks.win`: their logits come back, row by row, whatever there was time for."""
+    work = ["--work", options.work / "win", "--domain", options.domain, "--seeds", *options.seeds]
+    prepared = ["benchmarks.win", "prepare", "--work", options.work / "win", "--packed", options.folder]
+    code = run("folds-prepare", command(*prepared), options.out, max(budget.left, 1.0), {}).code
+    seconds = max(budget.left - ANSWERING - PACKING, 1.0)
+    train = ["benchmarks.win", "train", *work, "--jobs", "3" if options.jobs == "auto" else options.jobs]
+    run("folds-train", command(*train), options.out, seconds, {})
+    answers = ["benchmarks.win", "answers", *work, "--out", options.out / "win"]
+    return code or run("folds-answers", command(*answers), options.out, max(budget.left, 1.0), {}).code
+
+
 CHECKS = {"methods": _methods, "tests": _tests}
-PARTS = (*CHECKS, *BENCHMARKS, "sweep")
+REST = {"sweep": _sweep, "folds": _folds}
+DEFAULT = (*CHECKS, *BENCHMARKS, "sweep")
+PARTS = (*DEFAULT, "folds")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -11,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import win, win_tables
+from benchmarks.win import tables
+from benchmarks.win.rows import DOMAINS
+from benchmarks.win.trainings import wanted
 
 CLASSES, COUNTS = ["common", "rare"], [90, 10]
 
@@ -50,8 +51,8 @@ def test_the_same_rule_for_tau_takes_a_shift_out_and_leaves_a_better_row_better(
     np.savez_compressed(
         tmp_path / "begun-42.npz", **{"fold-1 test": np.zeros((30, 2))}
     )  # Not finished: no row.
-    monkeypatch.setattr(sys, "argv", ["win_tables", "--results", str(tmp_path)])
-    win_tables.main()
+    monkeypatch.setattr(sys, "argv", ["tables", "--results", str(tmp_path)])
+    tables.main()
     found = {one["row"]: one for one in json.loads((tmp_path / "table.json").read_text())}
     assert set(found) == {"lmd-plus", "shifted", "worse"}
     assert found["lmd-plus"]["metrics"]["bacc"]["value"] > 0.97
@@ -61,19 +62,17 @@ def test_the_same_rule_for_tau_takes_a_shift_out_and_leaves_a_better_row_better(
     assert found["worse"]["p_holm"] < 0.05
     assert found["worse"]["p_holm"] >= found["worse"]["p"]
     assert "| worse | 1 |" in capsys.readouterr().out
-    monkeypatch.setattr(sys, "argv", ["win_tables", "--results", str(tmp_path), "--tau", "0"])
-    win_tables.main()
+    monkeypatch.setattr(sys, "argv", ["tables", "--results", str(tmp_path), "--tau", "0"])
+    tables.main()
     plain = {one["row"]: one for one in json.loads((tmp_path / "table-tau-0.0.json").read_text())}
     assert plain["shifted"]["metrics"]["bacc"]["value"] < found["shifted"]["metrics"]["bacc"]["value"]
 
 
 def test_all_rows_of_a_fold_come_before_the_next_fold_and_the_next_seed() -> None:
-    options = argparse.Namespace(
-        work=Path("w"), domain=["isic"], seeds=[42, 43], folds=None, rows=["ce", "la"]
-    )
-    order = [(one.seed, one.fold, one.row) for one in win.wanted(options)]
+    seeds, rows = (42, 43), ("ce", "la")
+    order = [(one.seed, one.fold, one.row) for one in wanted(Path("w"), "isic", seeds, None, rows)]
     assert order[:3] == [(42, "fold-1", "ce"), (42, "fold-1", "la"), (42, "fold-2", "ce")]
     assert order[10] == (43, "fold-1", "ce")
     assert len(order) == 20
-    assert set(win.DOMAINS["rbc"].rows) == {"ce", "la", "cc-sam", "lmd", "lmd-plus"}
-    assert len(win.DOMAINS["isic"].rows) == 10
+    assert set(DOMAINS["rbc"].rows) == {"ce", "la", "cc-sam", "lmd", "lmd-plus"}
+    assert len(DOMAINS["isic"].rows) == 10

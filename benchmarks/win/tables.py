@@ -1,6 +1,6 @@
-"""The tables of docs/results.md from the logits that `benchmarks.win_answers` keeps; nothing is trained.
+"""The tables of docs/results.md from the logits that are kept; nothing is trained.
 
-    python -m benchmarks.win_tables --results benchmarks/results/win/isic --against lmd-plus
+    python -m benchmarks.win.tables --results benchmarks/results/win/isic --against lmd-plus
 
 Every row decides by the same rule: for each fold tau is the one that its validation images choose
 (docs/tau.md), and the largest s - tau log pi wins. All test images of all folds are then measured together.

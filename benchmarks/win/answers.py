@@ -1,17 +1,15 @@
-"""The logits of the trainings of `benchmarks.win`, small enough to be kept: what its tables are made of.
-
-    python -m benchmarks.win_answers --work runs/win --domain isic --out benchmarks/results/win
+"""The logits of the trainings, small enough to be kept: what the tables are made of.
 
 For each row and seed one file: the logits of the validation and the test images of each fold, as the row
 answers and with features averaged over mirror images, whether or not the row does so by itself. Three tables
-of the domain have the images: class, group, fold. All that the tables of docs/results.md say follows from
+of the data set have the images: class, group, fold. All that the tables of docs/results.md say follows from
 these files, without a training.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,23 +26,15 @@ from lmd.evaluation.predict import Model, load_model
 SPLITS = ("val", "test")
 
 
-def main() -> None:
+def keep(work: Path, domain: str, trainings: Sequence[Training], out: Path) -> None:
     """Writes the logits of what is finished and not yet written."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--domain", choices=list(DOMAINS), required=True)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[42])
-    parser.add_argument("--rows", nargs="+")
-    parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
-    folds = read_folds(options.work / "data" / options.domain)
-    out = options.out / options.domain
+    folds = read_folds(work / "data" / DOMAINS[domain].data)
+    out = out / domain
     out.mkdir(parents=True, exist_ok=True)
     write_cases(folds, out / "cases.csv")
-    for seed in options.seeds:
-        for row in options.rows or DOMAINS[options.domain].rows:
-            trainings = [Training(options.work, options.domain, row, fold, seed) for fold in folds.datasets]
-            write_logits(folds, [one for one in trainings if one.finished], out / f"{row}-{seed}.npz")
+    for training in trainings:
+        if training.finished:
+            write_logits(folds, training, out / f"{training.row}-{training.seed}.npz")
 
 
 def write_cases(folds: Folds, path: Path) -> None:
@@ -59,18 +49,17 @@ def write_cases(folds: Folds, path: Path) -> None:
     pd.DataFrame(counts, index=folds.first.classes).to_csv(path.with_name("counts.csv"), index_label="label")
 
 
-def write_logits(folds: Folds, trainings: list[Training], path: Path) -> None:
-    """Adds the logits of the trainings that the file does not have."""
+def write_logits(folds: Folds, training: Training, path: Path) -> None:
+    """Adds the logits of a training to the file of its row, where it does not have them."""
     found = dict(np.load(path)) if path.exists() else {}
-    missing = [one for one in trainings if f"{one.fold} test" not in found]
-    for training in missing:
-        model = load_model(training.out)
-        for name, asked in (("", model), (" flips", with_flips(model))):
-            for split in SPLITS:
-                found[f"{training.fold} {split}{name}"] = logits(asked, folds, training.fold, split)
-        print(path.stem, training.fold, flush=True)
-    if missing:
-        np.savez_compressed(path, **found)
+    if f"{training.fold} test" in found:
+        return
+    model = load_model(training.out)
+    for name, asked in (("", model), (" flips", with_flips(model))):
+        for split in SPLITS:
+            found[f"{training.fold} {split}{name}"] = logits(asked, folds, training.fold, split)
+    np.savez_compressed(path, **found)
+    print(path.stem, training.fold, flush=True)
 
 
 def with_flips(model: Model) -> Model:
@@ -86,7 +75,3 @@ def logits(model: Model, folds: Folds, fold: str, split: str) -> np.ndarray:
     made = model.card.preprocessing
     pixels = open_cache(dataset, made.size, made.crop)
     return logits_of(model, image_set(dataset, split, pixels).pixels).astype(np.float16)
-
-
-if __name__ == "__main__":
-    main()

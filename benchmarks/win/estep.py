@@ -1,6 +1,6 @@
 """Does an E-step pay? Each hypothesis against J = 0 on the same encoder, on images that it has not seen.
 
-    python -m benchmarks.win_estep --work runs/win --row lmd-plus --folds fold-1 fold-2 fold-3 --out FILE.json
+    python -m benchmarks.win.estep --work runs/win --row lmd-plus --folds fold-1 fold-2 fold-3 --out FILE.json
 
 The encoder and the classifier go through ICC's loop with J iterations. What differs is the E-step:
 
@@ -30,8 +30,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from benchmarks.win import Training
-from benchmarks.win_tables import decided
+from benchmarks.win.tables import decided
+from benchmarks.win.trainings import Training
 from lmd.data.dataset.folds_folder import Folds, read_folds
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.cache import open_cache
