@@ -35,6 +35,7 @@ class Probabilities(torch.nn.Module):
 
 def small(picture: Image.Image, size: int, crop: str) -> Image.Image:
     """Returns a picture as the model takes it: upright, in RGB, squashed or cut, of its size."""
+    picture.draft("RGB", (2 * size, 2 * size))  # A large JPEG is decoded no finer than that needs.
     picture = ImageOps.exif_transpose(picture).convert("RGB")
     if crop == "center":
         side = min(picture.size)

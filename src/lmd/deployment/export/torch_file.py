@@ -13,6 +13,7 @@ from torch import Tensor
 from lmd.deployment.export import load_program
 from lmd.deployment.export.onnx_file import Answering
 from lmd.deployment.export.program import without_noise, write_program
+from lmd.errors import SettingsError
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -22,10 +23,18 @@ NAMES = {PROGRAM: "the model, a program of torch.export", LOADER: "loads it: nee
 
 
 def write_torch(folder: Path, program: ExportedProgram, about: Mapping[str, Any]) -> Answering:
-    """Writes a program and its loader into a folder, and returns what the loaded program answers."""
+    """Writes a program and its loader into a folder, and returns what the loaded program answers.
+
+    Raises:
+        SettingsError: the encoder has operations that the loader refuses.
+    """
     write_program(folder / PROGRAM, program, dict(about))
     (folder / LOADER).write_bytes(Path(load_program.__file__).read_bytes())
-    return answering(folder / PROGRAM)
+    try:
+        return answering(folder / PROGRAM)
+    except ValueError as error:  # The program does something that its loader does not let through.
+        encoder = about["card"]["encoder"]
+        raise SettingsError(f"encoder '{encoder}' cannot be exported: {error}; take --format onnx") from error
 
 
 def answering(path: Path) -> Answering:
