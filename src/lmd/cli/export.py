@@ -18,7 +18,7 @@ FORMATS = "onnx|torch|monai"
 @app.command(
     cls=Verb,
     short_help="Writes a model for programs without lmd: ONNX, torch, MONAI",
-    epilog="lmd export RUN --format onnx --int8 --out MODEL\nlmd export RUN --format torch --images new/ --out MODEL",
+    epilog="lmd export RUN --int8 --out MODEL\nlmd export RUN --format torch --images new/ --out MODEL",
 )
 def export(
     run: Run,

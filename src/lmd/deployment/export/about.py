@@ -31,7 +31,7 @@ class Export(Settings):
     """in the order of p and d"""
     input: dict[str, Any]
     agreement: Agreement
-    variants: dict[str, Loss] = {}
+    variants: dict[str, Loss]
     """by the name of their file"""
     files: dict[str, str]
     """SHA-256 of each file beside this one"""
@@ -82,7 +82,8 @@ _HOW = {
         "p, d = model(images)  # a uint8 tensor [N, 3, S, S]",
         "```",
         "",
-        "`load` refuses a file that could run code. `torch.export.load` does not: use it on files of your own.",
+        "`load` refuses a file that could run code. `torch.export.load` does not: use it for files of your "
+        "own alone.",
     ],
     "monai": [
         "    python -m monai.bundle run --config_file configs/inference.json --bundle_root . --images FOLDER",
@@ -106,7 +107,7 @@ def _head(export: Export, card: ModelCard) -> list[str]:
         "",
         NOTICE,
         "",
-        f"Written by `lmd export` {export.lmd}. MODEL_CARD.md says how it was trained, and what was measured.",
+        f"Written by `lmd export` {export.lmd}. MODEL_CARD.md says how it was trained and measured.",
     ]
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-import torch
 
 from lmd.deployment.export.images import Sample
 from lmd.deployment.export.onnx_file import Answering

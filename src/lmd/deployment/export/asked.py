@@ -51,7 +51,7 @@ class Asked:
             raise SettingsError(f"unknown split '{self.split}'{suggest(self.split, SPLITS)}")
         if self.variants and self.kind != ONNX:
             which = "fp16" if self.fp16 else "int8"
-            raise SettingsError(f"--{which} is a variant of an ONNX file: leave it out, or take --format onnx")
+            raise SettingsError(f"--{which} makes a second ONNX file: leave it out, or take --format onnx")
         if out.exists() and not out.is_dir():
             raise SettingsError(f"output folder {out} is a file: name a folder")
         refuse_used(out)

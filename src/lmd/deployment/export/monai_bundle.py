@@ -67,7 +67,7 @@ def _metadata(card: ModelCard) -> dict[str, Any]:
         "is_patch_data": False,
         "channel_def": {"0": "red", "1": "green", "2": "blue"},
     }
-    answer = {
+    answer: dict[str, Any] = {
         "type": "probabilities",
         "format": "classes",
         "num_channels": count,

@@ -80,4 +80,3 @@ def _plain(network: Network, half: bool) -> Network:
     if half:
         plain.encoder = HalfEncoder(plain.encoder)
     return plain
-
