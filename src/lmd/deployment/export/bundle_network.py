@@ -24,6 +24,10 @@ class Probabilities(torch.nn.Module):
         self.model, self.about = load(path)
         self.answer = "pd".index(answer)
 
+    def train(self, mode: bool = True) -> Probabilities:
+        """Changes nothing: a program is always at rest, and refuses to be told."""
+        return self
+
     def both(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns p and d [N, K] of images [N, 3, S, S] with values of 0 to 255, of any type."""
         return self.model(images.round().clamp(0, 255).to(torch.uint8))

@@ -97,7 +97,7 @@ def _metadata(card: ModelCard) -> dict[str, Any]:
 
 def _inference(card: ModelCard) -> dict[str, Any]:
     return {
-        "imports": ["$import scripts.network"],
+        "imports": ["$import scripts.network as bundle"],
         "bundle_root": ".",
         "images": "images",
         "output": "$@bundle_root + '/answers.csv'",
@@ -112,7 +112,7 @@ def _inference(card: ModelCard) -> dict[str, Any]:
             "answer": "p",
         },
         "network": "$@network_def.to(@device)",
-        "data": "$scripts.network.image_files(@images)",
+        "data": "$bundle.image_files(@images)",
         "preprocessing": {
             "_target_": "Compose",
             "transforms": [
@@ -120,7 +120,7 @@ def _inference(card: ModelCard) -> dict[str, Any]:
                     "_target_": "LoadImaged",
                     "keys": "image",
                     "reader": "PILReader",
-                    "converter": "$lambda picture: scripts.network.small(picture, @size, @crop)",
+                    "converter": "$lambda picture: bundle.small(picture, @size, @crop)",
                     "reverse_indexing": False,
                 },
                 {"_target_": "EnsureChannelFirstd", "keys": "image", "channel_dim": -1},
@@ -129,5 +129,5 @@ def _inference(card: ModelCard) -> dict[str, Any]:
         },
         "dataset": {"_target_": "Dataset", "data": "@data", "transform": "@preprocessing"},
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": "@batch"},
-        "run": ["$scripts.network.write_answers(@network, @dataloader, @data, @classes, @output)"],
+        "run": ["$bundle.write_answers(@network, @dataloader, @data, @classes, @output)"],
     }

@@ -54,10 +54,13 @@ def tell(model: Any, about: Mapping[str, Any]) -> None:
     """Puts what is known of a model in place of what the exporter notes: that has paths of this machine."""
     import onnx
 
-    del model.metadata_props[:]
-    for part in (model.graph, *model.graph.node, *model.functions):
+    graph = model.graph
+    del model.metadata_props[:], graph.value_info[:]  # Shapes in between: whoever needs them infers them.
+    for part in (graph, *graph.node, *model.functions):
         del part.metadata_props[:]
         part.doc_string = ""
+    for value in (*graph.input, *graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "N"
     texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in about.items()}
     onnx.helper.set_model_props(model, texts)
 

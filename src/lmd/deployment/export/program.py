@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,10 +55,20 @@ def write_program(path: Path, program: ExportedProgram, about: dict[str, Any]) -
 
 @contextmanager
 def without_noise() -> Iterator[None]:
-    """Drops the warnings that torch and the exporters give about their own parts."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Drops what torch and the exporters say of their own parts.
+
+    onnxruntime speaks through Python's root logger, which then prints the lines of all others, too.
+    """
+    root = logging.getLogger()
+    handlers, least = root.handlers[:], logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(least)
+        root.handlers[:] = handlers
 
 
 def in_a_line(error: Exception) -> str:
