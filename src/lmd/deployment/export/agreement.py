@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 
@@ -80,24 +79,23 @@ def check_agreement(
     parts = sample.parts()
     found = [answer(part) for part in parts]
     p, d = (np.concatenate([pair[place] for pair in found]) for place in (0, 1))
-    agreement = Agreement(
+    of_p, of_d = _gap(p, wanted[0]), _gap(d, wanted[1])
+    if not (of_p <= TOLERANCE and of_d <= TOLERANCE):  # Also where one of them is no number.
+        raise CheckpointError(
+            f"{name} differs from the network by {max(of_p, of_d):.2g} in a probability on {sample.told}; "
+            f"{TOLERANCE:g} is allowed, so nothing was written: take another --format"
+        )
+    return Agreement(
         images=sample.told,
         batches=sorted({len(part) for part in parts}),
-        p=_gap(p, wanted[0]),
-        d=_gap(d, wanted[1]),
+        p=of_p,
+        d=of_d,
         precision=card.precision,
         of_predict=max(_gap(p, of_predict[0]), _gap(d, of_predict[1])),
     )
-    largest = max(agreement.p, agreement.d)
-    if not largest <= TOLERANCE:
-        raise CheckpointError(
-            f"{name} differs from the network by {largest:.2g} in a probability on {sample.told}; "
-            f"{TOLERANCE:g} is allowed, so nothing was written: take another --format"
-        )
-    return agreement
 
 
 def _gap(found: np.ndarray, wanted: np.ndarray) -> float:
-    if found.shape != wanted.shape:
-        return float("inf")
-    return cast("float", float(np.abs(found.astype(np.float64) - wanted).max(initial=0)))
+    """The largest difference; infinite where the answers cannot be compared."""
+    gaps = np.abs(found.astype(np.float64) - wanted) if found.shape == wanted.shape else np.array(np.inf)
+    return float(np.nan_to_num(gaps, nan=np.inf).max(initial=0))
