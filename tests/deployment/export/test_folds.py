@@ -1,0 +1,53 @@
+"""A folds run is exported as one model, the mean of its folds' probabilities."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import lmd
+from lmd.deployment.export.onnx_file import answering
+from tests.deployment.export.conftest import SETTINGS
+from tests.folds.conftest import make_folds, write_raw
+
+CLASSES = ["common", "less", "rare"]
+
+
+@pytest.fixture(scope="module")
+def folds_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("several")
+    folds = make_folds(write_raw(place / "raw"), place / "cv", folds=2)
+    lmd.train(folds, method="ce", settings=SETTINGS, out=place / "run")
+    return place / "run"
+
+
+def test_it_answers_as_predict_average_does(folds_run: Path, tmp_path: Path) -> None:
+    told = lmd.export(folds_run, out=tmp_path / "out", int8=True)
+    files = sorted((folds_run.parent / "raw" / "images").glob("*.png"))[::9]
+    table = lmd.load(folds_run, average=True).predict(files)
+    from lmd.deployment.export.images import pixels_of
+    from lmd.folds.folder import FoldsRun, opened
+    from lmd.folds.evaluate import own_folds
+
+    run = opened(folds_run)
+    assert isinstance(run, FoldsRun)
+    dataset = own_folds(run, None).first
+    place = {Path(file).name: row for row, file in enumerate(dataset.table["file"])}
+    rows = np.array([place[file.name] for file in files])
+    model = lmd.load(folds_run, average=True)
+    p, d = answering(tmp_path / "out" / "model.onnx")(pixels_of(model.card.preprocessing, dataset, rows))
+    np.testing.assert_allclose(p, table[[f"p_{name}" for name in CLASSES]], atol=1e-5)
+    np.testing.assert_allclose(d, table[[f"d_{name}" for name in CLASSES]], atol=1e-5)
+    one = lmd.load(folds_run / "fold-1").predict(files)
+    assert np.abs(p - one[[f"p_{name}" for name in CLASSES]]).to_numpy().max() > 1e-3  # It is not one of them.
+    assert (told.models, len(set(told.weights_sha256))) == (2, 2)
+    assert told.card["files"] == {}
+    assert "most of its models were trained on these" in told.variants["model-int8.onnx"].images
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert ": the mean of 2 models\n" in page
+    saved = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert pd.Series(saved["files"]).index.tolist()[:2] == ["model-int8.onnx", "model.onnx"]
