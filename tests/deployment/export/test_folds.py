@@ -10,7 +10,10 @@ import pandas as pd
 import pytest
 
 import lmd
+from lmd.deployment.export.images import pixels_of
 from lmd.deployment.export.onnx_file import answering
+from lmd.folds.evaluate import own_folds
+from lmd.folds.folder import FoldsRun, opened
 from tests.deployment.export.conftest import SETTINGS
 from tests.folds.conftest import make_folds, write_raw
 
@@ -29,10 +32,6 @@ def test_it_answers_as_predict_average_does(folds_run: Path, tmp_path: Path) -> 
     told = lmd.export(folds_run, out=tmp_path / "out", int8=True)
     files = sorted((folds_run.parent / "raw" / "images").glob("*.png"))[::9]
     table = lmd.load(folds_run, average=True).predict(files)
-    from lmd.deployment.export.images import pixels_of
-    from lmd.folds.folder import FoldsRun, opened
-    from lmd.folds.evaluate import own_folds
-
     run = opened(folds_run)
     assert isinstance(run, FoldsRun)
     dataset = own_folds(run, None).first
@@ -43,7 +42,9 @@ def test_it_answers_as_predict_average_does(folds_run: Path, tmp_path: Path) -> 
     np.testing.assert_allclose(p, table[[f"p_{name}" for name in CLASSES]], atol=1e-5)
     np.testing.assert_allclose(d, table[[f"d_{name}" for name in CLASSES]], atol=1e-5)
     one = lmd.load(folds_run / "fold-1").predict(files)
-    assert np.abs(p - one[[f"p_{name}" for name in CLASSES]]).to_numpy().max() > 1e-3  # It is not one of them.
+    assert (
+        np.abs(p - one[[f"p_{name}" for name in CLASSES]]).to_numpy().max() > 1e-3
+    )  # It is not one of them.
     assert (told.models, len(set(told.weights_sha256))) == (2, 2)
     assert told.card["files"] == {}
     assert "most of its models were trained on these" in told.variants["model-int8.onnx"].images

@@ -54,7 +54,11 @@ def test_a_run_of_this_version_keeps_loading(kept: Path, answers: pd.DataFrame) 
 
 def test_its_settings_keep_being_read(kept: Path) -> None:
     saved = read_identity(lmd.RunFolder(kept / "run"))
-    assert (saved["method"], saved["settings"]["encoder"], saved["settings"]["tau"]) == ("ce", "test_resnet", 1.2)
+    assert (saved["method"], saved["settings"]["encoder"], saved["settings"]["tau"]) == (
+        "ce",
+        "test_resnet",
+        1.2,
+    )
 
 
 @pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="needs the extra 'export'")

@@ -106,7 +106,7 @@ HOSTILE: dict[str, tuple[Change, str]] = {
         graph(lambda tree: first_node(tree)["metadata"].update(source_fn_stack="a,os.system")),
         "it names functions",
     ),
-    "eval": (expression("__import__('os').system('true')"), "it has the expression \"__import__"),
+    "eval": (expression("__import__('os').system('true')"), 'it has the expression "__import__'),
     "call": (expression("Symbol('s1').func(1)"), "it has the expression"),
     "long": (expression("Add(" * 200), "it has the expression"),
 }

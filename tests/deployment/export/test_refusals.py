@@ -67,7 +67,10 @@ def test_a_folder_that_cannot_be_made(lmd: Command, run: Path, tmp_path: Path) -
     [
         (["--format", "onyx"], "unknown format 'onyx'; did you mean 'onnx'?"),
         (["--split", "tests"], "unknown split 'tests'; did you mean 'test'?"),
-        (["--format", "torch", "--int8"], "--int8 makes a second ONNX file: leave it out, or take --format onnx"),
+        (
+            ["--format", "torch", "--int8"],
+            "--int8 makes a second ONNX file: leave it out, or take --format onnx",
+        ),
         (["--format", "monai", "--fp16"], "--fp16 makes a second ONNX file"),
         (["--images", "none.png"], "no image none.png"),
         (["--data", "none"], "no dataset folder none; make one with"),
@@ -93,7 +96,11 @@ def test_a_package_that_is_missing(
     monkeypatch.setattr(
         "lmd.deployment.export.asked.find_spec", lambda wanted: None if wanted == name else real(wanted)
     )
-    refused(lmd("export", run, "--out", out), f"--format onnx needs the package '{name}'", "pip install -e '.[export]'")
+    refused(
+        lmd("export", run, "--out", out),
+        f"--format onnx needs the package '{name}'",
+        "pip install -e '.[export]'",
+    )
     assert nothing_in(out.parent)
 
 
@@ -144,9 +151,7 @@ def test_an_operation_that_the_loader_refuses(
     assert nothing_in(out.parent)
 
 
-def test_weights_beyond_one_file(
-    lmd: Command, run: Path, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_weights_beyond_one_file(lmd: Command, run: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lmd.deployment.export.onnx_file._MOST", 1000)
     refused(lmd("export", run, "--out", out), "too large for one ONNX file (2 GB): take --format torch")
     assert nothing_in(out.parent)
@@ -172,7 +177,9 @@ def test_a_difference_within_rounding_is_let_through(
     run: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = Whole.forward
-    monkeypatch.setattr(Whole, "forward", lambda self, images: tuple(one + 5e-5 for one in right(self, images)))
+    monkeypatch.setattr(
+        Whole, "forward", lambda self, images: tuple(one + 5e-5 for one in right(self, images))
+    )
     told = package.export(run, out=out, format="torch")
     assert told.agreement.p == pytest.approx(5e-5, abs=1e-6)
 

@@ -66,7 +66,9 @@ def wanted(network: Network, pixels: torch.Tensor) -> tuple[np.ndarray, np.ndarr
     return p, decisions_of(p, CARD)
 
 
-def agree(module: torch.nn.Module, network: Network, atol: float = 1e-5, counts: tuple[int, ...] = (3,)) -> None:
+def agree(
+    module: torch.nn.Module, network: Network, atol: float = 1e-5, counts: tuple[int, ...] = (3,)
+) -> None:
     for count in counts:
         with torch.inference_mode():
             found = module(images(count))

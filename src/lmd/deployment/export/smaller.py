@@ -2,46 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from lmd.deployment.export.onnx_file import tell, write_onnx
 from lmd.deployment.export.program import without_noise
 
 CALIBRATION = 256  # Training images from which the ranges of activations are taken.
-_BATCH = 16
 # What is made of whole numbers. All else, such as the normalisation and the last softmax, stays as it is.
 _QUANTISED = ["Conv", "MatMul", "Gemm"]
-
-
-class _Reader:
-    """Gives training images to onnxruntime's quantiser, batch by batch."""
-
-    def __init__(self, pixels: Tensor) -> None:
-        self.parts: Iterator[Tensor] = iter(pixels.split(_BATCH))
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        """Returns the next batch; None after the last."""
-        part = next(self.parts, None)
-        return None if part is None else {"images": part.numpy()}
-
-    def set_range(self, start_index: int, end_index: int) -> None:
-        """Is not used: the images are few."""
-
-    def __iter__(self) -> _Reader:
-        """Returns itself."""
-        return self
-
-    def __next__(self) -> dict[str, np.ndarray]:
-        """Returns the next batch."""
-        part = self.get_next()
-        if part is None:
-            raise StopIteration
-        return part
 
 
 def write_int8(source: Path, path: Path, pixels: Tensor, about: Mapping[str, Any]) -> None:
@@ -53,11 +25,13 @@ def write_int8(source: Path, path: Path, pixels: Tensor, about: Mapping[str, Any
     import onnx
     from onnxruntime import quantization as ort
 
+    from lmd.deployment.export.calibration import Reader
+
     with without_noise():
         ort.quantize_static(
             str(source),
             str(path),
-            _Reader(pixels),
+            Reader(pixels),
             quant_format=ort.QuantFormat.QDQ,
             per_channel=True,
             activation_type=ort.QuantType.QUInt8,
