@@ -24,7 +24,9 @@ def export(
     run: Run,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="the folder to make (default: export-<format> in the run's folder)"),
+        typer.Option(
+            metavar="DIR", help="the folder to make (default: in the run's folder, export-onnx or so)"
+        ),
     ] = None,
     format: Annotated[
         str, one_of(FORMATS, "an ONNX file, a program of torch.export, or a MONAI bundle")

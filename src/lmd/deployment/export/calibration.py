@@ -1,4 +1,4 @@
-"""The images that onnxruntime's quantiser takes the ranges of activations from; it needs the extra `export`."""
+"""The images from which the quantiser takes the ranges of activations; needs the extra `export`."""
 
 from __future__ import annotations
 
