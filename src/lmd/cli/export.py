@@ -24,9 +24,7 @@ def export(
     run: Run,
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR", help="the folder to make (default: in the run's folder, export-onnx or so)"
-        ),
+        typer.Option(metavar="DIR", help="the folder to make (default: export-onnx or so in RUN)"),
     ] = None,
     format: Annotated[
         str, one_of(FORMATS, "an ONNX file, a program of torch.export, or a MONAI bundle")

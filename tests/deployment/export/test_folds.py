@@ -6,14 +6,16 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import lmd
-from lmd.deployment.export.images import pixels_of
+from lmd.deployment.export.asked import Asked
+from lmd.deployment.export.images import data_of, pixels_of, sample_of
 from lmd.deployment.export.onnx_file import answering
+from lmd.deployment.export.run import Work
 from lmd.folds.evaluate import own_folds
 from lmd.folds.folder import FoldsRun, opened
+from lmd.parallel import quiet
 from tests.deployment.export.conftest import SETTINGS
 from tests.folds.conftest import make_folds, write_raw
 
@@ -29,7 +31,7 @@ def folds_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_answers_as_predict_average_does(folds_run: Path, tmp_path: Path) -> None:
-    told = lmd.export(folds_run, out=tmp_path / "out", int8=True)
+    told = lmd.export(folds_run, out=tmp_path / "out")
     files = sorted((folds_run.parent / "raw" / "images").glob("*.png"))[::9]
     table = lmd.load(folds_run, average=True).predict(files)
     run = opened(folds_run)
@@ -47,8 +49,16 @@ def test_it_answers_as_predict_average_does(folds_run: Path, tmp_path: Path) -> 
     )  # It is not one of them.
     assert (told.models, len(set(told.weights_sha256))) == (2, 2)
     assert told.card["files"] == {}
-    assert "most of its models were trained on these" in told.variants["model-int8.onnx"].images
     page = (tmp_path / "out" / "README.md").read_text()
     assert ": the mean of 2 models\n" in page
     saved = json.loads((tmp_path / "out" / "export.json").read_text())
-    assert pd.Series(saved["files"]).index.tolist()[:2] == ["model-int8.onnx", "model.onnx"]
+    assert list(saved["files"]) == ["model.onnx"]
+    assert len(saved["weights_sha256"]) == 2
+
+
+def test_what_a_variant_of_several_models_loses_is_told_with_care(folds_run: Path) -> None:
+    run, model = opened(folds_run), lmd.load(folds_run, average=True)
+    dataset, why = data_of(run, model.card, None)
+    sample = sample_of(model.card, dataset, why, ())
+    work = Work(run, model, Asked(int8=True), dataset, why, sample, quiet)
+    assert "most of its models were trained on these: the difference counts" in work.labelled.told

@@ -115,7 +115,7 @@ class Looking(torch.nn.Module):
         return self.encoder(images if images.mean() > 0 else -images)
 
 
-@pytest.mark.parametrize("kind", ["onnx", "torch", "monai"])
+@pytest.mark.parametrize("kind", ["onnx", "torch"])
 def test_an_encoder_that_cannot_be_followed(
     kind: str, lmd: Command, run: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
