@@ -178,7 +178,19 @@ def test_the_example_needs_no_lmd(
 def test_named_images_take_the_place_of_the_data_set(run: Path, files: list[Path], tmp_path: Path) -> None:
     told = lmd.export(run, out=tmp_path / "out", format="torch", images=files[:3])
     assert told.agreement.images == "3 images named by --images"
-    assert told.agreement.batches == [1]
+    assert told.agreement.batches == [1, 7]
+    assert "in batches of 1 and 7" in told.agreement.line()
+
+
+def test_a_run_of_an_earlier_version_in_bf16_is_exported_in_fp32(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    toy.as_earlier(tmp_path / "run", precision="bf16")
+    told = lmd.export(tmp_path / "run", format="torch")
+    assert told.agreement.precision == "bf16"
+    assert told.agreement.p < 1e-5 < 1e-4 < told.agreement.of_predict
+    page = (tmp_path / "run" / "export-torch" / "README.md").read_text()
+    assert f"differ by up to {told.agreement.of_predict:.1e} from those of the export" in page
+    assert "They are equal to p" in page
 
 
 def test_without_images_phantoms_are_drawn_and_it_is_said(run: Path, tmp_path: Path, lmd: Command) -> None:

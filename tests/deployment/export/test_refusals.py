@@ -168,7 +168,7 @@ def test_an_export_that_does_not_agree(
     right = Whole.forward
     monkeypatch.setattr(Whole, "forward", off)
     with pytest.raises(CheckpointError, match=r"differs from the network by .* in a probability") as error:
-        package.export(run, out=out, format="torch")
+        package.export(run, out=out / "below" / "this", format="torch")
     assert "\n" not in str(error.value)
     assert nothing_in(out.parent)
 

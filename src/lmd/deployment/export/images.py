@@ -41,9 +41,9 @@ class Sample:
     told: str
 
     def parts(self) -> list[Tensor]:
-        """Returns the images in batches of several sizes."""
+        """Returns the images in batches of several sizes; there are at least as many as fill two."""
         rest = len(self.pixels) - sum(PARTS)
-        return list(self.pixels.split([*PARTS, rest])) if rest > 0 else list(self.pixels.split(1))
+        return list(self.pixels.split([*PARTS, rest] if rest else list(PARTS)))
 
 
 def sample_of(card: ModelCard, dataset: Dataset | None, why: str | None, named: Sequence[Path]) -> Sample:
@@ -56,7 +56,8 @@ def sample_of(card: ModelCard, dataset: Dataset | None, why: str | None, named: 
     if named:
         files = image_files(named)[:MOST]
         refuse_missing(files)
-        return Sample(read_images(made, None, False, files).pixels, f"{len(files)} images named by --images")
+        told = f"{len(files)} images named by --images"
+        return Sample(_enough(read_images(made, None, False, files).pixels), told)
     if dataset is not None:
         return _of_dataset(made, dataset)
     return Sample(_phantoms(made), f"{MOST} drawn phantoms, not on real images ({why})")
@@ -66,7 +67,13 @@ def _of_dataset(made: Preprocessing, dataset: Dataset) -> Sample:
     split = next(name for name in _SPLITS if not dataset.split(name).empty)
     rows = evenly(dataset, split, MOST)
     words = {"val": "validation", "train": "training", "test": "test"}[split]
-    return Sample(pixels_of(made, dataset, rows), f"{len(rows)} {words} images of {dataset.info.title}")
+    told = f"{len(rows)} {words} images of {dataset.info.title}"
+    return Sample(_enough(pixels_of(made, dataset, rows)), told)
+
+
+def _enough(pixels: Tensor) -> Tensor:
+    """The images, few of them again and again, so that they fill a batch of each size."""
+    return pixels[torch.arange(max(len(pixels), sum(PARTS))) % len(pixels)]
 
 
 def pixels_of(made: Preprocessing, dataset: Dataset, rows: np.ndarray) -> Tensor:

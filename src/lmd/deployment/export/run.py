@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -63,8 +65,21 @@ def export_run(
     sample = sample_of(model.card, dataset, why, asked.images)
     work = Work(run, model, asked, dataset, why, sample, progress)
     work.check()
-    with becoming(out) as folder:
+    with _leaving_nothing(out), becoming(out) as folder:
         return work.fill(folder)
+
+
+@contextmanager
+def _leaving_nothing(out: Path) -> Iterator[None]:
+    """Removes the folders above `out` that were made for it, should it not come about."""
+    made = [folder for folder in out.absolute().parents if not folder.exists()]
+    try:
+        yield
+    except BaseException:
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 @dataclass(frozen=True)
