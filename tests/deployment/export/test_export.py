@@ -199,8 +199,11 @@ def test_without_images_phantoms_are_drawn_and_it_is_said(run: Path, tmp_path: P
     settings = (moved / "settings.yaml").read_text()
     (moved / "settings.yaml").write_text(settings.replace(str(run.parent / "data"), str(tmp_path / "gone")))
     code, out, err = lmd("export", moved, "--format", "torch")
-    assert (code, err) == (0, "")
-    assert "verified on 40 drawn phantoms, not on real images (the data set of" in out
+    assert code == 0
+    assert "verified on drawn phantoms, not on real images: the data set of" in err
+    assert "verified on 40 drawn phantoms, not on real images, in batches" in out
+    assert str(tmp_path) not in (moved / "export-torch" / "README.md").read_text()
+    assert str(tmp_path) not in (moved / "export-torch" / "export.json").read_text()
     assert "in batches of 1, 7 and 32" in out
     assert f"export: {moved / 'export-torch'} (model.pt2)" in out
 

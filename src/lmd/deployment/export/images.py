@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from lmd.folds.folder import FoldsRun
 from lmd.model_card import ModelCard, Preprocessing
 from lmd.run_folder import RunFolder
 from lmd.runtime import derive_seed
+
+_log = logging.getLogger(__name__)
 
 MOST = 40  # Images to verify on, in batches of 1, 7 and the rest.
 PARTS = (1, 7)
@@ -60,7 +63,8 @@ def sample_of(card: ModelCard, dataset: Dataset | None, why: str | None, named: 
         return Sample(_enough(read_images(made, None, False, files).pixels), told)
     if dataset is not None:
         return _of_dataset(made, dataset)
-    return Sample(_phantoms(made), f"{MOST} drawn phantoms, not on real images ({why})")
+    _log.warning("the export is verified on drawn phantoms, not on real images: %s", why)
+    return Sample(_phantoms(made), f"{MOST} drawn phantoms, not on real images")
 
 
 def _of_dataset(made: Preprocessing, dataset: Dataset) -> Sample:
