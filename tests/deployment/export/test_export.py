@@ -193,14 +193,16 @@ def test_a_run_of_an_earlier_version_in_bf16_is_exported_in_fp32(run: Path, tmp_
     assert "They are equal to p" in page
 
 
-def test_without_images_phantoms_are_drawn_and_it_is_said(run: Path, tmp_path: Path, lmd: Command) -> None:
+def test_without_images_phantoms_are_drawn_and_it_is_said(
+    run: Path, tmp_path: Path, lmd: Command, caplog: pytest.LogCaptureFixture
+) -> None:
     moved = tmp_path / "run"
     shutil.copytree(run, moved)
     settings = (moved / "settings.yaml").read_text()
     (moved / "settings.yaml").write_text(settings.replace(str(run.parent / "data"), str(tmp_path / "gone")))
-    code, out, err = lmd("export", moved, "--format", "torch")
+    code, out, _ = lmd("export", moved, "--format", "torch")
     assert code == 0
-    assert "verified on drawn phantoms, not on real images: the data set of" in err
+    assert "verified on drawn phantoms, not on real images: the data set of" in caplog.text
     assert "verified on 40 drawn phantoms, not on real images, in batches" in out
     assert str(tmp_path) not in (moved / "export-torch" / "README.md").read_text()
     assert str(tmp_path) not in (moved / "export-torch" / "export.json").read_text()
