@@ -52,6 +52,12 @@ def test_a_run_of_this_version_keeps_loading(kept: Path, answers: pd.DataFrame) 
     assert found["predicted"].tolist() == answers["predicted"].tolist()
 
 
+def test_it_can_still_be_exported(kept: Path, tmp_path: Path) -> None:
+    told = lmd.export(kept / "run", out=tmp_path / "out", format="torch", images=kept / "images")
+    assert told.agreement.images == "7 images named by --images"
+    assert "MODEL_CARD.md" not in (tmp_path / "out" / "README.md").read_text()  # It is not kept.
+
+
 def test_its_settings_keep_being_read(kept: Path) -> None:
     saved = read_identity(lmd.RunFolder(kept / "run"))
     assert (saved["method"], saved["settings"]["encoder"], saved["settings"]["tau"]) == (

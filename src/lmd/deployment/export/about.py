@@ -95,19 +95,25 @@ _HOW = {
 
 def readme(export: Export, card: ModelCard, names: Mapping[str, str]) -> str:
     """Returns README.md; `names` says of each file what it is."""
-    parts = [_head(export, card), _files(names), _use(export, card), _verified(export)]
+    parts = [
+        _head(export, card, "MODEL_CARD.md" in names),
+        _files(names),
+        _use(export, card),
+        _verified(export),
+    ]
     parts += [_variant(name, loss) for name, loss in export.variants.items()]
     return "\n\n".join("\n".join(lines) for lines in [*parts, _classes(card)]) + "\n"
 
 
-def _head(export: Export, card: ModelCard) -> list[str]:
+def _head(export: Export, card: ModelCard, described: bool) -> list[str]:
+    more = " MODEL_CARD.md says how it was trained and measured." if described else ""
     several = f": the mean of {export.models} models" if export.models > 1 else ""
     return [
         f"# {markdown(card.method)} on {markdown(card.dataset.title)}{several}",
         "",
         NOTICE,
         "",
-        f"Written by `lmd export` {export.lmd}. MODEL_CARD.md says how it was trained and measured.",
+        f"Written by `lmd export` {export.lmd}.{more}",
     ]
 
 

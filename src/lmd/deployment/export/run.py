@@ -194,7 +194,8 @@ class Work:
             card=self.card.model_dump(mode="json"),
         )
         page = folder / (monai_bundle.README if self.asked.kind == MONAI else "README.md")
-        page.write_text(readme(export, self.card, names | _FILES), encoding="utf-8")
+        there = {name: what for name, what in (names | _FILES).items() if name in {*files, "export.json"}}
+        page.write_text(readme(export, self.card, there), encoding="utf-8")
         text = json.dumps(export.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
         (folder / "export.json").write_text(text, encoding="utf-8")
         return export
