@@ -19,6 +19,7 @@ from lmd.parallel import quiet
 from tests.deployment.export.conftest import SETTINGS
 from tests.folds.conftest import make_folds, write_raw
 
+pytestmark = pytest.mark.slow  # Two trainings and an export of both; test_whole.py has the mean itself.
 CLASSES = ["common", "less", "rare"]
 
 

@@ -7,13 +7,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import lmd as package
 from lmd.deployment.export import run as exporting
+from lmd.deployment.export.agreement import check_agreement
+from lmd.deployment.export.images import Sample
 from lmd.deployment.export.whole import Whole, whole
 from lmd.errors import CheckpointError, DataError, SettingsError
+from lmd.evaluation.predict import Model
 from tests.command import Command, refused
 from tests.deployment.export.conftest import Made
 
@@ -115,9 +119,8 @@ class Looking(torch.nn.Module):
         return self.encoder(images if images.mean() > 0 else -images)
 
 
-@pytest.mark.parametrize("kind", ["onnx", "torch"])
 def test_an_encoder_that_cannot_be_followed(
-    kind: str, lmd: Command, run: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+    lmd: Command, run: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def looking(*arguments: Any, **words: Any) -> Whole:
         module = whole(*arguments, **words)
@@ -125,7 +128,7 @@ def test_an_encoder_that_cannot_be_followed(
         return module
 
     monkeypatch.setattr(exporting, "whole", looking)
-    refused(lmd("export", run, "--format", kind, "--out", out), "encoder 'test_resnet' cannot be exported")
+    refused(lmd("export", run, "--format", "torch", "--out", out), "encoder 'test_resnet' cannot be exported")
     assert nothing_in(out.parent)
 
 
@@ -157,13 +160,10 @@ def test_weights_beyond_one_file(lmd: Command, run: Path, out: Path, monkeypatch
     assert nothing_in(out.parent)
 
 
-@pytest.mark.parametrize("by", [2e-4, float("nan")])
-def test_an_export_that_does_not_agree(
-    by: float, run: Path, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_export_that_does_not_agree(run: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def off(self: Whole, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         p, d = right(self, images)
-        return p, d + by
+        return p, d + 2e-4
 
     right = Whole.forward
     monkeypatch.setattr(Whole, "forward", off)
@@ -171,6 +171,25 @@ def test_an_export_that_does_not_agree(
         package.export(run, out=out / "below" / "this", format="torch")
     assert "\n" not in str(error.value)
     assert nothing_in(out.parent)
+
+
+@pytest.mark.parametrize("by", [2e-4, float("nan"), float("inf")])
+@pytest.mark.parametrize("of", [0, 1])
+def test_p_and_d_have_to_agree_and_to_be_numbers(by: float, of: int, model: Model) -> None:
+    sample = Sample(torch.zeros(8, 3, 16, 16, dtype=torch.uint8), "eight images")
+    right = np.full((8, 3), 1 / 3)
+    wrong = right.copy()
+    wrong[5, 1] += by
+    answers = [(wrong, right) if of == 0 else (right, wrong)]
+
+    def answer(images: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        rows = slice(0, 1) if len(images) == 1 else slice(1, 8)
+        return answers[0][0][rows], answers[0][1][rows]
+
+    with pytest.raises(CheckpointError, match="the export differs from the network by"):
+        check_agreement("the export", answer, (right, right), (right, right), sample, model.card)
+    answers[0] = (right, right)
+    assert check_agreement("it", answer, (right, right), (right, right), sample, model.card).p == 0
 
 
 def test_a_difference_within_rounding_is_let_through(
