@@ -20,6 +20,7 @@ from lmd.version import __version__
 if TYPE_CHECKING:
     from lmd import data, evaluation, losses, methods, models, stages
     from lmd.api.data import inspect, prepare, read_dataset
+    from lmd.api.deployed import export
     from lmd.api.runs import evaluate, load, plan, report, train
     from lmd.api.several import compare, reproduce, tune
     from lmd.data.dataset.folds_folder import Folds
@@ -47,6 +48,7 @@ __all__ = [
     "embed",
     "evaluate",
     "evaluation",
+    "export",
     "fit",
     "inspect",
     "load",
@@ -67,6 +69,7 @@ __all__ = [
 _ROOMS = ("data", "evaluation", "losses", "methods", "models", "stages")
 _HOMES = {
     "lmd.api.data": ("inspect", "prepare", "read_dataset"),
+    "lmd.api.deployed": ("export",),
     "lmd.api.runs": ("evaluate", "load", "plan", "report", "train"),
     "lmd.api.several": ("compare", "reproduce", "tune"),
     "lmd.errors": ("CheckpointError", "DataError", "LmdError", "SettingsError"),

@@ -24,7 +24,7 @@ def answer_table(
     `predicted` is the class with the largest d; without a shift d is p, and is not written twice. `unlike`,
     where it is known, says which share of the validation images is less unlike what was seen.
     """
-    ranking = torch.from_numpy(logits / card.outputs.temperature).double().softmax(1).numpy()
+    ranking = ranking_of(logits, card)
     decision = decisions_of(ranking, card)
     predicted = pd.Series(np.array(card.classes)[decision.argmax(1)], name="predicted")
     shifted = [_columns("d", decision, card)] if card.outputs.differ else []
@@ -40,6 +40,11 @@ def told(card: ModelCard) -> str | None:
         f"p_<class> are for ranking; decisions ('predicted' and d_<class>) are shifted to rare classes, "
         f"tau {card.outputs.tau:g}"
     )
+
+
+def ranking_of(logits: np.ndarray, card: ModelCard) -> np.ndarray:
+    """Returns the ranking probabilities [N, K] of a model's logits."""
+    return torch.from_numpy(logits / card.outputs.temperature).double().softmax(1).numpy()
 
 
 def decisions_of(ranking: np.ndarray, card: ModelCard) -> np.ndarray:

@@ -30,6 +30,13 @@ def make_dense(encoder: nn.Module, fixed: bool = False) -> None:
             cast("Any", part).forward = _Dense(part, fixed)
 
 
+def undo_dense(encoder: nn.Module) -> None:
+    """Lets the convolutions of an encoder, in place, convolve again: takes back what `make_dense` did."""
+    for part in encoder.modules():
+        if isinstance(vars(part).get("forward"), _Dense):
+            del part.forward
+
+
 def _is_plain(convolution: nn.Conv2d) -> bool:
     zeros = convolution.padding_mode == "zeros" and not isinstance(convolution.padding, str)
     return convolution.groups == 1 and zeros
