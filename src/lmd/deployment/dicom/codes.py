@@ -31,14 +31,16 @@ class Word(NamedTuple):
     meaning: str
 
 
-PROBABILITY = Word("probability", SCHEME, "Probability of the finding, for ranking")
-DECISION = Word("decision-score", SCHEME, "Probability of the finding, shifted for the decision")
+PROBABILITY = Word("probability", SCHEME, "Probability of a class, for ranking")
+DECISION = Word("decision-score", SCHEME, "Probability of a class, shifted for the decision")
+CLASS = Word("class", SCHEME, "Class that the number is of")
 DECIDED = Word("decision", SCHEME, "Class that the model decides for")
 SET = Word("prediction-set", SCHEME, "Class in the prediction set")
 UNLIKE = Word("unlike", SCHEME, "Share of validation images that are less unlike what was seen")
 USE = Word("use", SCHEME, "Intended use")
 RESEARCH = Word("research", SCHEME, "Research use only, not for diagnosis")
 STATEMENT = "Research use only. Not a medical device. Made by a program and not read by a person."
+SHORT_STATEMENT = "Research use only. Made by a program, read by no person."
 
 
 def class_word(name: str) -> Word:
@@ -61,7 +63,7 @@ def class_words(classes: Sequence[str], codes: Path | str | None = None) -> dict
     Raises:
         DataError: the file cannot be read, names another class, or has a code that is none.
     """
-    known = {} if codes is None else _read(Path(codes), classes)
+    known: Mapping[str, Word] = {} if codes is None else _read(Path(codes), classes)
     return {name: known.get(name) or class_word(name) for name in classes}
 
 

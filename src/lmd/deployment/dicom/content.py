@@ -3,15 +3,17 @@
     observer: this program and its model
     procedure reported: an imaging procedure
     imaging measurements
-      group "decision": the class, research use, the prediction set, how unlike anything seen the image is
-      group of each class: the class as the finding, its probability, and the decision's where it differs
+      one group: the image, the algorithm (method, version, hash of the model, tau, temperature)
+        probabilities: a number for each class, with the class as its modifier
+        the class that is decided for, research use, and the prediction set where there is one
 
-Each group refers to the image and names the algorithm: method, version, the model's hash, tau, temperature.
+No class is called a finding: a probability of 0.02 would read as one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,9 +32,11 @@ if TYPE_CHECKING:
         MeasurementsAndQualitativeEvaluations,
         ObservationContext,
         QualitativeEvaluation,
+        SourceImageForMeasurementGroup,
     )
 
 MAKER = "lmd"
+_MODELS = uuid.UUID("8b6fd3f2-54b0-4d56-9d4c-2f3f27c6a1c5")  # The name space of UIDs of models.
 _DIGITS = 6  # Of a probability; a number in DICOM has 16 characters at most.
 
 
@@ -49,9 +53,7 @@ class Author:
     @property
     def uid(self) -> str:
         """A UID that all reports of this model share."""
-        from pydicom.uid import generate_uid
-
-        return generate_uid(prefix=None, entropy_srcs=[MAKER, self.sha256])
+        return f"2.25.{uuid.uuid5(_MODELS, self.sha256).int}"
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,10 @@ def report_of(answer: Answer, origin: Origin, author: Author, words: Mapping[str
     """Returns the content of a report on an image."""
     from highdicom.sr import CodedConcept, MeasurementReport
 
-    groups = [_decision(answer, origin, author, words)]
-    groups += [_finding(name, answer, origin, author, words[name]) for name in answer.probabilities]
     return MeasurementReport(
         observation_context=_observer(author),
         procedure_reported=CodedConcept("363679005", "SCT", "Imaging procedure"),
-        imaging_measurements=groups,
+        imaging_measurements=[_group(answer, origin, author, words)],
     )
 
 
@@ -125,54 +125,40 @@ def _algorithm(author: Author) -> AlgorithmIdentification:
 
 
 def _group(
-    label: str,
-    origin: Origin,
-    author: Author,
-    finding: Word | None,
-    measurements: Sequence[Measurement],
-    evaluations: Sequence[QualitativeEvaluation] = (),
+    answer: Answer, origin: Origin, author: Author, words: Mapping[str, Word]
 ) -> MeasurementsAndQualitativeEvaluations:
-    from highdicom.sr import (
-        MeasurementsAndQualitativeEvaluations,
-        SourceImageForMeasurementGroup,
-        TrackingIdentifier,
-    )
+    from highdicom.sr import MeasurementsAndQualitativeEvaluations, TrackingIdentifier
     from pydicom.uid import generate_uid
 
-    image = SourceImageForMeasurementGroup(
+    pairs = [(codes.DECIDED, words[answer.decided]), (codes.USE, codes.RESEARCH)]
+    pairs += [(codes.SET, words[name]) for name in answer.inside]
+    return MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(uid=generate_uid(prefix=None), identifier="answer"),
+        source_images=[_image(origin)],
+        algorithm_id=_algorithm(author),
+        measurements=list(_numbers_told(answer, words)),
+        qualitative_evaluations=[_evaluation(*pair) for pair in pairs],
+    )
+
+
+def _image(origin: Origin) -> SourceImageForMeasurementGroup:
+    from highdicom.sr import SourceImageForMeasurementGroup
+
+    return SourceImageForMeasurementGroup(
         referenced_sop_class_uid=origin.uids["SOPClassUID"],
         referenced_sop_instance_uid=origin.uids["SOPInstanceUID"],
         referenced_frame_numbers=None if origin.frame is None else [origin.frame],
     )
-    return MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(uid=generate_uid(prefix=None), identifier=label),
-        source_images=[image],
-        algorithm_id=_algorithm(author),
-        finding_type=None if finding is None else _coded(finding),
-        measurements=list(measurements),
-        qualitative_evaluations=list(evaluations),
-    )
 
 
-def _decision(
-    answer: Answer, origin: Origin, author: Author, words: Mapping[str, Word]
-) -> MeasurementsAndQualitativeEvaluations:
-    """The group of what was decided, and of what bounds the use of it."""
-    pairs = [(codes.DECIDED, words[answer.decided]), (codes.USE, codes.RESEARCH)]
-    pairs += [(codes.SET, words[name]) for name in answer.inside]
-    unlike = [] if answer.unlike is None else [_measured(codes.UNLIKE, answer.unlike)]
-    evaluations = [_evaluation(*pair) for pair in pairs]
-    return _group("decision", origin, author, None, unlike, evaluations)
-
-
-def _finding(
-    name: str, answer: Answer, origin: Origin, author: Author, word: Word
-) -> MeasurementsAndQualitativeEvaluations:
-    """The group of a class with its probabilities."""
-    numbers = [_measured(codes.PROBABILITY, answer.probabilities[name])]
-    if answer.decisions is not None:
-        numbers.append(_measured(codes.DECISION, answer.decisions[name]))
-    return _group(codes.class_word(name).value, origin, author, word, numbers)
+def _numbers_told(answer: Answer, words: Mapping[str, Word]) -> Iterator[Measurement]:
+    """The probabilities of all classes, those of the decision where they differ, and the unlikeness."""
+    for name, value in answer.probabilities.items():
+        yield _measured(codes.PROBABILITY, value, words[name])
+    for name, value in (answer.decisions or {}).items():
+        yield _measured(codes.DECISION, value, words[name])
+    if answer.unlike is not None:
+        yield _measured(codes.UNLIKE, answer.unlike)
 
 
 def _evaluation(name: Word, value: Word) -> QualitativeEvaluation:
@@ -181,8 +167,19 @@ def _evaluation(name: Word, value: Word) -> QualitativeEvaluation:
     return QualitativeEvaluation(_coded(name), _coded(value))
 
 
-def _measured(name: Word, value: float) -> Measurement:
-    from highdicom.sr import CodedConcept, Measurement
+def _measured(name: Word, value: float, of: Word | None = None) -> Measurement:
+    """A number; `of` is the class that it is of."""
+    from highdicom.sr import (
+        CodeContentItem,
+        CodedConcept,
+        ContentSequence,
+        Measurement,
+        RelationshipTypeValues,
+    )
 
     unit = CodedConcept("1", "UCUM", "no units")
-    return Measurement(name=_coded(name), value=float(f"{value:.{_DIGITS}g}"), unit=unit)
+    made = Measurement(name=_coded(name), value=float(f"{value:.{_DIGITS}g}"), unit=unit)
+    if of is not None:
+        modifier = CodeContentItem(_coded(codes.CLASS), _coded(of), RelationshipTypeValues.HAS_CONCEPT_MOD)
+        made[0].ContentSequence = ContentSequence([modifier])
+    return made

@@ -47,7 +47,7 @@ def report_file(content: MeasurementReport, origin: Origin, author: Author, plac
         coding_schemes=[scheme],
         **_made_by("report", origin, author, place),
     )
-    report.CompletionFlagDescription = codes.STATEMENT[:64]
+    report.CompletionFlagDescription = codes.SHORT_STATEMENT
     return _of_patient(report, origin)
 
 
@@ -71,7 +71,8 @@ def heat_map_file(
         transfer_syntax_uid="1.2.840.10008.1.2.1",
         **_made_by("heat map", origin, author, place),
     )
-    picture.PatientOrientation = ""  # highdicom wants one; that of the image is not known.
+    picture.PatientOrientation = []  # highdicom wants one; that of the image is not known.
+    picture.Laterality = ""
     picture.ConversionType = "WSD"
     picture.BurnedInAnnotation = "NO"
     picture.DerivationDescription = f"{words} {codes.STATEMENT}"
