@@ -57,18 +57,21 @@ def has_signals() -> bool:
 def save_and_end(pid: int, seconds: float) -> None:
     """Tells a child to save what it has (SIGUSR1), and waits so long for its end at most.
 
-    Its exit code is not taken: whoever was waiting before may hold a lock. Where the system cannot wait so,
-    as macOS before Python 3.13, the whole time is waited.
-
     Raises:
         ProcessLookupError, ChildProcessError: it has ended before.
     """
-    if sys.platform == "win32":
-        return
-    os.kill(pid, signal.SIGUSR1)
-    ended = getattr(os, "waitid", None)
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if ended is not None and ended(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-            return
-        time.sleep(_LOOK_EVERY)
+    if sys.platform != "win32":
+        os.kill(pid, signal.SIGUSR1)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not _has_ended(pid):
+            time.sleep(_LOOK_EVERY)
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a child has ended, without taking its exit code: whoever was waiting before may hold a lock.
+
+    Only Linux is asked. macOS can say it since Python 3.13; there the whole time is waited.
+    """
+    if sys.platform == "linux":
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    return False
