@@ -154,7 +154,7 @@ def test_the_images_hold_what_they_copy_and_run_as_nobody() -> None:
     stages = re.split(r"^FROM ", text, flags=re.MULTILINE)[1:]
     finals = [stage for stage in stages if re.match(r"base AS (cpu|cuda)", stage)]
     assert len(finals) == 2
-    assert all(stage.rstrip().endswith("USER 1000") for stage in finals)
+    assert all("\nUSER 1000\n" in stage for stage in finals)
     extras = set(re.findall(r"\.whl\)\[([\w,]+)\]", text)[0].split(","))
     assert extras <= set(PROJECT["optional-dependencies"])
 
