@@ -24,6 +24,7 @@ from lmd.deployment.dicom.codes import class_word, class_words, is_snomed
 from lmd.deployment.dicom.origin import KEPT, read_origin
 from lmd.errors import DataError
 from lmd.evaluation.predict import Model
+from lmd.folds.average import AverageModel, AverageNetwork
 from lmd.seals import sha256_of
 from lmd.version import __version__
 from tests import toy
@@ -362,12 +363,21 @@ def heat_of(model: Model, place: Path, source: Dataset) -> Any:
     return dcmread(lmd.dicom_reports(model, answers, place / "out", heat_map=True)[0])
 
 
-def test_the_map_alone_depends_on_the_network_and_not_on_pixels_it_ignores(model: Model) -> None:
-    """With a map of zeros the picture is black, whatever the image shows."""
-    from lmd.reporting.thumbnails import tinted
-
-    black = tinted(np.zeros((16, 16, 3), np.uint8), np.zeros((16, 16)), 32)
-    assert black.max() == 0
+def test_a_mean_of_models_has_the_mean_map_and_a_hash_of_its_own(model: Model, tmp_path: Path) -> None:
+    """Two models that are the same one: the map and the answers are its own."""
+    temperature = model.card.outputs.temperature
+    network = AverageNetwork([model.network, model.network], [temperature, temperature])
+    mean = AverageModel(network, model.card, model.runtime, (model, model))
+    file = written(tmp_path / "a.dcm", image(BurnedInAnnotation="NO"))
+    answers = model.predict([file])
+    heat, report = (
+        dcmread(path) for path in lmd.dicom_reports(mean, answers, tmp_path / "mean", heat_map=True)
+    )
+    alone = dcmread(lmd.dicom_reports(model, answers, tmp_path / "one", heat_map=True)[0])
+    assert np.abs(heat.pixel_array.astype(int) - alone.pixel_array).max() <= 1
+    assert "mean of 2 models" in [str(item.TextValue) for item in items(report) if item.ValueType == "TEXT"]
+    assert report.DeviceSerialNumber != alone.DeviceSerialNumber
+    assert len(report.DeviceSerialNumber) == 64
 
 
 # The command.
