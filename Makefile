@@ -8,7 +8,7 @@ PYTHONS := python3.13 python3.12 python3.11 python3.14 python3
 CHECK := import sys; sys.exit(sys.version_info < (3, 11))
 JOBS ?= 2
 
-.PHONY: demo test slow check clean bench fuzz
+.PHONY: demo test slow check clean bench fuzz package sbom licences
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)
@@ -24,7 +24,10 @@ check: $(STAMP)
 	$(BIN)/ruff check -q .
 	$(BIN)/ruff format -q --check .
 	$(BIN)/pyrefly check
+	$(BIN)/pyrefly check --python-platform win32
+	$(BIN)/pyrefly check --python-platform darwin
 	$(BIN)/lint-imports --no-logo
+	@$(BIN)/python packaging/audit.py
 
 # BENCH="--runs 9 --large" or BENCH="--device cuda"; best on a machine that does nothing else.
 bench: $(STAMP)
@@ -33,6 +36,22 @@ bench: $(STAMP)
 # FUZZ="--inputs 500 --reader manifest --seed 7"; inputs that fail are kept in fuzz-found/.
 fuzz: $(STAMP)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --jobs $(JOBS) $(FUZZ)
+
+# The wheel and the source archive, in dist/.
+package: $(STAMP)
+	@$(BIN)/python -m build --outdir dist .
+
+# What is installed, as a bill of materials (CycloneDX): dist/sbom.json.
+sbom: $(STAMP)
+	@mkdir -p dist
+	@$(BIN)/cyclonedx-py environment --of JSON -o dist/sbom.json $(BIN)/python
+	@echo "dist/sbom.json: what is installed in $(VENV)"
+
+# The licences of all that lmd needs: dist/licences.md, and here what is not permissive.
+licences: $(STAMP)
+	@mkdir -p dist
+	@$(BIN)/python packaging/licences.py --all > dist/licences.md
+	@$(BIN)/python packaging/licences.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache lmd-demo

@@ -225,7 +225,7 @@ def in_table(section: str) -> set[str]:
     return {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
 
 
-FUNCTIONS = [name for home in ("data", "runs", "several") for name in lmd._HOMES[f"lmd.api.{home}"]]
+FUNCTIONS = [name for home in ("data", "dicom", "runs", "several") for name in lmd._HOMES[f"lmd.api.{home}"]]
 
 
 @pytest.mark.parametrize(

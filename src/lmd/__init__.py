@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lmd import data, evaluation, losses, methods, models, stages
     from lmd.api.data import inspect, prepare, read_dataset
     from lmd.api.deployed import export
+    from lmd.api.dicom import dicom_reports
     from lmd.api.runs import evaluate, load, plan, report, train
     from lmd.api.several import compare, reproduce, tune
     from lmd.data.dataset.folds_folder import Folds
@@ -45,6 +46,7 @@ __all__ = [
     "__version__",
     "compare",
     "data",
+    "dicom_reports",
     "embed",
     "evaluate",
     "evaluation",
@@ -70,6 +72,7 @@ _ROOMS = ("data", "evaluation", "losses", "methods", "models", "stages")
 _HOMES = {
     "lmd.api.data": ("inspect", "prepare", "read_dataset"),
     "lmd.api.deployed": ("export",),
+    "lmd.api.dicom": ("dicom_reports",),
     "lmd.api.runs": ("evaluate", "load", "plan", "report", "train"),
     "lmd.api.several": ("compare", "reproduce", "tune"),
     "lmd.errors": ("CheckpointError", "DataError", "LmdError", "SettingsError"),

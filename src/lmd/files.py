@@ -42,7 +42,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         with beside(path) as temporary:
             yield temporary
-            with temporary.open("rb") as written:
+            with temporary.open("rb+") as written:  # Windows syncs only what is open for writing.
                 os.fsync(written.fileno())
             temporary.chmod(0o644)
             temporary.replace(path)

@@ -6,7 +6,6 @@ one fails, the others have some seconds to end before they are ended. A signal t
 
 from __future__ import annotations
 
-import ctypes
 import os
 import runpy
 import signal
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from lmd import stopping
+from lmd.ending import end_with, tell
 from lmd.errors import SettingsError
 from lmd.jobs import share_of_cores
 from lmd.parallel import CORES
@@ -28,7 +28,6 @@ from lmd.processes.speaking import TRY_AGAIN
 from lmd.processes.starters import LAUNCHED, machine
 
 _PARENT = "LMD_PARENT"
-_DEATH_SIGNAL = 1  # The number of prctl's PR_SET_PDEATHSIG.
 _LOOK_EVERY = 0.05  # Seconds between two looks at the processes.
 _GRACE = 10.0  # Seconds that the others have to end in once one has failed, and once more when told to.
 _SAVE = 60.0  # Seconds that all have to save and end in after a signal.
@@ -83,7 +82,7 @@ def launch(words: Sequence[str], devices: int, nodes: int) -> int:
         return _stopped(children)
     finally:
         for child in children:
-            _end(child, signal.SIGKILL)
+            child.process.kill()
             child.process.wait()
             if child.complaints is not None:
                 child.complaints.close()
@@ -124,7 +123,7 @@ def _failed(first: _Child, children: list[_Child], world: int) -> int:
     """Ends the others, says in one line what happened, and returns the exit code."""
     if not _all_end(children, _GRACE):
         for child in children:
-            _end(child, signal.SIGTERM)
+            tell(child.process, signal.SIGTERM)
         _all_end(children, _GRACE)
     code = first.process.returncode
     worst = [child for child in children if child.process.poll() not in (0, None, TRY_AGAIN)]
@@ -147,7 +146,7 @@ def _stopped(children: list[_Child]) -> int:
     """Passes the signal on that has stopped this process, and returns the code of the first process."""
     number = stopping.asked() or signal.SIGTERM
     for child in children:
-        _end(child, number)
+        tell(child.process, number)
     with suppress(stopping.Stopped):
         _all_end(children, _SAVE)
     code = children[0].process.poll()
@@ -164,12 +163,6 @@ def _all_end(children: list[_Child], seconds: float) -> bool:
     return False
 
 
-def _end(child: _Child, number: int) -> None:
-    with suppress(ProcessLookupError):
-        if child.process.poll() is None:
-            child.process.send_signal(number)
-
-
 def _free_port() -> int:
     """A port on which nothing listens; another process may take it before the first one does."""
     with socket.socket() as probe:
@@ -180,10 +173,8 @@ def _free_port() -> int:
 def _child() -> None:
     """What a process does: it ends with the one that started it, and is the command `lmd` otherwise."""
     parent = os.environ.pop(_PARENT, None)
-    if parent is not None and sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGTERM)
-        if os.getppid() != int(parent):  # It had ended before.
-            sys.exit(1)
+    if parent is not None:
+        end_with(int(parent))
     sys.argv[0] = "lmd"
     runpy.run_module("lmd", run_name="__main__")
 

@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from lmd.errors import CheckpointError
+from lmd.reading import json_of, text_of
 
 if sys.platform == "win32":
     import msvcrt
@@ -26,6 +27,7 @@ else:
 _log = logging.getLogger(__name__)
 
 LOCK = ".lock"  # The file in a run folder that is locked; it says who holds it.
+_LONGEST = 2**12  # Bytes of what it says.
 _FAR = 2**30  # Windows keeps others from reading what is locked: this is behind all that the file says.
 
 
@@ -119,7 +121,7 @@ def _say_who(descriptor: int) -> None:
 
 def _held(folder: Path) -> CheckpointError:
     try:
-        who = json.loads((folder / LOCK).read_text(encoding="utf-8"))
+        who = json_of(text_of(folder / LOCK, _LONGEST))
         holder = f"process {who['pid']} on {who['host']} since {who['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         holder = "another process"

@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 import platform
+import sys
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from importlib.metadata import version
@@ -196,10 +197,13 @@ def free_memory(device: torch.device) -> int | None:
 
 def main_memory() -> int | None:
     """Returns the bytes of main memory that the machine has; None where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
+    if sys.platform == "win32":
         return None
+    else:  # A type checker for Windows leaves it out.
+        try:
+            return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        except (OSError, ValueError):
+            return None
 
 
 def gather(tensor: Tensor) -> Tensor:

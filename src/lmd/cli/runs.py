@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lmd.cli.app import Run, app, one_of, say
+from lmd.cli.dicom import Codes, DicomSr, HeatMap, Reports
 from lmd.cli.names import SPLITS, within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER, SHARE
@@ -160,10 +161,15 @@ def predict(
             metavar=SHARE, help="also a set of classes for each image, which holds the true one so often"
         ),
     ] = None,
+    dicom_sr: DicomSr = None,
+    dicom_heatmap: HeatMap = False,
+    dicom_codes: Codes = None,
 ) -> None:
     """Predicts image files: the class, a probability for each class, and how unlike the training images."""
     card = check_run(run, average)
     files = _files_to_predict(images, out, skip_bad)
+    reports = Reports(dicom_sr, dicom_heatmap, dicom_codes)
+    reports.check(files, card.classes)
     from lmd.evaluation.set_answers import refuse_both
 
     refuse_both(prior, sets)
@@ -193,6 +199,7 @@ def predict(
         answers = promise.added_to(answers)
     for line in [*(promise.lines() if promise is not None else []), *unlike_lines(answers)]:
         say(line, err=True)
+    reports.write(model, answers, frame, prior)
     if out is None:
         typer.echo(guarded_table(answers).to_csv(index=False, float_format="%.4f"), nl=False)
         return

@@ -19,6 +19,7 @@ from lmd.evaluation.leaks.seen import files_of, read_seen
 from lmd.experiments.runs import Run, sha256_of
 from lmd.files import atomic_write
 from lmd.locks import refuse_held
+from lmd.reading import UnreadableError, json_of, text_of
 from lmd.run import check_identity, identity, read_identity
 from lmd.settings import Tree
 
@@ -97,8 +98,8 @@ def is_tested(run: Run, images: ImageFiles) -> bool:
     if not run.finished or not all(path.is_file() for path in _files(run).values()):
         return False
     try:
-        saved = json.loads((run.folder.path / _RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        saved = json_of(text_of(run.folder.path / _RECORD))
+    except (OSError, UnreadableError):
         return False  # Of an earlier version, or damaged.
     return saved == _standing(run, images)
 

@@ -7,13 +7,11 @@ loaded once. The process ends with its input, and with its parent.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import importlib
 import json
 import os
 import runpy
-import signal
 import sys
 import time
 import traceback
@@ -21,8 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lmd.ending import end_with
+
 PARENT = "LMD_PARENT"
-_DEATH_SIGNAL = 1  # The number of prctl's PR_SET_PDEATHSIG.
 
 
 def serve() -> None:
@@ -73,10 +72,8 @@ def _forget() -> None:
 
 def _end_with_parent() -> None:
     parent = os.environ.pop(PARENT, None)
-    if parent is not None and sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGTERM)
-        if os.getppid() != int(parent):  # It had ended before.
-            sys.exit(1)
+    if parent is not None:
+        end_with(int(parent))
 
 
 if __name__ == "__main__":

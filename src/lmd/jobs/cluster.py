@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lmd.ending import has_signals, save_and_end, tell
 from lmd.errors import SettingsError, how_to_install, suggest
 from lmd.files import atomic_write
 from lmd.jobs.tasks import Done, Task
@@ -84,7 +85,7 @@ class Command:
             while self.process.poll() is None:
                 time.sleep(_LOOK_EVERY)
         except KeyboardInterrupt:  # The job is cancelled; submitit is about to end this process.
-            os.kill(self.process.pid, signal.SIGTERM)
+            tell(self.process, signal.SIGTERM)
             raise
         code, seconds = self.process.returncode, round(time.monotonic() - begun, 3)
         atomic_write(Path(self.result), json.dumps({"code": code, "seconds": seconds}))
@@ -97,17 +98,8 @@ class Command:
         """
         if self.process is not None:
             with suppress(ProcessLookupError, ChildProcessError):
-                os.kill(self.process.pid, signal.SIGUSR1)
-                _await_end(self.process.pid)
+                save_and_end(self.process.pid, _SOON)
         return _submitit().helpers.DelayedSubmission(Command(self.words, self.log, self.result))
-
-
-def _await_end(pid: int) -> None:
-    """Waits for a process without taking its exit code: whoever was waiting before may hold a lock."""
-    until = time.monotonic() + _SOON
-    how = os.WEXITED | os.WNOHANG | os.WNOWAIT
-    while time.monotonic() < until and os.waitid(os.P_PID, pid, how) is None:
-        time.sleep(_LOOK_EVERY)
 
 
 @dataclass
@@ -207,6 +199,8 @@ def _refuse_unknown(executor: str, given: dict[str, Any]) -> None:
 
 
 def _submitit() -> Any:
+    if not has_signals():
+        raise SettingsError("--executor: jobs of a cluster need signals, which Windows has not; use --jobs")
     try:
         return importlib.import_module("submitit")
     except ImportError as error:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from lmd.ending import kill_all, tell
 from lmd.jobs.tasks import Done, Task
 
 # After these exit codes (all went well; a mistake of the user's was told) a process is as good as new.
@@ -112,8 +113,7 @@ class _Worker:
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)
         if self.process.poll() is None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)
+            kill_all(self.process)
             self.process.wait()
         self.listener.join(_SOON)
 
@@ -140,8 +140,7 @@ class _AtWork:
 
     def signal(self, number: int) -> None:
         """Passes a signal on; the worker does nothing further."""
-        with suppress(ProcessLookupError):
-            self.worker.process.send_signal(number)
+        tell(self.worker.process, number)
         self.worker.dismiss()
 
     def kill(self) -> None:

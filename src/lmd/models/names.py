@@ -99,6 +99,7 @@ def outline(name: str, size: int | None, num_classes: int = 0) -> nn.Module:
 
     It can be run, too: what comes out has a shape alone.
     """
+    import timm as timm  # Here: torch 2.6 cannot load what timm asks for while its numbers are left out.
     import torch
 
     try:

@@ -7,6 +7,7 @@ import logging
 from typing import cast
 
 from lmd.files import atomic_write
+from lmd.reading import UnreadableError, json_of, text_of
 from lmd.run import RunFolder
 from lmd.runtime import Runtime, environment
 from lmd.settings import Tree
@@ -53,8 +54,8 @@ def _write(folder: RunFolder, tree: Tree) -> None:
 def _read(folder: RunFolder) -> Tree | None:
     """What was recorded; None where it is damaged."""
     try:
-        tree = json.loads(folder.environment.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        tree = json_of(text_of(folder.environment))
+    except (OSError, UnreadableError):
         return None
     parts = [tree, *(tree.get(_RESUMED, []) if isinstance(tree, dict) else [])]
     sound = all(isinstance(part, dict) and isinstance(part.get("packages"), dict) for part in parts)
