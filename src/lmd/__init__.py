@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lmd import data, evaluation, losses, methods, models, stages
     from lmd.api.data import inspect, prepare, read_dataset
     from lmd.api.runs import evaluate, load, plan, report, train
+    from lmd.api.serving import serve
     from lmd.api.several import compare, reproduce, tune
     from lmd.data.dataset.folds_folder import Folds
     from lmd.embedding.embed import embed
@@ -59,6 +60,7 @@ __all__ = [
     "read_features",
     "report",
     "reproduce",
+    "serve",
     "stages",
     "train",
     "tune",
@@ -68,6 +70,7 @@ _ROOMS = ("data", "evaluation", "losses", "methods", "models", "stages")
 _HOMES = {
     "lmd.api.data": ("inspect", "prepare", "read_dataset"),
     "lmd.api.runs": ("evaluate", "load", "plan", "report", "train"),
+    "lmd.api.serving": ("serve",),
     "lmd.api.several": ("compare", "reproduce", "tune"),
     "lmd.errors": ("CheckpointError", "DataError", "LmdError", "SettingsError"),
     "lmd.run": ("RunFolder",),

@@ -18,7 +18,18 @@ def main() -> None:
 
 def _run() -> int:
     """Imports the verbs, a moment in which a person may press Ctrl-C, and runs the one asked for."""
-    from lmd.cli import compare, data, features, paper, prepare, report, runs, training, tune  # noqa: F401
+    from lmd.cli import (  # noqa: F401
+        compare,
+        data,
+        features,
+        paper,
+        prepare,
+        report,
+        runs,
+        serve,
+        training,
+        tune,
+    )
     from lmd.cli.app import run
 
     return run()
