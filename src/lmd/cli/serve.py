@@ -27,7 +27,8 @@ def serve(
         typer.Option(metavar="ADDRESS", help="where to listen; one that other machines reach needs a token"),
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(metavar=NUMBER, callback=within(0, 65535), help="the port; 0 takes any that is free")
+        int,
+        typer.Option(metavar=NUMBER, callback=within(0, 65535), help="the port; 0 takes any that is free"),
     ] = 8000,
     token: Annotated[
         str | None,

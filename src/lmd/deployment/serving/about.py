@@ -11,7 +11,6 @@ from lmd.deployment.serving.refusals import in_words_of_requests
 from lmd.deployment.serving.schema import About, ClassAbout, Limits
 from lmd.errors import LmdError
 from lmd.evaluation.answers import told
-
 from lmd.evaluation.predict import Model
 from lmd.evaluation.probability.source import Source
 from lmd.evaluation.probability.start import check_estimate, start_of
@@ -59,7 +58,9 @@ class Knowledge:
         result, counts = self.evaluation, self.card.training_counts
         if result is None:
             return {}
-        against = all_against_rest(cases_behind(self._run.predictions(result.split, result.on), result), result)
+        against = all_against_rest(
+            cases_behind(self._run.predictions(result.split, result.on), result), result
+        )
         return {words.name: words for words in class_words(result, counts, against)}
 
     def about(self, looks: Looks, options: Options) -> About:
@@ -120,4 +121,3 @@ def _why_not(attempt: Callable[[], object]) -> str | None:
     except LmdError as error:
         return in_words_of_requests(error)
     return None
-

@@ -31,7 +31,9 @@ _STRANGE = (
 class Table:
     """The answers to the images of a request: a row for each, and what holds for all of them."""
 
-    def __init__(self, known: Knowledge, answered: Sequence[Answered], numbers: Sequence[int], ask: Ask) -> None:
+    def __init__(
+        self, known: Knowledge, answered: Sequence[Answered], numbers: Sequence[int], ask: Ask
+    ) -> None:
         """Makes it; `numbers` are those of the images in the request.
 
         Raises:
@@ -94,7 +96,9 @@ def rare_warnings(known: Knowledge, predicted: str, inside: Sequence[str]) -> li
     if predicted in known.rare:
         count = known.card.training_counts[known.card.classes.index(predicted)]
         words = known.words.get(predicted)
-        more = f" How well it is found: {words.level}." if words else " How well it is found was not measured."
+        more = (
+            f" How well it is found: {words.level}." if words else " How well it is found was not measured."
+        )
         found.append(f"{predicted} is a rare class: the model has learnt it from {count} images.{more}")
     others = [name for name in inside if name in known.rare and name != predicted]
     if others:
@@ -153,7 +157,9 @@ def _as_table(probabilities: np.ndarray, classes: Sequence[str]) -> pd.DataFrame
 def _checked(rows: Sequence[Sequence[float]], classes: Sequence[str]) -> np.ndarray:
     wrong = next((place for place, row in enumerate(rows) if len(row) != len(classes)), None)
     if wrong is not None:
-        raise RefusedError(422, f"probabilities: row {wrong + 1} must have {len(classes)} numbers, one for each class")
+        raise RefusedError(
+            422, f"probabilities: row {wrong + 1} must have {len(classes)} numbers, one for each class"
+        )
     found = np.array(rows, dtype=np.float64)
     total = found.sum(1)
     if (abs(total - 1) > _SUM).any():

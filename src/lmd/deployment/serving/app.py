@@ -6,11 +6,12 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from lmd.deployment.serving.door import Door
+from lmd.deployment.serving.door import OPEN, Door
 from lmd.deployment.serving.refusals import RefusedError
-from lmd.deployment.serving.routes import PAGES, router_of
+from lmd.deployment.serving.routes import router_of
 from lmd.deployment.serving.schema import RESEARCH
 from lmd.deployment.serving.service import Service
 from lmd.version import __version__
@@ -21,23 +22,26 @@ _LINES = {404: "there is nothing here", 405: "this can be asked by other methods
 def app_of(service: Service) -> Door:
     """Returns the application that a server runs.
 
-    FastAPI's own pages about the interface load scripts from elsewhere; there is /openapi.json in their place.
+    FastAPI's own pages about the interface load scripts from elsewhere: /openapi.json is in their place.
     """
     app = FastAPI(title="lmd serve", version=__version__, description=RESEARCH, docs_url=None, redoc_url=None)
-    app.include_router(router_of(service))
+    router = router_of(service)
+    app.include_router(router)
     app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(HTTPException, _unknown)
     app.openapi_schema = _schema(app, service.options.token is not None)
-    paths = [path for route in app.routes if isinstance(path := getattr(route, "path", None), str)]
-    return Door(app, service.options, service.metrics, frozenset([*paths, *PAGES]))
+    paths = [route.path for route in router.routes if isinstance(route, APIRoute)]
+    return Door(app, service.options, service.metrics, frozenset([*paths, *OPEN]))
 
 
 def _schema(app: FastAPI, secret: bool) -> dict[str, Any]:
     """The OpenAPI schema, which says whether a token is asked for."""
     schema = app.openapi()
     if secret:
-        schema.setdefault("components", {})["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-        schema["security"] = [{"token": []}]
+        schema.setdefault("components", {})["securitySchemes"] = {
+            "token": {"type": "http", "scheme": "bearer"}
+        }
+        schema["security"] = [{"token": list[str]()}]
     return schema
 
 

@@ -50,7 +50,7 @@ class Reader:
                 return RefusedError(422, without_path(error, path, number))
 
     def _decoded(self, path: Path, frame: int | None, shown: bool) -> Decoded:
-        """The same pixels as `decode_small` gives; the picture is made of the array between, if that will do."""
+        """The same pixels as `decode_small` gives; the picture is made of the same array if it is large."""
         made = self.preprocessing
         image = decode(path, 2 * made.size, frame, made.bits)
         pixels = np.ascontiguousarray(resize(image, made.size, made.crop).transpose(2, 0, 1))

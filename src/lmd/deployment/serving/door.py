@@ -28,8 +28,8 @@ App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 # The page asks its own server alone, runs its own script alone, and is shown in no other page.
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-    "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
 _HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -40,7 +40,14 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-OPEN = ("/", "/style.css", "/serve.css", "/serve.js", "/health")  # These tell nothing of the model.
+OPEN = (
+    "/",
+    "/style.css",
+    "/serve.css",
+    "/serve.js",
+    "/health",
+    "/openapi.json",
+)  # These tell nothing of the model.
 _ELSEWHERE = ("cross-site", "same-site")  # As browsers say that another page asks.
 
 _log = logging.getLogger(__name__)
@@ -86,7 +93,9 @@ class Door:
             # A name that somebody else has pointed at this machine: a page of theirs would be one of ours.
             raise RefusedError(421, "ask for this server by the address that it was started with")
         if self._token is not None and path not in OPEN and not self._knows(headers.get("authorization", "")):
-            raise RefusedError(401, "a token is needed, as 'Authorization: Bearer TOKEN'", {"WWW-Authenticate": "Bearer"})
+            raise RefusedError(
+                401, "a token is needed, as 'Authorization: Bearer TOKEN'", {"WWW-Authenticate": "Bearer"}
+            )
 
     def _is_own(self, host: str) -> bool:
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
@@ -96,7 +105,9 @@ class Door:
     def _knows(self, given: str) -> bool:
         """Whether a header has the token; the time that this takes tells nothing of it."""
         kind, _, token = given.partition(" ")
-        return kind.lower() == "bearer" and hmac.compare_digest(_digest(token.strip().encode()), self._token or b"")
+        return kind.lower() == "bearer" and hmac.compare_digest(
+            _digest(token.strip().encode()), self._token or b""
+        )
 
     def _count(self, path: str, status: int, seconds: float) -> None:
         """Counts a request; a path that is not ours may be anything, and is not named."""
@@ -136,4 +147,6 @@ def _digest(text: bytes) -> bytes:
 def _place(error: BaseException) -> str:
     """The kind of an error and where it was raised, without its text."""
     last = traceback.extract_tb(error.__traceback__)[-1:]
-    return f"{type(error).__name__}" + "".join(f" at {one.filename.rpartition('/')[2]}:{one.lineno}" for one in last)
+    return f"{type(error).__name__}" + "".join(
+        f" at {one.filename.rpartition('/')[2]}:{one.lineno}" for one in last
+    )

@@ -56,7 +56,9 @@ class Gate:
             RefusedError: it does (503).
         """
         if self.closed:
-            raise RefusedError(503, "the server is being stopped", {"Connection": "close", "Retry-After": "10"})
+            raise RefusedError(
+                503, "the server is being stopped", {"Connection": "close", "Retry-After": "10"}
+            )
 
     def full(self, what: str) -> RefusedError:
         """Returns what is said where too much is inside already."""

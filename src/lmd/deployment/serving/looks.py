@@ -63,7 +63,10 @@ class Looks:
         maps, scale, device = self.maps, self.model.card.preprocessing, self.model.runtime.device
         if isinstance(maps, str):
             return None
-        image, wanted = clean(pixels[None].to(device), scale.mean, scale.std), torch.tensor([k], device=device)
+        image, wanted = (
+            clean(pixels[None].to(device), scale.mean, scale.std),
+            torch.tensor([k], device=device),
+        )
         found = [grad_cam(network, image, wanted, maps)[0] for network in self.networks]
         return np.mean(found, axis=0)
 

@@ -27,7 +27,7 @@ def as_file(data: bytes) -> Iterator[Path]:
     if sys.platform == "linux" and in_memory():
         descriptor = os.memfd_create("upload", os.MFD_CLOEXEC)
         try:
-            with open(descriptor, "wb", closefd=False) as file:  # noqa: PTH123 - it has no path to open.
+            with open(descriptor, "wb", closefd=False) as file:
                 file.write(data)
             yield Path(f"/proc/{os.getpid()}/fd/{descriptor}")
         finally:

@@ -25,7 +25,9 @@ class Metrics:
             "lmd_request_seconds", "Seconds of a request", ["route"], buckets=_SECONDS, registry=self.registry
         )
         self.images = Counter("lmd_images", "Images that were answered", registry=self.registry)
-        self.unreadable = Counter("lmd_images_unreadable", "Images that could not be read", registry=self.registry)
+        self.unreadable = Counter(
+            "lmd_images_unreadable", "Images that could not be read", registry=self.registry
+        )
         self.unlike = Counter(
             "lmd_images_unlike", "Images unlike anything that the model has seen", registry=self.registry
         )

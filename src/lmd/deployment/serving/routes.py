@@ -53,7 +53,12 @@ def _form_schema() -> dict[str, Any]:
     fields = Ask.model_json_schema()["properties"]
     fields["prior"] = {"type": "string", "description": fields["prior"].get("description", "")}
     images = {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}
-    return {"type": "object", "required": [FIELD], "additionalProperties": False, "properties": {FIELD: images, **fields}}
+    return {
+        "type": "object",
+        "required": [FIELD],
+        "additionalProperties": False,
+        "properties": {FIELD: images, **fields},
+    }
 
 
 _EVERY = (401, 403, 421)
@@ -72,7 +77,12 @@ def router_of(service: Service) -> APIRouter:
         service.gate.refuse_when_closed()
         return _json(Health(status="ok"))
 
-    @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}, **_problems(*_EVERY)}, tags=["server"])
+    @router.get(
+        "/metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}}, **_problems(*_EVERY)},
+        tags=["server"],
+    )
     async def metrics() -> Response:
         """Returns counts for Prometheus: requests, images, seconds, memory; nothing about an image."""
         return Response(service.metrics.text(), headers={"content-type": CONTENT})

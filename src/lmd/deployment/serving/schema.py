@@ -25,7 +25,7 @@ def _tree(value: Any) -> Any:
     return value
 
 
-# Words and shares alone: the command also takes the path of a file, and here a path would be one of the server.
+# Words and shares alone: the command takes the path of a file, too, which here would be one of the server.
 Prior = Annotated[Word | dict[str, Share], BeforeValidator(_tree)]
 
 

@@ -11,7 +11,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lmd.deployment.serving.options import Options
 from lmd.errors import SettingsError, how_to_install
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from lmd.deployment.serving.service import Service
 
 _NEEDED = ("fastapi", "uvicorn", "prometheus_client", "python_multipart")
+Stop = Callable[[], None]
+Started = Callable[[Stop], None]
 _WAITING = 128  # Connections that wait to be accepted.
 _MOST_HEADERS = 2**16  # Bytes.
 
@@ -67,7 +69,9 @@ def listening(options: Options) -> socket.socket:
         made.listen(_WAITING)
     except OSError as error:
         made.close()
-        raise SettingsError(f"{told}: {error.strerror or error}; choose another with --port (0: any that is free)") from error
+        raise SettingsError(
+            f"{told}: {error.strerror or error}; choose another with --port (0: any that is free)"
+        ) from error
     return made
 
 
@@ -78,11 +82,16 @@ def address_of(options: Options, made: socket.socket) -> str:
     return f"http://{host}:{port}/"
 
 
-def _run(app: Door, gate: Gate, made: socket.socket, started: Callable[[], None]) -> None:
-    """Serves until a signal comes: then what runs is finished, and what is new gets 503."""
+def run(app: Door, gate: Gate, made: socket.socket, started: Started) -> None:
+    """Serves until it is told to stop: then what runs is finished, and what is new gets 503.
+
+    A signal tells it. So does the function that `started` is called with once the server answers.
+    """
     import uvicorn
 
-    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # The door tells of errors; nothing else has news.
+    logging.getLogger("uvicorn").setLevel(
+        logging.CRITICAL
+    )  # The door tells of errors.
     config = uvicorn.Config(
         app, access_log=False, log_config=None, lifespan="off", ws="none", http="h11", loop="asyncio",
         proxy_headers=False, server_header=False, h11_max_incomplete_event_size=_MOST_HEADERS,
@@ -104,40 +113,40 @@ def _server_of(config: uvicorn.Config) -> uvicorn.Server:
     return Server(config)
 
 
-async def _served(server: uvicorn.Server, gate: Gate, made: socket.socket, started: Callable[[], None]) -> None:
-    stop = asyncio.Event()
-    with _heeded(asyncio.get_running_loop(), stop, server):
-        ending = asyncio.create_task(_end(server, gate, stop))
+async def _served(server: uvicorn.Server, gate: Gate, made: socket.socket, started: Started) -> None:
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+
+    def stop() -> None:
+        if told.is_set():  # A second time: at once.
+            server.should_exit = server.force_exit = True
+        loop.call_soon_threadsafe(told.set)
+
+    with _heeded(stop):
+        ending = asyncio.create_task(_end(server, gate, told))
         serving = asyncio.create_task(server.serve([made]))
         while not (server.started or serving.done()):
             await asyncio.sleep(0.01)
-        started()
+        started(stop)
         await serving
         ending.cancel()
 
 
-async def _end(server: uvicorn.Server, gate: Gate, stop: asyncio.Event) -> None:
+async def _end(server: uvicorn.Server, gate: Gate, told: asyncio.Event) -> None:
     """Once it is told to: lets nothing in, waits for what is inside, and ends the server."""
-    await stop.wait()
+    await told.wait()
     await gate.drained()
     server.should_exit = True
 
 
 @contextmanager
-def _heeded(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, server: uvicorn.Server) -> Iterator[None]:
-    """Has signals end the server in order, and a second one at once; other threads take none."""
+def _heeded(stop: Stop) -> Iterator[None]:
+    """Has the signals that end a process stop the server; other threads than the main one take none."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-
-    def heed(number: int, frame: Any) -> None:
-        if stop.is_set():
-            server.should_exit = server.force_exit = True
-        loop.call_soon_threadsafe(stop.set)
-
     usual = {number: signal.getsignal(number) for number in HEEDED}
     for number in HEEDED:
-        signal.signal(number, heed)
+        signal.signal(number, lambda *_: stop())
     try:
         yield
     finally:
@@ -161,7 +170,11 @@ def serve_run(run: RunFolder, options: Options, say: Callable[[str], None]) -> N
         model = load_either(run, isinstance(run, FoldsRun))
         with closing(Service(model, run, options)) as service:
             lines = _lines(service, options, made)
-            _run(app_of(service), service.gate, made, lambda: say("\n".join(lines)))
+
+            def started(stop: Stop) -> None:
+                say("\n".join(lines))
+
+            run(app_of(service), service.gate, made, started)
     say("stopped; nothing of the uploads is kept")
 
 
@@ -169,7 +182,11 @@ def _lines(service: Service, options: Options, made: socket.socket) -> list[str]
     """What is said once the server answers."""
     about = service.about()
     token = "a token is needed" if options.token else "whoever uses this machine can ask"
-    far = [] if options.is_local else ["others can reach it, and nothing is encrypted: put a proxy with TLS before it"]
+    far = (
+        []
+        if options.is_local
+        else ["others can reach it, and nothing is encrypted: put a proxy with TLS before it"]
+    )
     return [
         f"{about.title}: {address_of(options, made)} ({token}; Ctrl-C stops it)",
         *far,

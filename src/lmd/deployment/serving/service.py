@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import TypeVar
+
+import pandas as pd
 
 from lmd.deployment.serving.about import Knowledge
 from lmd.deployment.serving.answers import Table, at_shares
@@ -23,6 +26,9 @@ from lmd.evaluation.selective.unlikeness_result import USUAL
 from lmd.parallel import num_cores
 from lmd.run import RunFolder
 from lmd.spreadsheet import guarded_table
+
+Result = TypeVar("Result")
+Bad = dict[int, RefusedError]
 
 
 class Service:
@@ -56,39 +62,41 @@ class Service:
         """Returns the answers to uploads, in their order.
 
         Raises:
-            RefusedError: one cannot be read, and those are not to be left out; or none can; or sets or a prior
-                are wanted that the run cannot give.
+            RefusedError: one cannot be read, and those are not to be left out; or none can; or sets or a
+                prior are wanted that the run cannot give.
         """
         images, bad = await self._read(uploads, ask)
         table, answered = await self._table(images, ask)
         answers = await self._in_thread(table.answers)
         if ask.explain:
             told = await asyncio.gather(*map(self._explanation, answers, images.values(), answered))
-            answers = [one.model_copy(update={"explanation": look}) for one, look in zip(answers, told, strict=True)]
+            answers = [
+                one.model_copy(update={"explanation": look}) for one, look in zip(answers, told, strict=True)
+            ]
         self._count(answers)
         failed = [Answer(image=number, error=error.line) for number, error in bad.items()]
         return Predictions(answers=sorted([*answers, *failed], key=lambda one: one.image), notes=table.notes)
 
     async def csv(self, uploads: Sequence[bytes], ask: Ask) -> str:
-        """Returns the answers as a table; images that cannot be read are left out of it where that is asked for.
+        """Returns the answers as a table; with `skip_bad` images that cannot be read are not in it.
 
         Raises:
             RefusedError: as for `predictions`.
         """
         images, _ = await self._read(uploads, ask)
         table, _ = await self._table(images, ask)
-        write = partial(guarded_table(table.rows).to_csv, index=False, float_format="%.9g", lineterminator="\n")
-        return await self._in_thread(write)
+        return await self._in_thread(partial(_csv, table.rows))
 
     async def at_shares(self, ask: AskAtPrior) -> AtShares:
         """Returns answers that were given before at stated shares of the classes."""
         return await self._in_thread(partial(at_shares, self.known, ask))
 
-    async def _read(self, uploads: Sequence[bytes], ask: Ask) -> tuple[dict[int, Decoded], dict[int, RefusedError]]:
+    async def _read(self, uploads: Sequence[bytes], ask: Ask) -> tuple[dict[int, Decoded], Bad]:
         """The images by their numbers, and why others cannot be read."""
         read = partial(self._reader.read, frame=ask.frame, shown=ask.explain)
         numbers = range(1, len(uploads) + 1)
-        found = await asyncio.gather(*(self._in_thread(partial(read, *one)) for one in zip(uploads, numbers, strict=True)))
+        work = [partial(read, *one) for one in zip(uploads, numbers, strict=True)]
+        found = await asyncio.gather(*map(self._in_thread, work))
         bad = {n: one for n, one in zip(numbers, found, strict=True) if isinstance(one, RefusedError)}
         self.metrics.unreadable.inc(len(bad))
         if bad and (not ask.skip_bad or len(bad) == len(found)):
@@ -105,9 +113,14 @@ class Service:
         heat = await asyncio.wrap_future(self.engine.call(partial(self.looks.heat, image.pixels, k)))
         return await self._in_thread(partial(self.looks.explanation, image, heat, answered.features))
 
-    async def _in_thread(self, work):
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def _count(self, answers: Sequence[Answer]) -> None:
         self.metrics.images.inc(len(answers))
         self.metrics.unlike.inc(sum((one.unlike or 0) >= USUAL for one in answers))
+
+
+def _csv(rows: pd.DataFrame) -> str:
+    """A table as `lmd predict` writes it."""
+    return guarded_table(rows).to_csv(index=False, float_format="%.9g", lineterminator="\n")
