@@ -15,7 +15,7 @@ import lmd
 from lmd.data.dataset.manifest import Dataset
 from lmd.deployment.serving.app import app_of
 from lmd.deployment.serving.options import options_of
-from lmd.deployment.serving.server import address_of, listening, run
+from lmd.deployment.serving.server import address_of, listening, run_app
 from lmd.deployment.serving.service import Service
 from lmd.evaluation.predict import Model
 from lmd.run import RunFolder
@@ -67,7 +67,7 @@ def running(model: Model, folder: RunFolder, **given: Any) -> Iterator[Served]:
         made = stack.enter_context(listening(options))
         service = stack.enter_context(closing(Service(model, folder, options)))
         thread = threading.Thread(
-            target=run, args=(app_of(service), service.gate, made, started), daemon=True
+            target=run_app, args=(app_of(service), service.gate, made, started), daemon=True
         )
         thread.start()
         assert begun.wait(20)

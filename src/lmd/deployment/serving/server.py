@@ -82,7 +82,7 @@ def address_of(options: Options, made: socket.socket) -> str:
     return f"http://{host}:{port}/"
 
 
-def run(app: Door, gate: Gate, made: socket.socket, started: Started) -> None:
+def run_app(app: Door, gate: Gate, made: socket.socket, started: Started) -> None:
     """Serves until it is told to stop: then what runs is finished, and what is new gets 503.
 
     A signal tells it. So does the function that `started` is called with once the server answers.
@@ -174,7 +174,7 @@ def serve_run(run: RunFolder, options: Options, say: Callable[[str], None]) -> N
             def started(stop: Stop) -> None:
                 say("\n".join(lines))
 
-            run(app_of(service), service.gate, made, started)
+            run_app(app_of(service), service.gate, made, started)
     say("stopped; nothing of the uploads is kept")
 
 

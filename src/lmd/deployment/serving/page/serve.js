@@ -13,7 +13,8 @@ function make(name, properties = {}, ...children) {
 }
 const paragraph = (text, kind = "") => make("p", { className: kind }, text);
 const list = (node, lines) => node.replaceChildren(...lines.map((line) => make("li", {}, line)));
-const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+// A text begins with a capital letter, but for a name such as p_melanoma.
+const sentence = (text) => (/^[a-z]_/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1)) + (/[.!?]$/.test(text) ? "" : ".");
 function say(text) { byId("status").textContent = text; }
 
 // The server.
@@ -69,7 +70,7 @@ function showModel() {
   if (lines.length) verdict.append(make("ul", {}, ...lines.map((line) => make("li", {}, line))));
   byId("verdict").replaceChildren(...about.warnings.map((line) => paragraph(sentence(line), "banner")), verdict);
   byId("classes").replaceChildren(...about.classes.map((one) => make("div", {},
-    make("h4", {}, one.name),
+    make("h3", {}, one.name),
     paragraph(`${one.band ? `${one.band}; ` : ""}${one.training_images} training images`, "small"),
     ...(one.level ? [paragraph(sentence(one.level), "level")] : []),
     ...one.lines.map((line) => paragraph(line)))));
@@ -206,7 +207,11 @@ function showDetail() {
   }
   const now = current(one);
   byId("detail").replaceChildren(head, paragraph(`${now.predicted}, probability ${now.probabilities[now.predicted].toFixed(3)}`, "said"),
-    ...now.warnings.map((line) => paragraph(line, "banner")), ...setLine(now), ...measured(now), probabilities(now), looks(now));
+    ...now.warnings.map((line) => paragraph(line, "banner")), ...relied(), ...setLine(now), ...measured(now), probabilities(now), looks(now));
+}
+// What the model misses is as much a part of an answer as what it says.
+function relied() {
+  return about.verdict.length ? [paragraph(about.verdict[0], "banner")] : [];
 }
 function setLine(now) {
   const parts = now.set ? [paragraph(`Prediction set: ${now.set.join(", ")}.`)] : [];
