@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from lmd.deployment.serving.door import OPEN, Door
+from lmd.deployment.serving.door import FAILED, OPEN, Door
 from lmd.deployment.serving.refusals import RefusedError
 from lmd.deployment.serving.routes import router_of
 from lmd.deployment.serving.schema import RESEARCH
@@ -29,6 +29,7 @@ def app_of(service: Service) -> Door:
     app.include_router(router)
     app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(HTTPException, _unknown)
+    app.add_exception_handler(Exception, _failed)
     app.openapi_schema = _schema(app, service.options.token is not None)
     paths = [route.path for route in router.routes if isinstance(route, APIRoute)]
     return Door(app, service.options, service.metrics, frozenset([*paths, *OPEN]))
@@ -54,3 +55,8 @@ async def _unknown(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     line = _LINES.get(error.status_code, "the request cannot be read")
     return JSONResponse({"error": line}, error.status_code, error.headers)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """What is said of a fault of ours; it is raised again, and the door has it in the log."""
+    return JSONResponse({"error": FAILED}, 500)

@@ -48,6 +48,7 @@ OPEN = (
     "/health",
     "/openapi.json",
 )  # These tell nothing of the model.
+FAILED = "the server failed; its log has the place"
 _ELSEWHERE = ("cross-site", "same-site")  # As browsers say that another page asks.
 
 _log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ class Door:
             answer.status = 499
         except Exception as error:  # Its text may quote an upload: kind and place alone are told.
             _log.error("a request failed: %s", _place(error))
-            await answer.refuse(500, "the server failed; its log has the place")
+            await answer.refuse(500, FAILED)
         finally:
             self._count(scope["path"], answer.status, time.perf_counter() - begun)
 

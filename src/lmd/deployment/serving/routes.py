@@ -135,7 +135,7 @@ async def _prior(service: Service, request: Request) -> Response:
     options = service.options
     with service.gate.entered() as held:
         async with _in_time(options.timeout, 408):
-            body = await read_body(request, held, _MOST_JSON)
+            body = await read_body(request, held, min(_MOST_JSON, options.most_bytes))
         async with _in_time(options.timeout, 504):
             return _json(await service.at_shares(understood(AskAtPrior, body)))
 

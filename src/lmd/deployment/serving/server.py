@@ -89,9 +89,7 @@ def run_app(app: Door, gate: Gate, made: socket.socket, started: Started) -> Non
     """
     import uvicorn
 
-    logging.getLogger("uvicorn").setLevel(
-        logging.CRITICAL
-    )  # The door tells of errors.
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # The door tells of errors.
     config = uvicorn.Config(
         app, access_log=False, log_config=None, lifespan="off", ws="none", http="h11", loop="asyncio",
         proxy_headers=False, server_header=False, h11_max_incomplete_event_size=_MOST_HEADERS,
