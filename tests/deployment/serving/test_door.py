@@ -130,7 +130,7 @@ def test_a_request_has_so_many_bytes_files_and_pixels(serve: Callable[..., Serve
         line_of(predict(client, b"x" * 250_000), 413)
         == "the request is too large: at most 200,000 bytes are read"
     )
-    assert line_of(predict(client, png(), png(), png()), 413) == "too many files: at most 2 in a request"
+    assert line_of(predict(client, png(), png(), png()), 422) == "too many files: at most 2 in a request"
     assert line_of(predict(client, flat(1100, 1000)), 413) == (
         "image 1 is too large: 1100 x 1000 pixels are 1 million, and 1 million are the most for its kind; make it "
         "smaller, or cut it into parts"

@@ -65,7 +65,7 @@ async def read_form(request: Request, held: Held, most: int, files: int) -> Form
         parsed = await parser.parse()
     except (MultiPartException, FormParserError, UnicodeError, LookupError, ValueError) as error:
         if "files" in str(error):
-            raise RefusedError(413, f"too many files: at most {files} in a request") from None
+            raise RefusedError(422, f"too many files: at most {files} in a request") from None
         raise RefusedError(400, "the form cannot be read: it is damaged, or has too many fields") from None
     found = Form([], {})
     try:

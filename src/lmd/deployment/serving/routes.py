@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from lmd.deployment.serving.forms import FIELD, read_body, read_form, understood
 from lmd.deployment.serving.metrics import CONTENT
 from lmd.deployment.serving.refusals import RefusedError
-from lmd.deployment.serving.schema import About, Ask, AskAtPrior, AtShares, Health, Predictions, Problem
+from lmd.deployment.serving.schema import About, Ask, AskAtPrior, AtShares, Health, Predictions, Problem, Word
 from lmd.deployment.serving.service import Service
 
 _PAGE = "lmd.deployment.serving", "page"
@@ -29,10 +29,10 @@ _REASONS = {
     401: "no token, or another one",
     403: "a page of another server asks",
     408: "the request did not come in time",
-    413: "the request, or an image, is too large; or too many files",
+    413: "the request, or an image, is too large",
     415: "another kind of body, or of image, than is read",
     421: "the server is asked by a name that is not its own",
-    422: "a field does not fit, or an image cannot be read",
+    422: "a field does not fit, an image cannot be read, or there are too many files",
     429: "too much at once: ask again after Retry-After seconds",
     503: "the server is being stopped",
     504: "no answer in time",
@@ -48,17 +48,26 @@ def _body(kind: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {kind: {"schema": schema}}}}
 
 
-def _form_schema() -> dict[str, Any]:
-    """What a form may hold: the files, and the fields of `Ask`, a prior as text."""
-    fields = Ask.model_json_schema()["properties"]
-    fields["prior"] = {"type": "string", "description": fields["prior"].get("description", "")}
-    images = {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}
-    return {
-        "type": "object",
-        "required": [FIELD],
-        "additionalProperties": False,
-        "properties": {FIELD: images, **fields},
+def _form_schema(most: int) -> dict[str, Any]:
+    """What a form may hold: files, and the fields of `Ask`, a prior as text; what is unwanted is left out."""
+    fields = {name: _present(schema) for name, schema in Ask.model_json_schema()["properties"].items()}
+    shares = {"type": "string", "contentMediaType": "application/json"}
+    fields["prior"] |= {"anyOf": [{"type": "string", "enum": list(get_args(Word))}, shares]}
+    images = {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": most,
+        "items": {"type": "string", "format": "binary"},
     }
+    properties = {FIELD: images, **fields}
+    return {"type": "object", "required": [FIELD], "additionalProperties": False, "properties": properties}
+
+
+def _present(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a field that may be null, where it is there: no text means null."""
+    first, *_ = schema.get("anyOf", [{}])
+    rest = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
+    return {**rest, **first}
 
 
 _EVERY = (401, 403, 421)
@@ -96,7 +105,7 @@ def router_of(service: Service) -> APIRouter:
         "/api/predict",
         response_model=Predictions,
         responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}, **_problems(*_WORK)},
-        openapi_extra=_body("multipart/form-data", _form_schema()),
+        openapi_extra=_body("multipart/form-data", _form_schema(service.options.max_files)),
         tags=["model"],
     )
     async def predict(request: Request) -> Response:
