@@ -89,7 +89,8 @@ def run_app(app: Door, gate: Gate, made: socket.socket, started: Started) -> Non
     """
     import uvicorn
 
-    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # The door tells of errors.
+    for name in ("uvicorn", "python_multipart"):  # The door tells of errors, and quotes nobody.
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     config = uvicorn.Config(
         app, access_log=False, log_config=None, lifespan="off", ws="none", http="h11", loop="asyncio",
         proxy_headers=False, server_header=False, h11_max_incomplete_event_size=_MOST_HEADERS,
