@@ -99,8 +99,8 @@ def serve(trained: tuple[Path, Dataset], model: Model) -> Iterator[Callable[...,
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run on three folds."""
+    """A finished run on two folds."""
     place = tmp_path_factory.mktemp("served-folds")
-    folds = make_folds(write_raw(place / "raw"), place / "cv", folds=3)
+    folds = make_folds(write_raw(place / "raw"), place / "cv", folds=2)
     lmd.train(folds, method="ce", settings={**toy.COMMON, "stage1": {"epochs": 1}}, out=place / "run")
     return place / "run"

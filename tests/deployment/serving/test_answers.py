@@ -126,6 +126,8 @@ def test_a_prior_gives_what_the_command_gives(served: Served, model: Model, tmp_
         np.testing.assert_allclose(later["probabilities"], expected[columns], atol=1e-5)
         assert later["predicted"] == expected["predicted"].tolist()
         assert later["notes"] == at_once["notes"]
+        assert [bool(lines) for lines in later["warnings"]] == [name == "rare" for name in later["predicted"]]
+        assert later["warnings"] == [one["warnings"] for one in at_once["answers"]]
     assert later["shares"]["less"] == {"value": 0.3, "low": None, "high": None}
 
 
@@ -294,7 +296,7 @@ def test_a_folds_run_is_served_as_the_mean_of_its_models(finished: Path, tmp_pat
         own = [single[name] for single in singles]
         assert answer["probabilities"][name[2:]] == pytest.approx(row[name], abs=1e-5)
         assert answer["ranges"][name[2:]] == pytest.approx([min(own), max(own)], abs=1e-5)
-    assert about["models"] == len(singles) == 3
+    assert about["models"] == len(singles) == 2
     assert "none is new to it" in about["no_sets"]
     assert about["no_unlikeness"].startswith("the mean of several models")
     assert len(answer["explanation"]["nearest"]) == 3

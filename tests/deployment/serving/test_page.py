@@ -47,8 +47,7 @@ def dicom(tmp_path: Path) -> Path:
     return written(tmp_path / "scan.dcm", header(pixels, "RGB"))
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1280, "dark")])
 def test_a_dicom_file_is_answered_and_the_page_is_accessible(
     browser: Any, served: Served, model: Model, dicom: Path, tmp_path: Path, width: int, scheme: str
 ) -> None:
@@ -57,10 +56,7 @@ def test_a_dicom_file_is_answered_and_the_page_is_accessible(
         visit.page.wait_for_selector("#asking:not([hidden])")
         visit.is_quiet_and_accessible()
         give(visit, dicom)
-        assert (
-            visit.page.locator(".said").inner_text()
-            == f"{row['predicted']}, probability {row['p_' + row['predicted']]:.3f}"
-        )
+        assert visit.page.locator(".said").inner_text() == headline(row)
         assert (
             visit.page.get_by_text("Prediction set: ").inner_text()
             == f"Prediction set: {', '.join(row['set'].split('; '))}."
@@ -141,6 +137,12 @@ def test_files_that_are_dropped_are_a_batch_with_a_csv(
         assert visit.page.locator("img").count() == 0
 
 
+def headline(row: pd.Series) -> str:
+    """What the page says of an answer of the command, at no prior."""
+    name = row["predicted"]
+    return f"{name}, decided with d = {row[f'd_{name}']:.3f} (probability p = {row[f'p_{name}']:.3f})"
+
+
 def quiet_but_for(visit: Visit, status: int) -> None:
     """Asserts that the page is sound, and that it complained of refused requests alone."""
     assert [one for one in visit.complaints if f"status of {status}" not in one] == []
@@ -183,10 +185,8 @@ def test_prevalence_moves_the_answers(browser: Any, served: Served, model: Model
             visit,
             "/common 0.100, less 0.100, rare 0.800/.test(document.getElementById('prior-notes').textContent)",
         )
-        assert (
-            visit.page.locator(".said").inner_text()
-            == f"{row['predicted']}, probability {row['p_' + row['predicted']]:.3f}"
-        )
+        assert row["predicted"] == "rare"
+        assert visit.page.locator(".said").inner_text() == f"rare, probability p = {row['p_rare']:.3f}"
         quiet_but_for(visit, 422)  # While the shares were typed, they did not sum to 1.
         visit.page.get_by_label("rare (%)").fill("5")
         visit.page.get_by_label("rare (%)").blur()

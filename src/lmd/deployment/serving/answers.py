@@ -137,12 +137,14 @@ def at_shares(known: Knowledge, ask: AskAtPrior) -> AtShares:
         moved, found = answers_at_prior(table, known.source, _stated(known, ask.prior))
     except LmdError as error:
         raise RefusedError(422, in_words_of_requests(error)) from None
-    return _as_shares(known.card.classes, moved, found)
+    return _as_shares(known, moved, found)
 
 
-def _as_shares(classes: Sequence[str], moved: pd.DataFrame, found: AtPrior) -> AtShares:
+def _as_shares(known: Knowledge, moved: pd.DataFrame, found: AtPrior) -> AtShares:
+    classes, predicted = known.card.classes, moved["predicted"].tolist()
     return AtShares(
-        predicted=moved["predicted"].tolist(),
+        predicted=predicted,
+        warnings=[rare_warnings(known, name, []) for name in predicted],
         probabilities=moved[[f"p_{name}" for name in classes]].to_numpy().tolist(),
         shares=dict(zip(classes, found.estimates, strict=True)),
         notes=prior_lines(classes, found),

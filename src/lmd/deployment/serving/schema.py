@@ -115,6 +115,8 @@ class AtShares(Settings):
 
     predicted: list[str]
     probabilities: list[list[float]]
+    warnings: list[list[str]]
+    """of each image, where its answer is a rare class"""
     shares: dict[str, Estimate]
     """the share of each class; one that was estimated has an interval"""
     notes: list[str]

@@ -3,6 +3,7 @@
 const byId = (id) => document.getElementById(id);
 const AT_ONCE = 2; // Requests that this page has under way.
 const MOST_TRIES = 30;
+const USUAL = 0.99; // From this share on an image is called unlike anything seen.
 let about = null, token = "", cases = [], shown = 0, moved = null, round = 0;
 
 // Elements.
@@ -155,7 +156,8 @@ function current(one) {
   if (!moved) return one.answer;
   const place = good().indexOf(one), p = moved.probabilities[place];
   const probabilities = Object.fromEntries(about.classes.map((each, k) => [each.name, p[k]]));
-  return { ...one.answer, predicted: moved.predicted[place], probabilities, decisions: null, ranges: null, set: null };
+  const strange = one.answer.unlike !== null && one.answer.unlike >= USUAL ? one.answer.warnings.slice(0, 1) : [];
+  return { ...one.answer, predicted: moved.predicted[place], probabilities, decisions: null, ranges: null, set: null, warnings: [...strange, ...moved.warnings[place]] };
 }
 function show() {
   byId("overview").hidden = cases.length < 2;
@@ -176,13 +178,16 @@ function overview() {
   const rows = cases.map((one, place) => {
     const open = make("button", { type: "button" }, one.file.name);
     open.addEventListener("click", () => { shown = place; explain(); });
-    const cells = one.error ? [make("td", { colSpan: 5 }, `not read: ${one.error}`)] : cellsOf(current(one));
+    const cells = one.error ? [make("td", { colSpan: 6 }, `not read: ${one.error}`)] : cellsOf(current(one));
     return make("tr", {}, make("th", { scope: "row" }, open), ...cells);
   });
-  return table("All images", ["file", "answer", "p", "set", "unlike", "warnings"], rows);
+  const made = table("All images", ["file", "answer", "p", "d", "set", "unlike", "warnings"], rows);
+  made.classList.add("overview");
+  return made;
 }
 function cellsOf(now) {
-  const words = [now.predicted, now.probabilities[now.predicted].toFixed(3), now.set ? now.set.join("; ") : "-",
+  const decision = now.decisions ? now.decisions[now.predicted].toFixed(3) : "-";
+  const words = [now.predicted, now.probabilities[now.predicted].toFixed(3), decision, now.set ? now.set.join("; ") : "-",
     now.unlike === null ? "-" : now.unlike.toFixed(3), now.warnings.join(" ") || "-"];
   return words.map((word) => make("td", {}, word));
 }
@@ -206,8 +211,13 @@ function showDetail() {
     return;
   }
   const now = current(one);
-  byId("detail").replaceChildren(head, paragraph(`${now.predicted}, probability ${now.probabilities[now.predicted].toFixed(3)}`, "said"),
+  byId("detail").replaceChildren(head, paragraph(headline(now), "said"),
     ...now.warnings.map((line) => paragraph(line, "banner")), ...relied(), ...setLine(now), ...measured(now), probabilities(now), looks(now));
+}
+// The class, with what it was decided by.
+function headline(now) {
+  const p = now.probabilities[now.predicted].toFixed(3);
+  return now.decisions ? `${now.predicted}, decided with d = ${now.decisions[now.predicted].toFixed(3)} (probability p = ${p})` : `${now.predicted}, probability p = ${p}`;
 }
 // What the model misses is as much a part of an answer as what it says.
 function relied() {
