@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -22,7 +23,8 @@ from benchmarks.fuzzed import fuzzed
 from lmd.cli import stopped
 from lmd.data.dataset.manifest import Dataset
 from lmd.deployment.serving import options, server, service
-from lmd.deployment.serving.options import TOKEN, options_of
+from lmd.deployment.serving.options import TOKEN, Options, options_of
+from lmd.deployment.serving.schema import Ask
 from lmd.errors import SettingsError
 from tests.command import Command, refused
 from tests.deployment.serving.asking import line_of, png, predict
@@ -281,3 +283,28 @@ def test_a_run_whose_files_are_damaged_is_refused(
     run = Path(shutil.copytree(trained[0], tmp_path / "run"))
     (run / "evaluation-test.json").write_text("{")
     refused(lmd("serve", run, "--port", "0"), "evaluation-test.json")
+
+
+# What docs/serve.md says.
+
+
+def test_the_page_about_it_names_all_options_fields_routes_and_statuses(served: Served, lmd: Command) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "serve.md").read_text()
+    rows = re.findall(r"^\| (`[^|]*`|[\d, ]+) \|", page, re.MULTILINE)
+    named = set(re.findall(r"`([^`]+)`", " ".join(rows)))
+    options_ = {f"--{name.replace('_', '-')}" for name in Options.model_fields}
+    assert options_ == {name for name in named if name.startswith("--")}
+    assert all(name in lmd("serve", "--help")[1] for name in options_)
+    schema = served.client.get("/openapi.json").json()
+    form = schema["paths"]["/api/predict"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert set(form["properties"]) == {"files", *Ask.model_fields} <= named
+    routes = {f"{method.upper()} {path}" for path, methods in schema["paths"].items() for method in methods}
+    assert routes | {"GET /openapi.json"} == {name for name in named if " /" in name}
+    statuses = {
+        int(status)
+        for methods in schema["paths"].values()
+        for one in methods.values()
+        for status in one["responses"]
+    }
+    told = {int(word) for row in rows for word in re.findall(r"\b[45]\d\d\b", row)}
+    assert statuses - {200} == told - {404, 405, 500}
