@@ -116,6 +116,7 @@ def times(seconds: list[float]) -> dict[str, float]:
 
 def bare(run: Path, files: list[Path]) -> dict[str, Any]:
     """Returns the times of bare inference: a file is decoded, and answered alone by the network at rest."""
+    import numpy as np
     import torch
 
     from lmd.api.runs import load as load_run
@@ -128,7 +129,7 @@ def bare(run: Path, files: list[Path]) -> dict[str, Any]:
     passes: list[float] = []
     for file in files:
         begun = time.perf_counter()
-        pixels = torch.from_numpy(decode_small(file, made.size, made.crop, None, made.bits))[None]
+        pixels = torch.from_numpy(np.array(decode_small(file, made.size, made.crop, None, made.bits)))[None]
         between = time.perf_counter()
         output_of(network, pixels, model)
         passes.append(time.perf_counter() - between)
