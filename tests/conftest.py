@@ -15,6 +15,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
+from tests.browser import browser  # noqa: F401 - a fixture of all tests of pages
 from tests.command import Command
 
 # Before any of these modules is imported: jaxtyping's annotations then check every call.

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lmd.api.deployed import export
     from lmd.api.dicom import dicom_reports
     from lmd.api.runs import evaluate, load, plan, report, train
+    from lmd.api.serving import serve
     from lmd.api.several import compare, reproduce, tune
     from lmd.data.dataset.folds_folder import Folds
     from lmd.embedding.embed import embed
@@ -63,6 +64,7 @@ __all__ = [
     "read_features",
     "report",
     "reproduce",
+    "serve",
     "stages",
     "train",
     "tune",
@@ -74,6 +76,7 @@ _HOMES = {
     "lmd.api.deployed": ("export",),
     "lmd.api.dicom": ("dicom_reports",),
     "lmd.api.runs": ("evaluate", "load", "plan", "report", "train"),
+    "lmd.api.serving": ("serve",),
     "lmd.api.several": ("compare", "reproduce", "tune"),
     "lmd.errors": ("CheckpointError", "DataError", "LmdError", "SettingsError"),
     "lmd.run": ("RunFolder",),

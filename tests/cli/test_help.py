@@ -12,7 +12,7 @@ import pytest
 from typer.models import ArgumentInfo
 
 from lmd import methods
-from lmd.cli import compare, data, features, paper, prepare, report, runs, training, tune  # noqa: F401
+from lmd.cli import compare, data, features, paper, prepare, report, runs, serve, training, tune  # noqa: F401
 from lmd.cli.app import app
 from lmd.cli.names import BUDGETS, SPLITS, names_in
 from lmd.cli.options import shown_options

@@ -27,6 +27,7 @@ def _run() -> int:
         prepare,
         report,
         runs,
+        serve,
         training,
         tune,
     )

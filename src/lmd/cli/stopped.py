@@ -68,7 +68,20 @@ def message(number: int, words: Sequence[str]) -> str:
         kept = "; the last finished epoch is kept" if RunFolder(values["out"]).checkpoint.is_file() else ""
         return f"{told}{kept}; go on with: {_resuming(values, words)}"
     how = "go on with" if verb in _GOES_ON else "start again with"
-    return f"{told}; {how}: {shlex.join(['lmd', *words])}"
+    return f"{told}; {how}: {shlex.join(['lmd', *_without_secrets(words)])}"
+
+
+def _without_secrets(words: Sequence[str]) -> list[str]:
+    """The words of a command without the value of --token.
+
+    >>> _without_secrets(["serve", "RUN", "--token", "secret"]), _without_secrets(["--token=secret"])
+    (['serve', 'RUN', '--token', 'TOKEN'], ['--token=TOKEN'])
+    """
+    after = ["", *words[:-1]]
+    return [
+        "TOKEN" if before == "--token" else "--token=TOKEN" if word.startswith("--token=") else word
+        for before, word in zip(after, words, strict=True)
+    ]
 
 
 def _resuming(values: Mapping[str, Any], words: Sequence[str]) -> str:

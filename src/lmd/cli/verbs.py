@@ -74,7 +74,7 @@ class Verbs(TyperGroup):
 
     # As a newcomer meets them; the help lists them so.
     ORDER = ("demo", "prepare", "inspect", "train", "embed", "fit", "evaluate", "report", "predict",
-             "export", "compare", "tune", "reproduce", "paper", "methods", "sources")  # fmt: skip
+             "export", "serve", "compare", "tune", "reproduce", "paper", "methods", "sources")  # fmt: skip
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         """Shows the help where there is no verb; `lmd help VERB` is `lmd VERB --help`."""

@@ -1,1 +1,1 @@
-"""What a trained model needs to be used elsewhere."""
+"""A trained model where it is used: what leaves the run folder, and what answers others."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from torch import nn
 
 from lmd.data.decode.images import decode_small
 from lmd.data.feed.mapped import MappedPixels
@@ -99,23 +100,23 @@ def answered(
     network = model.at_rest  # Made here, before several threads ask for it.
     if model.runtime.device.type != "cpu":
         for images in streamed(read, batches, window=2):
-            yield images, _output(network, images, model)
+            yield images, output_of(network, images.pixels, model)
         return
 
     def work(batch: Sequence[Any]) -> tuple[Images, Output]:
         images = read(batch)
-        return images, _output(network, images, model)
+        return images, output_of(network, images.pixels, model)
 
     yield from one_core_each(work, batches)
 
 
 @torch.inference_mode()
-def _output(network: Network, images: Images, model: Answering) -> Output:
-    """Features and logits of images, in fp32."""
+def output_of(network: nn.Module, pixels: torch.Tensor, model: Answering) -> Output:
+    """Returns what a network says of images, uint8 [B, 3, S, S], in fp32; they are prepared as of `model`."""
     scale = model.card.preprocessing
-    pixels = clean(images.pixels.to(model.runtime.device), scale.mean, scale.std)
+    images = clean(pixels.to(model.runtime.device), scale.mean, scale.std)
     with model.runtime.autocast():
-        output = network(pixels)
+        output = network(images)
     return Output(output.features.float(), output.logits.float())
 
 

@@ -28,14 +28,18 @@ class Promise:
 
     def added_to(self, answers: pd.DataFrame) -> pd.DataFrame:
         """Returns a table of answers with the column `set`: its classes, the most probable one first."""
+        return answers.assign(set=[BETWEEN.join(names) for names in self.sets_of(answers)])
+
+    def sets_of(self, answers: pd.DataFrame) -> list[list[str]]:
+        """Returns the set of each answer of a table, the most probable class first."""
         shares = answers[[f"p_{name}" for name in self.classes]].to_numpy(dtype=np.float64)
         predicted = answers["predicted"].map({name: k for k, name in enumerate(self.classes)}).to_numpy()
         inside = members(shares, predicted, np.array([one.threshold for one in self.found]))
-        return answers.assign(set=[self._told(*row) for row in zip(shares, inside, strict=True)])
+        return [self._named(*row) for row in zip(shares, inside, strict=True)]
 
-    def _told(self, shares: np.ndarray, inside: np.ndarray) -> str:
+    def _named(self, shares: np.ndarray, inside: np.ndarray) -> list[str]:
         order = np.argsort(-shares, kind="stable")
-        return BETWEEN.join(self.classes[k] for k in order if inside[k])
+        return [self.classes[k] for k in order if inside[k]]
 
     def lines(self) -> list[str]:
         """Returns what is promised, and of each class without a threshold of its own what n allows."""

@@ -34,12 +34,21 @@ class AverageNetwork(Network):
 
     def forward(self, images: Tensor) -> Output:
         """Returns the features of all networks side by side, and T log(mean of p) of normalised images."""
-        outputs = [cast("Output", network(images)) for network in self.networks]
-        scaled = [output.logits.float() / t for output, t in zip(outputs, self.temperatures, strict=True)]
-        logs = torch.stack([logits.log_softmax(1) for logits in scaled])
+        return self.together([cast("Output", network(images)) for network in self.networks])
+
+    def together(self, outputs: Sequence[Output]) -> Output:
+        """Returns what `forward` does, from what each network says of the images."""
         features = torch.cat([output.features for output in outputs], dim=1)
-        mean = torch.logsumexp(logs, dim=0) - math.log(len(outputs))
+        mean = torch.logsumexp(self._logs(outputs), dim=0) - math.log(len(outputs))
         return Output(features, self.temperature * mean)
+
+    def probabilities(self, outputs: Sequence[Output]) -> Tensor:
+        """Returns the probabilities of each network [M, B, K], from what each says of the images."""
+        return self._logs(outputs).exp()
+
+    def _logs(self, outputs: Sequence[Output]) -> Tensor:
+        scaled = [output.logits.float() / t for output, t in zip(outputs, self.temperatures, strict=True)]
+        return torch.stack([logits.log_softmax(1) for logits in scaled])
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def pictures_from(scenes: Sequence[Scene], of: str) -> Pictures:
     maps = [find_maps(one.model.network, one.model.card.preprocessing.size) for one in scenes]
     worst, views = _worst(scenes, maps), _views(first)
     plane = _plane(first) if len(scenes) == 1 else None
-    return Pictures(of, worst, _map_words(maps[0]), _shift_words(scenes), _wrong(scenes), views, plane)
+    return Pictures(of, worst, map_words(maps[0]), _shift_words(scenes), _wrong(scenes), views, plane)
 
 
 def _shift_words(scenes: Sequence[Scene]) -> str:
@@ -111,7 +111,8 @@ def _shift_words(scenes: Sequence[Scene]) -> str:
     return f"Probabilities are those of the decision, shifted to rare classes by tau = {named}{each}."
 
 
-def _map_words(maps: Maps | str) -> str:
+def map_words(maps: Maps | str) -> str:
+    """Returns what the maps are, or why there are none."""
     if isinstance(maps, str):
         return f"There are no maps: {maps}."
     return (

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -142,11 +143,17 @@ def _stored(path: Path, position: int, found: Found) -> np.ndarray:
         return decode_apart(path, position, "pylibjpeg" if "pylibjpeg" in plugins else "pydicom")
     try:
         if plugins != ("gdcm",):
-            return pixel_array(source, index=position, decoding_plugin=plugin)
+            with _opened(source) as given:
+                return pixel_array(given, index=position, decoding_plugin=plugin)
     except Exception:  # gdcm reads some kinds that the others do not.
         if "gdcm" not in plugins:
             raise
     return decode_apart(path, position)
+
+
+def _opened(source: Path | Header) -> AbstractContextManager[Any]:
+    """What pydicom reads from: of a path the open file, because memory that has a path cannot be resolved."""
+    return source.open("rb") if isinstance(source, Path) else nullcontext(source)
 
 
 def _shown(stored: np.ndarray, header: Header) -> np.ndarray:

@@ -104,7 +104,8 @@ def _answer(question: list[Any], answers: BinaryIO) -> None:
 
     path, position, plugin = question
     try:
-        pixels = np.ascontiguousarray(pixel_array(path, index=position, decoding_plugin=plugin))
+        with open(path, "rb") as file:  # noqa: PTH123 - a path of memory is opened, and not resolved.
+            pixels = np.ascontiguousarray(pixel_array(file, index=position, decoding_plugin=plugin))
         said = json.dumps([pixels.dtype.str, pixels.shape]).encode()
     except BaseException:  # The decoders raise many kinds for damaged files; a panic of Rust is no Exception.
         answers.write(bytes(4))

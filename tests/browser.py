@@ -1,4 +1,4 @@
-"""The browser that all tests of pages share."""
+"""The browser that all tests of pages share: only one can be driven at a time."""
 
 from __future__ import annotations
 
