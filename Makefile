@@ -8,7 +8,7 @@ PYTHONS := python3.13 python3.12 python3.11 python3.14 python3
 CHECK := import sys; sys.exit(sys.version_info < (3, 11))
 JOBS ?= 2
 
-.PHONY: demo test slow check clean bench fuzz package sbom licences
+.PHONY: demo test slow check docs clean bench fuzz package sbom licences
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)
@@ -28,6 +28,12 @@ check: $(STAMP)
 	$(BIN)/pyrefly check --python-platform darwin
 	$(BIN)/lint-imports --no-logo
 	@$(BIN)/python packaging/audit.py
+
+# The site of docs/, into site/: open site/index.html. A warning is an error.
+docs: $(STAMP)
+	@rm -rf site
+	@OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -q -W --keep-going -d .sphinx -c docs . site
+	@echo "open site/index.html"
 
 # BENCH="--runs 9 --large" or BENCH="--device cuda"; best on a machine that does nothing else.
 bench: $(STAMP)
@@ -54,7 +60,7 @@ licences: $(STAMP)
 	@$(BIN)/python packaging/licences.py
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache lmd-demo
+	rm -rf $(VENV) .pytest_cache .ruff_cache .sphinx site lmd-demo
 
 $(STAMP): pyproject.toml constraints.txt
 	@python=; for name in $(PYTHONS); do \

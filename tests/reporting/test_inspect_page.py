@@ -17,7 +17,8 @@ from PIL import Image
 from lmd import cli
 from lmd.data.audit.fingerprint import fingerprint
 from lmd.data.dataset.manifest import Dataset, write_dataset
-from lmd.reporting.inspect_page import write_inspection
+from lmd.reporting.figures import drawing
+from lmd.reporting.inspect_page import long_tail, write_inspection
 from lmd.reporting.thumbnails import thumbnail
 from tests import toy
 
@@ -81,6 +82,24 @@ def test_the_page_stands_alone_and_shows_everything(dataset: Dataset, tmp_path: 
     assert "broken: 1 image" in page
     assert "Nothing is wrong" not in page
     assert "format PNG" in page
+
+
+@pytest.mark.parametrize(("scale", "numbers"), [("log", ["1", "10", "1,000"]), ("symlog", ["0", "1", "10"])])
+def test_the_numbers_of_a_logarithmic_axis_are_plain(scale: str, numbers: list[str]) -> None:
+    """In a range of one decade, too, where the marks between have numbers."""
+    with drawing(4, 3) as picture:
+        picture.axes.set(yscale=scale, ylim=(0 if scale == "symlog" else 1, 2000))
+        picture.axes.set(xscale="log", xlim=(20, 60))
+    assert "mathdefault" not in picture.svg
+    said = re.findall(r">([\d,]+)</text>", picture.svg)
+    assert set(numbers) <= set(said)
+    assert {"30", "40"} <= set(said)
+
+
+def test_a_class_keeps_its_dollar(dataset: Dataset) -> None:
+    found = fingerprint(dataset)
+    drawn = long_tail(found.model_copy(update={"classes": ["a$b$", *found.classes[1:]]}))
+    assert ">a$b$</text>" in drawn
 
 
 def test_names_are_escaped_and_those_of_groups_are_not_there(dataset: Dataset, tmp_path: Path) -> None:

@@ -52,10 +52,22 @@ def drawing(width: float, height: float, columns: int = 1) -> Iterator[Drawing]:
         FigureCanvasSVG(figure)
         result = Drawing(figure, figure.subplots(1, columns))
         yield result
+        _write_numbers_plainly(figure)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     result.svg = text[text.index("<svg") :]
+
+
+def _write_numbers_plainly(figure: Any) -> None:
+    """Has logarithmic axes say 100: their own 10^2 is mathematics, which is not set here."""
+    from matplotlib.ticker import LogFormatter, LogFormatterSciNotation, StrMethodFormatter
+
+    for axis in [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]:
+        if isinstance(axis.get_major_formatter(), LogFormatterSciNotation):
+            axis.set_major_formatter(StrMethodFormatter("{x:,.12g}"))
+        if isinstance(axis.get_minor_formatter(), LogFormatterSciNotation):
+            axis.set_minor_formatter(LogFormatter())
 
 
 def confusion_matrix(matrix: list[list[int]], classes: list[str]) -> str:

@@ -19,7 +19,7 @@ from lmd.data.audit.text import (
 )
 from lmd.data.dataset.checks import SPLITS
 from lmd.data.dataset.manifest import Dataset
-from lmd.reporting.figures import BLUE, GREEN, ORANGE, drawing
+from lmd.reporting.figures import BLUE, GREEN, ORANGE, drawing, short
 from lmd.reporting.page import render
 from lmd.reporting.thumbnails import thumbnails
 from lmd.settings import Tree
@@ -63,7 +63,7 @@ def long_tail(found: Fingerprint) -> str:
         for number, (split, colour) in enumerate(zip(SPLITS, (BLUE, GREEN, ORANGE), strict=True)):
             place = np.arange(len(order)) + (number - 1) * 0.27
             axes.bar(place, counts[number][order], 0.27, label=split, color=colour)
-        names = [found.classes[k].replace("$", r"\$") for k in order]
+        names = [short(found.classes[k]) for k in order]
         axes.set_xticks(range(len(order)), names, rotation=90 if len(order) > 10 else 0)
         axes.set_yscale("symlog", linthresh=1)
         axes.set(ylabel="images (logarithmic)", ylim=(0, counts.max() * 1.6))
