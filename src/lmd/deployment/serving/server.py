@@ -97,13 +97,16 @@ def run_app(app: Door, gate: Gate, made: socket.socket, started: Started) -> Non
         proxy_headers=False, server_header=False, h11_max_incomplete_event_size=_MOST_HEADERS,
     )  # fmt: skip
     stops: list[Stop] = []
+    early: list[int] = []  # Signals that came before it answered.
 
     def begun(stop: Stop) -> None:
         stops.append(stop)
+        if early:
+            stop()
         started(stop)
 
     # In a thread of its own: whoever calls may have a loop of theirs, as notebooks do.
-    with _heeded(stops), ThreadPoolExecutor(1, thread_name_prefix="lmd-server") as pool:
+    with _heeded(stops, early), ThreadPoolExecutor(1, thread_name_prefix="lmd-server") as pool:
         pool.submit(lambda: asyncio.run(_served(_server_of(config), gate, made, begun))).result()
 
 
@@ -146,14 +149,14 @@ async def _end(server: uvicorn.Server, gate: Gate, told: asyncio.Event) -> None:
 
 
 @contextmanager
-def _heeded(stops: Sequence[Stop]) -> Iterator[None]:
+def _heeded(stops: Sequence[Stop], early: list[int]) -> Iterator[None]:
     """Has the signals that end a process stop the server; other threads than the main one take none."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     usual = {number: signal.getsignal(number) for number in HEEDED}
     for number in HEEDED:
-        signal.signal(number, lambda *_: [stop() for stop in stops])
+        signal.signal(number, lambda number, _: [stop() for stop in stops] or early.append(number))
     try:
         yield
     finally:
