@@ -9,7 +9,8 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -95,7 +96,18 @@ def run_app(app: Door, gate: Gate, made: socket.socket, started: Started) -> Non
         app, access_log=False, log_config=None, lifespan="off", ws="none", http="h11", loop="asyncio",
         proxy_headers=False, server_header=False, h11_max_incomplete_event_size=_MOST_HEADERS,
     )  # fmt: skip
-    asyncio.run(_served(_server_of(config), gate, made, started))
+    stops: list[Stop] = []
+    early: list[int] = []  # Signals that came before it answered.
+
+    def begun(stop: Stop) -> None:
+        stops.append(stop)
+        if early:
+            stop()
+        started(stop)
+
+    # In a thread of its own: whoever calls may have a loop of theirs, as notebooks do.
+    with _heeded(stops, early), ThreadPoolExecutor(1, thread_name_prefix="lmd-server") as pool:
+        pool.submit(lambda: asyncio.run(_served(_server_of(config), gate, made, begun))).result()
 
 
 def _server_of(config: uvicorn.Config) -> uvicorn.Server:
@@ -120,14 +132,13 @@ async def _served(server: uvicorn.Server, gate: Gate, made: socket.socket, start
             server.should_exit = server.force_exit = True
         loop.call_soon_threadsafe(told.set)
 
-    with _heeded(stop):
-        ending = asyncio.create_task(_end(server, gate, told))
-        serving = asyncio.create_task(server.serve([made]))
-        while not (server.started or serving.done()):
-            await asyncio.sleep(0.01)
-        started(stop)
-        await serving
-        ending.cancel()
+    ending = asyncio.create_task(_end(server, gate, told))
+    serving = asyncio.create_task(server.serve([made]))
+    while not (server.started or serving.done()):
+        await asyncio.sleep(0.01)
+    started(stop)
+    await serving
+    ending.cancel()
 
 
 async def _end(server: uvicorn.Server, gate: Gate, told: asyncio.Event) -> None:
@@ -138,14 +149,14 @@ async def _end(server: uvicorn.Server, gate: Gate, told: asyncio.Event) -> None:
 
 
 @contextmanager
-def _heeded(stop: Stop) -> Iterator[None]:
+def _heeded(stops: Sequence[Stop], early: list[int]) -> Iterator[None]:
     """Has the signals that end a process stop the server; other threads than the main one take none."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     usual = {number: signal.getsignal(number) for number in HEEDED}
     for number in HEEDED:
-        signal.signal(number, lambda *_: stop())
+        signal.signal(number, lambda number, _: [stop() for stop in stops] or early.append(number))
     try:
         yield
     finally:
