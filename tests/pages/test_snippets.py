@@ -83,15 +83,19 @@ def commands_of(page: str) -> list[Typed]:
 
 
 def is_slow(page: str) -> bool:
-    """Whether a page trains a method that other tests train, too: its commands run in full in `make slow`."""
-    return page.startswith("docs/methods/")
+    """Whether a page trains what other tests or pages train, too: its commands run in full in `make slow`."""
+    return page.startswith("docs/methods/") or page == "docs/compare.md"
 
 
 SHELL = [page for page in BLOCKS if of_kind(page, "sh")]
-SLOWLY = [pytest.param(page, marks=pytest.mark.slow if is_slow(page) else ()) for page in SHELL]
 
 
-@pytest.mark.parametrize("page", SLOWLY)
+def by_speed(pages: list[str]) -> list[Any]:
+    """The pages, the slow ones marked."""
+    return [pytest.param(page, marks=pytest.mark.slow if is_slow(page) else ()) for page in pages]
+
+
+@pytest.mark.parametrize("page", by_speed(SHELL))
 def test_the_commands_of_a_page_run(page: str, place: Place) -> None:
     for line in BEFORE.get(page, []):
         place.run(typed(line))
@@ -125,9 +129,10 @@ def exempt(block: Block) -> bool:
     return any(page == block.page and words in block.code for page, words in CANNOT_IN_PYTHON)
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in BLOCKS if not all(map(run_elsewhere, of_kind(page, "python")))]
-)
+PYTHON = [page for page in BLOCKS if not all(map(run_elsewhere, of_kind(page, "python")))]
+
+
+@pytest.mark.parametrize("page", by_speed(PYTHON))
 def test_the_python_of_a_page_runs(page: str, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     for line in BEFORE.get(page, []):
         place.run(typed(line))
