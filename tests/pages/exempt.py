@@ -26,7 +26,7 @@ CANNOT = {
     r"(OMP_NUM_THREADS=1 )?python -m benchmarks\.": "measures for minutes or hours",
     r"benchmarks/gpu.sh": "is made for a GPU",
     r"python -m pytest": "runs tests that run by themselves",
-    r"(python -m )?pip install": "needs a package index",
+    r"(python -m )?pip (install|download)": "needs a package index, or files of one",
     r"python3 -m venv|\. \S+/activate": "makes an environment, which the tests have already",
     r"git clone": "needs a network",
     r"torchrun|srun|scontrol|\[|pid=|trap|wait": "are lines for a cluster: several machines, or a scheduler",
@@ -39,7 +39,10 @@ CANNOT = {
     r"lmd prepare (isic-archive|hyper-kvasir) .*--tables": "needs published tables; tests/data/dataset has them",
     r"lmd train .*stage1.gram_norm=none": "diverges, which is what the page says",
     r"lmd train PHANTOM .*stage1.consistency_weight=10": "diverges, which is what the page says",
-    r"lmd serve": "serves until it is stopped",
+    r"lmd serve": "serves until it is stopped; tests/deployment/serving asks it",
+    r"curl |export LMD": "asks a server that runs; tests/deployment/serving does",
+    r"docker ": "needs Docker, and packages from a network",
+    r"cd MODEL|python -m monai": "needs MONAI; tests/deployment/export runs a bundle where it is installed",
 }
 # Python blocks that another test runs or compares, and the one that does.
 ELSEWHERE = {
@@ -49,7 +52,13 @@ ELSEWHERE = {
     "docs/methods/own.md": "tests/test_pages.py",
 }
 # Python blocks that cannot run: the page, words of the block, and why. Their names and arguments are checked.
-CANNOT_IN_PYTHON = {("docs/tune.md", "lmd.tune"): "trains forty times; tests/tuning run small ones"}
+CANNOT_IN_PYTHON = {
+    ("docs/tune.md", "lmd.tune"): "trains forty times; tests/tuning run small ones",
+    (
+        "docs/export.md",
+        "from load import",
+    ): "imports from a folder that was exported; tests/deployment/export does",
+}
 
 
 # Commands that need a package which is an extra: they run where it is installed.
@@ -98,7 +107,7 @@ def wrong_in(command: Typed) -> str | None:
         return _wrong_in_module(words[2], words[3:])
     if "install" in words:
         return _wrong_in_extra(words)
-    files = [word for word in words if re.fullmatch(r"(?:tests|benchmarks)/\S+", word)]
+    files = [word for word in words if re.fullmatch(r"(?:tests|benchmarks|packaging)/\S+", word)]
     return next((f"no file {name}" for name in files if not (ROOT / name).exists()), None)
 
 

@@ -19,6 +19,7 @@ from tests.data.dataset.test_sources_hyper_kvasir import FINDINGS
 from tests.data.dataset.test_sources_isic2019 import make_raw
 from tests.data.dataset.test_sources_isic_archive import export
 from tests.data.dataset.test_sources_medmnist import make as make_medmnist
+from tests.deployment.dicom.patients import image, written
 from tests.pages.blocks import Typed
 from tests.test_api import make_images
 from tests.test_words import ROOT
@@ -112,6 +113,10 @@ def _images_and_table(folder: Path) -> None:
     for name in ("new1.jpg", "new2.jpg", "new.jpg", "new/one.png", "new/two.png"):
         (folder / name).parent.mkdir(exist_ok=True)
         Image.fromarray(toy.draw(len(name) % 3, 99)).save(folder / name)
+    for number, name in enumerate(("image.dcm", "more/one.dcm", "more/two.dcm")):
+        written(folder / name, image(number, number))
+    codes = [["MEL", "372244006", "Malignant melanoma"], ["BCC", "254701007", "Basal cell carcinoma of skin"]]
+    _write(folder / "codes.csv", ["class", "code", "meaning"], codes)
     _write(folder / "clinic.csv", ["class", "share"], [["MEL", 0.1], ["NV", 0.8], ["BCC", 0.1]])
     _write(folder / "costs.csv", ["class", *CLASSES], [["MEL", 0, 50, 5], ["NV", 1, 0, 1], ["BCC", 1, 10, 0]])
 

@@ -70,11 +70,6 @@ _IDLE: Mapping[str, tuple[str, ...]] = {
     "vfc": ("m_step.solver", "m_step.l2"),
     "fdc": ("e_step.distribution_weight", "e_step.distance"),
 }
-# The settings of the M-step's solvers that the other one has no use for.
-OF_THE_OTHER: Mapping[str, tuple[str, ...]] = {
-    "exact": ("m_step.virtual_per_class", "m_step.batch", "m_step.optimisation"),
-    "sampled": ("m_step.l2",),
-}
 
 
 class Settings(CommonSettings):
@@ -99,8 +94,7 @@ class Settings(CommonSettings):
         """Returns settings of what is not used: of a part left out, the other solver, a frozen encoder."""
         found: dict[str, Sequence[str]] = {f"without={self.without}": _IDLE.get(self.without, ())}
         if self.without not in ("icc", "vfc"):
-            solver = self.m_step.solver
-            found[f"m_step.solver={solver}"] = OF_THE_OTHER[solver]
+            found |= self.m_step.idle()
         if self.without != "icc" and self.freeze == "all":
             found["freeze=all"] = ("e_step",)
         return found

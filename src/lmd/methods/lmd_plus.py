@@ -23,7 +23,6 @@ import numpy as np
 from pydantic import Field
 
 from lmd.amounts import Share
-from lmd.methods.lmd import OF_THE_OTHER
 from lmd.model_card import Prior
 from lmd.models.network import Flips
 from lmd.settings import CommonSettings, Tau, Tree, budgets
@@ -61,9 +60,7 @@ class Settings(CommonSettings):
 
     def idle(self) -> Mapping[str, Sequence[str]]:
         """Returns settings of ingredients that are left out, and of the other solver of the M-step."""
-        found: dict[str, Sequence[str]] = {
-            f"m_step.solver={self.m_step.solver}": OF_THE_OTHER[self.m_step.solver]
-        }
+        found = dict(self.m_step.idle())
         if self.stage1.mixup == 0:
             found["stage1.mixup=0"] = ("stage1.mixup_first",)
         if self.stage1.sharpness.radius == 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Protocol, cast
 
 import torch
@@ -48,6 +48,12 @@ class MStepSettings(Settings):
     # On validation .01 gave .650 balanced accuracy and .001 .607 (docs/log.md).
     l2: NonNegative = 0.01
     """weight of ||W||^2 / 2 in the objective (ours, chosen on validation); for `exact`"""
+
+    def idle(self) -> dict[str, Sequence[str]]:
+        """Returns the settings of the solver that is not used, by the setting that is the reason."""
+        sampled = ("m_step.virtual_per_class", "m_step.batch", "m_step.optimisation")
+        others: dict[str, Sequence[str]] = {"exact": sampled, "sampled": ("m_step.l2",)}
+        return {f"m_step.solver={self.solver}": others[self.solver]}
 
 
 class MStep(Protocol):
