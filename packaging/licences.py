@@ -3,8 +3,8 @@
     python packaging/licences.py            # a summary, and all that is not permissive
     python packaging/licences.py --all      # every package with its licence, as a table in Markdown
 
-What is counted is what lmd and its extras need, without the extra `dev`. Licences are those that the packages
-state of themselves; nobody has read their files.
+What is counted is what lmd and its extras need, without the extras `dev` and `docs`. Licences are those that
+the packages state of themselves; nobody has read their files.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 PROJECT = Path(__file__).parents[1] / "pyproject.toml"
-LEFT_OUT = ("dev",)
+LEFT_OUT = ("dev", "docs")
 # In this order: the first that fits is the kind. Permissive words come last, as "MIT OR GPL" is a choice.
 KINDS = (
     ("NVIDIA's own", r"NVIDIA|LicenseRef-.*NVIDIA"),

@@ -191,4 +191,5 @@ def test_algorithm_1_reads_beside_the_pdf() -> None:
 def test_pages_that_the_code_names_exist() -> None:
     named = {page for path in SOURCES for page in re.findall(r"\bdocs/[\w/]+\.md\b", path.read_text())}
     assert len(named) > 5
+    named.discard("docs/README.md")  # Of a MONAI bundle.
     assert [page for page in named if not (ROOT / page).is_file()] == []

@@ -17,6 +17,7 @@ import pytest
 
 from lmd import ending, locks, parallel, runtime, stopping
 from lmd.data.decode import cache, place
+from lmd.deployment.serving import memory
 from lmd.errors import SettingsError
 from lmd.files import atomic_write
 from lmd.jobs import cluster
@@ -170,6 +171,16 @@ def test_the_locks_of_windows_and_of_others_are_never_imported_together() -> Non
     assert guards == ["sys.platform == 'win32'"]
 
 
+def test_uploads_without_files_in_memory_lie_in_a_folder_that_is_removed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    with memory.as_file(b"bytes") as path:
+        assert path.read_bytes() == b"bytes"
+        assert not path.as_posix().startswith("/proc/")
+    assert not path.parent.exists()
+
+
 # Names of os, signal and modules that Windows or macOS lack, by Python's documentation.
 ONLY_UNIX = re.compile(
     r"\bos\.(fork\w*|kill(pg)?|wait(pid|id|3|4)?|getpgid|setsid|setpgid|nice|getloadavg|uname|geteuid|getuid|getgid|"
@@ -186,6 +197,8 @@ GUARDED = {
     "runtime.py": {"/proc/", "os.sysconf"},
     "data/decode/place.py": {"os.getuid"},
     "data/decode/cache.py": {"os.posix_fallocate"},
+    "deployment/serving/memory.py": {"/proc/", "os.memfd_create"},
+    "deployment/serving/refusals.py": {"/proc/"},
     "stopping.py": {"os.kill"},  # Of itself: Windows ends the process, which is what is wanted.
 }
 

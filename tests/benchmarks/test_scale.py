@@ -61,7 +61,7 @@ def test_a_listed_data_set_needs_no_decoding(tmp_path: Path) -> None:
 def test_an_epoch_of_the_script_is_from_start_to_start(tmp_path: Path) -> None:
     (tmp_path / "folders" / "train" / "a").mkdir(parents=True)
     (tmp_path / "train.py").write_text(SCRIPT)
-    options = argparse.Namespace(timm=tmp_path / "train.py", epochs=3, workers=1, threads=1)
+    options = argparse.Namespace(timm=tmp_path / "train.py", epochs=3, workers=1, threads=1, precision="fp32")
     seconds, processor = against_timm.theirs(options, tmp_path)
     assert 0.19 < seconds < 2
     assert processor < seconds

@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 from tests.pages.blocks import FENCE
-from tests.reporting.conftest import browser as browser
 from tests.reporting.look import Visit
 from tests.test_paper_page import PAPER, paper_rows, rows_under
 from tests.test_words import ROOT, name_of

@@ -84,9 +84,12 @@ def test_a_run_that_was_begun_before_tau_keeps_what_it_did(dataset: Dataset, tmp
 
 
 @pytest.mark.parametrize("budget", ["auto", "smoke", "short", "paper"])
-def test_lmd_alone_shifts_and_not_under_the_budget_paper(budget: str, dataset: Dataset) -> None:
+def test_lmd_and_lmd_plus_alone_shift_and_lmd_not_under_the_budget_paper(
+    budget: str, dataset: Dataset
+) -> None:
     taus = {name: settings_for(name, dataset, budget, {"size": 16}).tau for name in methods.names()}
     assert taus.pop("lmd") == (0.0 if budget == "paper" else 0.75)
+    assert taus.pop("lmd-plus") == "validation"  # It is of no paper.
     assert set(taus.values()) == {0.0}
     settings = settings_for("ce", dataset, budget, {"size": 16})
     assert settings.calibration == ("none" if budget == "paper" else "temperature")

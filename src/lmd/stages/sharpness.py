@@ -24,11 +24,11 @@ class SharpnessSettings(Settings):
     """When and how far weights are moved uphill before the gradient is taken."""
 
     radius: NonNegative = 0.0
-    """rho, length of the step uphill (Foret et al.: 0.05); 0: none"""
+    """rho, length of the step uphill (ours: none; paper of Foret et al.: 0.05)"""
     last: Fraction = 0.5
-    """the part of the stage, its end, that has such steps (ours); they cost a pass more"""
+    """the part of the stage, its end, that has such steps (ours)"""
     focus: NonNegative = 2.0
-    """gamma, how much less the images of common classes say where uphill is (Focal-SAM); 0: all alike"""
+    """gamma, how much less images of common classes say where uphill is (ours); 0: all alike"""
 
 
 def focal_weights(shares: Tensor, focus: float) -> Tensor:

@@ -49,7 +49,7 @@ def class_word(name: str) -> Word:
     >>> class_word("melanoma")
     Word(value='melanoma', scheme='99LMD', meaning='melanoma')
     >>> class_word("squamous cell carcinoma").value
-    'C-91c2ff9a49e4'
+    'C-c4d7507321bd'
     """
     plain = " ".join(name.replace("\\", "/").split())
     if _PLAIN.fullmatch(name):

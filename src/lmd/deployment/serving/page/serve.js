@@ -4,7 +4,7 @@ const byId = (id) => document.getElementById(id);
 const AT_ONCE = 2; // Requests that this page has under way.
 const MOST_TRIES = 30;
 const USUAL = 0.99; // From this share on an image is called unlike anything seen.
-let about = null, token = "", cases = [], shown = 0, moved = null, round = 0;
+let about = null, token = "", cases = [], shown = 0, moved = null, round = 0, moves = 0;
 
 // Elements.
 function make(name, properties = {}, ...children) {
@@ -271,6 +271,7 @@ function stated() {
   return Object.fromEntries(about.classes.map((one, k) => [one.name, inputs[k] / 100]));
 }
 async function move() {
+  const turn = ++moves; // An answer that comes after that to a later question is not shown.
   const chosen = byId("prior").value, rows = good().map((one) => about.classes.map((each) => one.answer.probabilities[each.name]));
   byId("shares").hidden = chosen !== "shares";
   byId("prior-notes").textContent = "";
@@ -279,10 +280,13 @@ async function move() {
     try {
       const body = JSON.stringify({ probabilities: rows, prior: chosen === "shares" ? stated() : chosen });
       const found = await ask("/api/prior", { method: "POST", body, headers: { "Content-Type": "application/json" } });
-      if (byId("prior").value !== chosen) return;
+      if (turn !== moves) return;
       moved = found;
       byId("prior-notes").textContent = [...found.notes, "prediction sets are for the model's own probabilities"].map(sentence).join(" ");
-    } catch (error) { byId("prior-notes").textContent = sentence(error.message); }
+    } catch (error) {
+      if (turn !== moves) return;
+      byId("prior-notes").textContent = sentence(error.message);
+    }
   }
   if (cases.length) show();
 }
