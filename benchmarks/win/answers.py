@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.win import DOMAINS, Training
+from benchmarks.win.rows import DOMAINS
+from benchmarks.win.trainings import Training
 from lmd.data.dataset.folds_folder import Folds, read_folds
 from lmd.data.decode.cache import open_cache
 from lmd.data.feed.loader import image_set
@@ -40,7 +41,7 @@ def keep(work: Path, domain: str, trainings: Sequence[Training], out: Path) -> N
 def write_cases(folds: Folds, path: Path) -> None:
     """Writes class, group as a number, and fold of each image, and how many the training images are."""
     parts = [dataset.split("test").assign(fold=name) for name, dataset in folds.datasets.items()]
-    table = pd.concat(parts).sort_values("id")
+    table = pd.concat(parts)  # In the order of each fold's logits.
     groups = pd.factorize(table["group"])[0]
     table.assign(group=groups)[["id", "label", "group", "fold"]].to_csv(path, index=False)
     validated = [dataset.split("val").assign(fold=name) for name, dataset in folds.datasets.items()]
