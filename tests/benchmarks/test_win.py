@@ -9,10 +9,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from benchmarks.win import tables
-from benchmarks.win.rows import DOMAINS
+import lmd
+from benchmarks.win import __main__ as comparison
+from benchmarks.win import estep, tables
+from benchmarks.win.rows import DOMAINS, Domain, Row
 from benchmarks.win.trainings import wanted
+from lmd.data.feed.loader import ImageSet
+from lmd.models.classifier import build_classifier
+from lmd.models.encoder import build_encoder, num_features
+from lmd.models.network import Network
+from lmd.runtime import Runtime
+from lmd.settings import CommonSettings
+from tests import toy
 
 CLASSES, COUNTS = ["common", "rare"], [90, 10]
 
@@ -76,3 +86,56 @@ def test_all_rows_of_a_fold_come_before_the_next_fold_and_the_next_seed() -> Non
     assert len(order) == 20
     assert set(DOMAINS["rbc"].rows) == {"ce", "la", "cc-sam", "lmd", "lmd-plus"}
     assert len(DOMAINS["isic"].rows) == 10
+
+
+def toy_domain(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two folds of the toy, one row trained on both as `benchmarks.win` lays it out; returns the work folder."""
+    dataset = toy.make_dataset(folder / "source")
+    table = dataset.table.assign(image=dataset.table["file"])[["image", "label", "group"]]
+    table.to_csv(folder / "cases.csv", index=False)
+    root = dataset.root
+    lmd.prepare(
+        "table", folder / "data" / "toy", table=folder / "cases.csv", root=root, image_column="image", folds=2
+    )
+    settings = {**toy.COMMON, "stage1": {"epochs": 1}, "tau": "validation", "precision": "fp32"}
+    lmd.train(folder / "data" / "toy", out=folder / "toy" / "ce-42", method="ce", settings=settings)
+    monkeypatch.setitem(DOMAINS, "toy", Domain("toy", 2, 1, {"ce": Row("ce")}))
+    return folder
+
+
+def test_kept_logits_give_the_decisions_of_the_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = toy_domain(tmp_path, monkeypatch)
+    words = ["--work", str(work), "--domain", "toy"]
+    monkeypatch.setattr(sys, "argv", ["win", "state", *words])
+    comparison.main()
+    assert "2 of 2" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["win", "answers", *words, "--out", str(work / "out")])
+    comparison.main()
+    monkeypatch.setattr(sys, "argv", ["tables", "--results", str(work / "out" / "toy"), "--against", "none"])
+    tables.main()
+    (found,) = json.loads((work / "out" / "toy" / "table.json").read_text())
+    expected = lmd.evaluate(work / "toy" / "ce-42").metrics["bacc"].value
+    assert found["metrics"]["bacc"]["value"] == pytest.approx(expected, abs=1e-4)
+    kept = dict(np.load(work / "out" / "toy" / "ce-42.npz"))
+    assert not np.allclose(kept["fold-1 test"], kept["fold-1 test flips"])
+
+
+@pytest.mark.parametrize("name", ["J=0", *estep.HYPOTHESES])
+def test_each_e_step_runs_and_moves_the_encoder(name: str) -> None:
+    torch.manual_seed(0)
+    pixels, labels = torch.randint(0, 256, (24, 3, 16, 16), dtype=torch.uint8), torch.arange(24) % 3
+    images = ImageSet(pixels, labels, 3)
+    encoder = build_encoder("test_resnet")
+    network = Network(encoder, build_classifier("linear", num_features(encoder), 3, seed=0)).eval()
+    before = {key: value.clone() for key, value in encoder.state_dict().items()}
+    settings = CommonSettings(encoder="test_resnet", size=16, batch=8)
+    splits = dict.fromkeys(("train", "val", "test"), images)
+    rate = 0.0 if name == "J=0" else 1e-2
+    found = estep.calibrated(network, splits, settings, name, rate, 1, Runtime("fp32"))
+    assert np.isfinite(found["test"]).all()
+    moved = [key for key, value in encoder.state_dict().items() if not torch.equal(value, before[key])]
+    assert bool(moved) == (name != "J=0")
+    # A scale and a shift have one axis, a convolution has four.
+    assert any(before[key].ndim > 1 for key in moved) == (name not in ("J=0", "affine"))
