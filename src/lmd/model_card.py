@@ -105,6 +105,11 @@ class ModelCard(Settings):
     files: dict[FileName, Sha256] = Field(default_factory=dict)
     """SHA-256 of the files beside this one"""
 
+    @property
+    def band_of(self) -> dict[str, str]:
+        """The frequency band of each class that is in one."""
+        return {name: band for band, names in self.bands.items() for name in names}
+
     @model_validator(mode="after")
     def _fit_together(self) -> ModelCard:
         if twice := [name for name in self.classes if self.classes.count(name) > 1]:

@@ -48,8 +48,7 @@ def settings_of(name: str) -> CommonSettings:
     if name == "lmd-code":
         recipe = {**recipe, "stage1": {**recipe["stage1"], "consistency_start": 1e-9}}
     if name == "lmd-plus":  # The exact M-step computes in single precision what does not decide.
-        recipe = {**recipe, "m_step": toy.LMD["m_step"]}
-        recipe["m_step"] = {**recipe["m_step"], "solver": "sampled"}
+        recipe = {**recipe, "m_step": {**toy.LMD["m_step"], "solver": "sampled"}}
     return methods.settings_of(name, recipe=recipe)
 
 

@@ -92,7 +92,6 @@ def _answers(card: ModelCard) -> list[str]:
 
 
 def _classes(card: ModelCard) -> list[str]:
-    band = {name: band for band, names in card.bands.items() for name in names}
     rows = zip(card.classes, card.training_counts, strict=True)
     return [
         "## Classes",
@@ -101,7 +100,7 @@ def _classes(card: ModelCard) -> list[str]:
         "",
         "| class | band | training images |",
         "|---|---|---|",
-        *(f"| {markdown(name)} | {markdown(band.get(name, ''))} | {count} |" for name, count in rows),
+        *(f"| {markdown(name)} | {markdown(card.band_of.get(name, ''))} | {count} |" for name, count in rows),
     ]
 
 

@@ -90,7 +90,7 @@ class Scene:
     @property
     def bands(self) -> dict[str, str]:
         """The band of each class that has one."""
-        return {name: band for band, names in self.model.card.bands.items() for name in names}
+        return self.model.card.band_of
 
 
 def scene_of(folder: RunFolder, dataset: Dataset, split: str, other_data: bool) -> Scene:

@@ -181,7 +181,6 @@ def _three(value: float | None) -> str:
 
 
 def _classes(card: ModelCard) -> list[str]:
-    band = {name: band for band, names in card.bands.items() for name in names}
     rows = zip(card.classes, card.training_counts, strict=True)
     return [
         "## Classes, in the order of p and d",
@@ -189,7 +188,7 @@ def _classes(card: ModelCard) -> list[str]:
         "| number | class | band | training images |",
         "|---|---|---|---|",
         *(
-            f"| {number} | {markdown(name)} | {markdown(band.get(name, ''))} | {count} |"
+            f"| {number} | {markdown(name)} | {markdown(card.band_of.get(name, ''))} | {count} |"
             for number, (name, count) in enumerate(rows)
         ),
     ]
