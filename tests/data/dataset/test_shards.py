@@ -258,3 +258,29 @@ def test_what_webdataset_writes_is_read(tmp_path: Path) -> None:
     (tmp_path / "one.png").write_bytes(b"")
     Image.fromarray(toy.draw(2, 23)).save(tmp_path / "one.png")
     assert np.array_equal(open_cache(dataset, 16)[23], decode_small(tmp_path / "one.png", 16))
+
+
+@pytest.mark.parametrize("label", [b"", b" \n", None])
+def test_a_sample_without_a_label_is_a_fault_or_is_skipped(
+    label: bytes | None, tmp_path: Path, lmd: Command
+) -> None:
+    """It was a class without a name, and a traceback."""
+    members = []
+    for number in range(12):
+        told = label if number == 7 else str(number % 3).encode()
+        members.append((f"{number:03d}.png", png(number)))
+        members += [] if told is None else [(f"{number:03d}.cls", told)]
+    words = ["prepare", "shards", "--shards", str(write(tmp_path / "in" / "a.tar", members))]
+    words += ["--out", str(tmp_path / "data"), "--fractions", "0.5,0.25,0.25"]
+    refused(lmd(*words), "has no label in sample '007' (1 such samples; leave them out with --skip-bad)")
+    refused(lmd(*words, "--class-names", "ash,elm,fir"), "has no label in sample '007'")
+    assert lmd(*words, "--skip-bad", "--class-names", "ash,elm,fir")[0] == 0
+    data = read_dataset(tmp_path / "data")
+    assert data.classes == ["ash", "elm", "fir"]
+    assert len(data.table) == 11
+    assert "a.tar/007.png,has no label in sample '007'" in (tmp_path / "data" / "skipped.csv").read_text()
+
+
+def test_a_label_to_leave_out_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has no label 'oak' to leave out with --drop-label"):
+        made(shards(tmp_path / "in"), tmp_path / "data", drop_label=("oak",))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -32,8 +32,8 @@ def without_unsound_rows(
     Raises:
         DataError: there is such a row and `skip_bad` was not given, or a name leaves the root.
     """
-    dropped = _dropped(table, options)
-    reasons = {**_empty(table), **dropped}
+    dropped = left_out(table, options)
+    reasons = {**without_value(table), **dropped}
     table, lost = _placed(table, index, set(reasons), options.table)
     reasons |= lost
     reasons |= _repeats(table.drop(index=list(reasons)))
@@ -43,17 +43,33 @@ def without_unsound_rows(
             f"none of the {len(table)} images of {options.table} is below {index.root} (first: '{name}'): is "
             "--root the folder of the images?"
         )
+    return without_rows(table, reasons, dropped, options, lambda row: f"row {row}")
+
+
+def without_rows(
+    table: pd.DataFrame,
+    reasons: Mapping[int, str],
+    dropped: Mapping[int, str],
+    options: _Asked,
+    place: Callable[[int], str],
+) -> tuple[pd.DataFrame, Skipped]:
+    """Leaves out rows, each with its reason and its `place`, such as "row 7".
+
+    Raises:
+        DataError: one of them was not `dropped` by the user, and `skip_bad` was not given.
+    """
     faults = sorted(set(reasons) - set(dropped))
     if faults and not options.skip_bad:
+        word = place(faults[0]).partition(" ")[0]
         raise DataError(
-            f"{options.table} {reasons[faults[0]]} in row {faults[0]} ({len(faults)} such rows; leave them "
-            "out with --skip-bad)"
+            f"{options.table} {reasons[faults[0]]} in {place(faults[0])} ({len(faults)} such {word}s; leave "
+            "them out with --skip-bad)"
         )
-    listed = [(str(table.at[row, "file"]), f"{reason} in row {row}") for row, reason in reasons.items()]
+    listed = [(str(table.at[row, "file"]), f"{reason} in {place(row)}") for row, reason in reasons.items()]
     return table.drop(index=list(reasons)).reset_index(drop=True), listed
 
 
-def _empty(table: pd.DataFrame) -> dict[int, str]:
+def without_value(table: pd.DataFrame) -> dict[int, str]:
     """The rows that lack a value."""
     reasons: dict[int, str] = {}
     for column, word in (("split", "split"), ("label", "label"), ("id", "image")):
@@ -67,7 +83,7 @@ def _rows(values: pd.Series) -> Iterator[tuple[int, str]]:
     return zip(values.index.tolist(), values.tolist(), strict=True)
 
 
-def _dropped(table: pd.DataFrame, options: _Asked) -> dict[int, str]:
+def left_out(table: pd.DataFrame, options: _Asked) -> dict[int, str]:
     """The rows whose label the user leaves out."""
     reasons: dict[int, str] = {}
     for word in options.drop_label:

@@ -15,6 +15,8 @@ from lmd.data.dataset.manifest import Dataset
 from lmd.data.dataset.meaning import grouping
 from lmd.data.dataset.meaning.columns import columns_line
 from lmd.data.dataset.meaning.labels import refuse_similar, tell_missing_words
+from lmd.data.dataset.meaning.spelling import shown
+from lmd.data.dataset.meaning.unsound import left_out, without_rows, without_value
 from lmd.data.dataset.options import ColumnOptions, Names, Texts
 from lmd.data.dataset.output import refuse_used
 from lmd.data.dataset.sources import table as tables
@@ -56,9 +58,12 @@ def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
     shards = shard_files(options.shards)
     root = Path(os.path.commonpath([shard.parent for shard in shards]))
     raw = samples_of(shards, root, _FILE, progress)
-    table, found, columns = tables.named(raw, _as_table(options, raw, root), None)
+    asked = _as_table(options, raw, root)
+    table, found, columns = tables.named(raw, asked, None)
     table = table.assign(id=raw["id"], label=_with_names(table["label"], options.class_names))
-    table = table[~table["label"].isin(options.drop_label)].reset_index(drop=True)
+    dropped = left_out(table, asked)
+    reasons = {**without_value(table), **dropped}
+    table, unsound = without_rows(table, reasons, dropped, asked, lambda row: f"sample '{raw['id'][row]}'")
     refuse_similar(table["label"], root)
     tell_missing_words(table["label"], "--drop-label")
     classes = _in_order(set(table["label"]), options.class_names)
@@ -70,7 +75,7 @@ def prepare(options: Options, out: Path, progress: Steps = quiet) -> Dataset:
         table,
         classes,
         options,
-        bad,
+        unsound + bad,
         {"columns": columns, "shards": len(shards)},
         folds=options.folds,
         title=root.name,
@@ -96,17 +101,17 @@ def _as_table(options: Options, raw: pd.DataFrame, root: Path) -> tables.Options
 
 
 def _with_names(labels: pd.Series, names: tuple[str, ...]) -> pd.Series:
-    """The labels, with the names of those that are numbers."""
+    """The labels, with the names of those that are numbers; a missing label stays."""
     if not names:
         return labels
     known = {str(number): name for number, name in enumerate(names)}
-    strange = labels[~labels.isin(known)]
+    strange = labels[~labels.isin(known) & labels.map(shown).astype(bool)]
     if len(strange):
         raise DataError(
             f"--class-names has {len(names)} names, for the labels 0 to {len(names) - 1}: label "
             f"'{strange.iloc[0]}' is none of them"
         )
-    return labels.map(known)
+    return labels.map(lambda label: known.get(label, label))
 
 
 def _in_order(labels: set[str], names: tuple[str, ...]) -> list[str]:
