@@ -111,7 +111,7 @@ def _with_names(labels: pd.Series, names: tuple[str, ...]) -> pd.Series:
             f"--class-names has {len(names)} names, for the labels 0 to {len(names) - 1}: label "
             f"'{strange.iloc[0]}' is none of them"
         )
-    return labels.map(lambda label: known.get(label, label))
+    return labels.replace(known)
 
 
 def _in_order(labels: set[str], names: tuple[str, ...]) -> list[str]:
