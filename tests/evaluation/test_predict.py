@@ -164,6 +164,25 @@ def test_the_next_files_are_decoded_while_the_network_works_and_not_all_of_them(
     assert at_first_batch[0] <= 5 * BATCH  # Four batches wait beside the one that is worked on.
 
 
+def test_what_is_kept_was_made_by_the_thread_that_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small tensors of working threads, kept among large ones, took 10 GB of a million predictions."""
+    made: list[int] = []
+    answer = outputs.output_of
+
+    def recorded(*words: object) -> outputs.Output:
+        output = answer(*words)  # type: ignore[arg-type]
+        made.extend(part.untyped_storage().data_ptr() for part in output)
+        alive.append(output)  # So that no address is used twice.
+        return output
+
+    alive: list[outputs.Output] = []
+    monkeypatch.setattr(outputs, "output_of", recorded)
+    model, pixels = model_of(), torch.zeros(9, 3, 16, 16, dtype=torch.uint8)
+    found = list(outputs.outputs_of(model, pixels))
+    assert made
+    assert not {part.untyped_storage().data_ptr() for output in found for part in output} & set(made)
+
+
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-6), ("bf16", 0.0)])
 def test_a_split_is_answered_as_the_trained_network_does(
     precision: str, tolerance: float, tmp_path: Path
