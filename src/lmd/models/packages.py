@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmd.errors import CheckpointError, SettingsError, how_to_install, suggest
+from lmd.run_folder import RunFolder, unfinished
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,7 +93,7 @@ def _model_of_run(folder: Path) -> Path:
     if not (folder / "settings.yaml").is_file():
         raise CheckpointError(f"weights {folder} are a folder and no run: name the .safetensors file in it")
     if not (folder / "model" / "model.json").is_file():
-        raise CheckpointError(f"--weights {folder}: this run has not finished; go on with it with --resume")
+        raise CheckpointError(f"--weights {folder} has no trained model: {unfinished(RunFolder(folder))}")
     return folder / "model" / "model.safetensors"
 
 

@@ -134,11 +134,11 @@ def test_an_image_in_the_folder_of_another_finding_is_said(
     place = official / "labeled-images" / "lower-gi-tract" / "pathological-findings" / "polyps"
     (place / "image-00.jpg").rename(official / "labeled-images" / "image-00.jpg")
     prepare(tmp_path / "data", root=official)
-    assert "1 images lie in the folder of another finding" in caplog.text
+    assert "1 image lies in the folder of another finding" in caplog.text
     place.rename(place.with_name("polyp"))  # The name that the official folds give it is no other finding.
     caplog.clear()
     prepare(tmp_path / "again", root=official)
-    assert "1 images lie in the folder of another finding" in caplog.text
+    assert "1 image lies in the folder of another finding" in caplog.text
 
 
 def test_missing_images(official: Path, tmp_path: Path) -> None:
