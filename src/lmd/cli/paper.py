@@ -100,7 +100,8 @@ def reproduce(
     outcome = reproduce(request, say, Watching())
     say(f"table: {outcome.table}")
     if outcome.late:
-        say(f"{numbered(len(outcome.late), 'run')} did not end in time; the same call goes on", err=True)
+        late, them = len(outcome.late), "it" if len(outcome.late) == 1 else "them"
+        say(f"{numbered(late, 'run')} did not end in time; the same call goes on with {them}", err=True)
         raise typer.Exit(TRY_AGAIN)
     if outcome.failures:
         raise typer.Exit(1)

@@ -143,7 +143,7 @@ def test_an_image_in_the_folder_of_another_finding_is_said(
 
 def test_missing_images(official: Path, tmp_path: Path) -> None:
     next((official / "labeled-images").rglob("image-07.jpg")).unlink()
-    with pytest.raises(LmdError, match=r"1 of 36 images are missing .*image-07.*--allow-missing"):
+    with pytest.raises(LmdError, match=r"1 of 36 images is missing .*image-07.*--allow-missing"):
         prepare(tmp_path / "data", root=official)
     dataset = prepare(tmp_path / "data", root=official, allow_missing=True)
     assert (len(dataset.table), dataset.info.recipe["missing_images"]) == (35, 1)

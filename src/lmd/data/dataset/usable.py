@@ -63,14 +63,13 @@ def located(
         )
     there = np.array([bool(places) for places in files], dtype=bool)
     missing = table["id"][~there]
+    are = "is" if len(missing) == 1 else "are"
     if len(missing) and not allow_missing:
         raise DataError(
-            f"{len(missing)} of {len(table)} images {'is' if len(missing) == 1 else 'are'} missing in "
-            f"{root} (first: {missing.iloc[0]}); "
-            "go on without them with --allow-missing"
+            f"{len(missing)} of {len(table)} images {are} missing in {root} (first: {missing.iloc[0]}); "
+            f"go on without {'it' if len(missing) == 1 else 'them'} with --allow-missing"
         )
     if len(missing):
-        are = "is" if len(missing) == 1 else "are"
         _log.warning("%d of %d images %s missing and left out", len(missing), len(table), are)
     kept = table[there].assign(file=[places[0] for places in files if places])
     return kept.reset_index(drop=True), len(missing)
