@@ -168,12 +168,12 @@ def test_an_unreadable_image_is_named_or_skipped_and_listed(
     content = {"truncated": victim.read_bytes()[:300], "empty": b"", "text": b"this is no image"}[damage]
     victim.write_bytes(content)
     arguments = ("prepare", "folder", "--root", root, "--out", tmp_path / "d")
-    refused(lmd(*arguments), victim.name, "1 such images", "--skip-bad")
+    refused(lmd(*arguments), victim.name, "(1 such image; leave it out with --skip-bad)")
     assert not (tmp_path / "d").exists()
     code, out, _ = lmd(*arguments, "--skip-bad")
     assert code == 0
     assert "86 images" in out
-    assert "1 images or rows left out" in out
+    assert "1 image or row left out" in out
     assert victim.name in (tmp_path / "d" / "skipped.csv").read_text()
 
 

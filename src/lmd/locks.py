@@ -77,13 +77,20 @@ def refuse_held(folder: Path) -> None:
     Raises:
         CheckpointError: one line on who holds it, and since when.
     """
-    with suppress(OSError):
+    if holder(folder) is not None:
+        raise _held(folder)
+
+
+def holder(folder: Path) -> str | None:
+    """Returns which process holds a folder, and since when; None where none does, or nobody can know."""
+    try:
         descriptor = os.open(folder / LOCK, os.O_RDWR)
-        try:
-            if try_lock(descriptor) is False:
-                raise _held(folder)
-        finally:
-            os.close(descriptor)
+    except OSError:
+        return None
+    try:
+        return _who(folder) if try_lock(descriptor) is False else None
+    finally:
+        os.close(descriptor)
 
 
 def _acquire(folder: Path) -> int:
@@ -120,14 +127,18 @@ def _say_who(descriptor: int) -> None:
 
 
 def _held(folder: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{folder} is being written by {_who(folder)}: wait until it has ended, or choose another folder"
+    )
+
+
+def _who(folder: Path) -> str:
+    """Who holds a folder, as its file says."""
     try:
         who = json_of(text_of(folder / LOCK, _LONGEST))
-        holder = f"process {who['pid']} on {who['host']} since {who['since']}"
+        return f"process {who['pid']} on {who['host']} since {who['since']}"
     except (OSError, ValueError, KeyError, TypeError):
-        holder = "another process"
-    return CheckpointError(
-        f"{folder} is being written by {holder}: wait until it has ended, or choose another folder"
-    )
+        return "another process"
 
 
 def _release(path: Path, descriptor: int) -> None:

@@ -17,7 +17,7 @@ from lmd.files import atomic_path, atomic_write, load_tree, save_tree
 from lmd.model_card import FORMAT, FileName, ModelCard
 from lmd.models.packages import weights_path
 from lmd.reading import MOST_YAML, UnreadableError, text_of, yaml_of
-from lmd.run_folder import RunFolder
+from lmd.run_folder import RunFolder, why_no_model
 from lmd.seals import DAMAGED, read_sealed_json, sealed_json, sha256_of
 from lmd.settings import CommonSettings, Tree
 from lmd.text import shortened
@@ -197,8 +197,7 @@ def read_model_card(run: RunFolder) -> ModelCard:
         CheckpointError: the run has no finished model, or the file is damaged.
     """
     if not run.model.is_file():
-        hint = "it has not finished; go on with --resume" if run.settings.is_file() else "no such run"
-        raise CheckpointError(f"{run.path} has no trained model: {hint}")
+        raise CheckpointError(f"{run.path} has no trained model: {why_no_model(run)}")
     try:
         tree, sealed = read_sealed_json(run.model)
         card = ModelCard.model_validate(tree)

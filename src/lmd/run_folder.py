@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from lmd.data.dataset.info import FOLDS, INFO
 from lmd.errors import SettingsError
 from lmd.files import is_temporary, sweep
+from lmd.locks import holder
+
+FITTED = "virtual-features"  # The method of a run that `lmd fit` makes, as its files call it.
+FOLDS_RUN = "folds-run.json"  # The file of a folder that has a run for each fold.
+# Folders that are easily named in the place of a run, by a file in them: their kind, and what makes a run.
+_OTHERS = {
+    INFO: ("a dataset folder", "lmd train"),
+    FOLDS: ("a folder of folds", "lmd train"),
+    "features.json": ("a features folder", "lmd fit"),
+}
 
 
 @dataclass(frozen=True)
@@ -95,8 +108,8 @@ def is_new(path: Path) -> bool:
     return not path.exists() or (path.is_dir() and all(map(is_temporary, path.iterdir())))
 
 
-def create(path: Path) -> RunFolder:
-    """Returns a new run folder.
+def create(path: Path, *, resumes: bool = True) -> RunFolder:
+    """Returns a new run folder; `resumes` says whether the verb can go on with what lies there.
 
     Raises:
         SettingsError: it is a file, or the folder is not empty, so that no run is overwritten.
@@ -104,8 +117,43 @@ def create(path: Path) -> RunFolder:
     if path.exists() and not path.is_dir():
         raise SettingsError(f"output folder {path} is a file: name a folder")
     if not is_new(path):
-        raise SettingsError(f"output folder {path} is not empty; choose another, or go on with --resume")
+        way = ", or go on with --resume" if resumes and _is_training(path) else ""
+        raise SettingsError(f"output folder {path} is not empty; choose another{way}")
     return RunFolder(path)
+
+
+def _is_training(path: Path) -> bool:
+    """Whether a folder holds what `lmd train` has begun."""
+    return (path / FOLDS_RUN).is_file() or (
+        RunFolder(path).settings.is_file() and not _is_fitted(RunFolder(path))
+    )
+
+
+def _is_fitted(run: RunFolder) -> bool:
+    """Whether a run is one of `lmd fit`, which has no --resume; its settings begin with the method."""
+    with suppress(OSError, UnicodeDecodeError):
+        return run.settings.read_text(encoding="utf-8").startswith(f"method: {FITTED}\n")
+    return False
+
+
+def why_no_model(run: RunFolder) -> str:
+    """Returns why a folder has no trained model, and what to do."""
+    if run.settings.is_file():
+        return unfinished(run)
+    for file, (kind, verb) in _OTHERS.items():
+        if (run.path / file).is_file():
+            command = f"'{verb} {shlex.quote(str(run.path))} --out RUN'"
+            return f"it is {kind}, and a run folder is asked for here, which {command} makes"
+    return "it is no run folder, which 'lmd train' makes" if run.path.exists() else "no such run"
+
+
+def unfinished(run: RunFolder) -> str:
+    """Returns why a run that was begun has no model yet, and what to do."""
+    who = holder(run.path)
+    if who is not None:
+        return f"it is still being trained, by {who}: wait until that has ended"
+    way = "fit it anew into another folder" if _is_fitted(run) else "go on with --resume"
+    return f"it has not finished; {way}"
 
 
 def tidy(run: RunFolder) -> None:

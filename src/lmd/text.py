@@ -16,6 +16,15 @@ def listed(names: Sequence[str], shown: int = 5) -> str:
     return ", ".join(names[:shown]) + more
 
 
+def numbered(count: int, one: str, many: str = "") -> str:
+    """Returns a number with its noun in the right form; `many` is needed where an "s" does not make it.
+
+    >>> numbered(1, "such image"), numbered(2, "such image"), numbered(0, "class", "classes")
+    ('1 such image', '2 such images', '0 classes')
+    """
+    return f"{count} {one if count == 1 else many or f'{one}s'}"
+
+
 FEW = 10  # Images below which a number says little.
 FEW_NOTE = f"* fewer than {FEW} images: a number of them says little"
 

@@ -148,7 +148,7 @@ def other_cases(folder: Path, **changes: object) -> list[Path]:
     ("other", "words"),
     [
         ("images", "120 images and 120 images, 0 of them in both"),
-        ("labels", "1 of 120 images have another class"),
+        ("labels", "1 of 120 images has another class"),
         ("groups", "grouped in another way"),
     ],
 )

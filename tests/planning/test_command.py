@@ -9,15 +9,18 @@ from typing import Any
 
 import pytest
 import yaml
+from safetensors.torch import save_file
 
 import lmd
 from lmd import methods
 from lmd.data.dataset.manifest import Dataset
 from lmd.errors import CheckpointError
+from lmd.models import hub
+from lmd.models.encoder import build_encoder
 from lmd.stages.terms import TERMS, legend
 from lmd.terminal import TrainingProgress
 from tests import toy
-from tests.command import Command
+from tests.command import Command, refused
 
 FAST = ("--set", "encoder=test_resnet", "--set", "pretrained=false", "--set", "size=16")
 
@@ -41,6 +44,44 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(lmd: Command, tmp_path: Pa
     assert lines[0].split() == ["plan", "lmd", "on", str(data.folder)]
     assert "42 epochs: 504 steps" in out  # Twelve batches of at most five in an epoch of 57 images.
     assert "on this machine" in out
+
+
+def no_download(name: object) -> None:
+    pytest.fail("a download was tried")
+
+
+def test_a_plan_needs_no_download(
+    lmd: Command, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "_cached", lambda where: None)
+    monkeypatch.setattr(hub, "download", no_download)
+    size = ("--set", "encoder=test_resnet", "--set", "size=16")
+    code, out, err = lmd("train", dataset.folder, "--out", tmp_path, "--dry-run", *size)
+    assert code == 0, err
+    *lines, last = out.splitlines()
+    assert lines[-1].startswith("time ")
+    assert "on this machine, by some steps of each stage" in lines[-1]
+    assert last.startswith("weights: those of 'test_resnet' are not on this machine")
+    assert "--weights package:efficientnet-lite0 --set encoder=tf_efficientnet_lite0" in last
+
+
+def test_a_plan_says_nothing_of_weights_that_are_there(
+    lmd: Command, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "w.safetensors"
+    save_file(dict(build_encoder("test_resnet", size=16).state_dict()), file)
+    monkeypatch.setattr(hub, "_cached", lambda where: file)
+    size = ("--set", "encoder=test_resnet", "--set", "size=16")
+    code, out, err = lmd("train", dataset.folder, "--out", tmp_path, "--dry-run", *size)
+    assert code == 0, err
+    assert out.splitlines()[-1].startswith("time ")
+
+
+def test_a_plan_refuses_weights_that_nobody_could_download(
+    lmd: Command, dataset: Dataset, tmp_path: Path
+) -> None:
+    given = ("--set", "encoder=test_resnet", "--weights", tmp_path / "none.safetensors")
+    refused(lmd("train", dataset.folder, "--out", tmp_path, "--dry-run", *given), "none.safetensors")
 
 
 @pytest.mark.parametrize("budget", ["smoke", "short"])

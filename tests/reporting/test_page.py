@@ -14,8 +14,10 @@ import pytest
 from lmd.evaluation.evaluate import evaluate
 from lmd.evaluation.results import Evaluation, write_evaluation
 from lmd.model_card import ModelCard
+from lmd.reporting.card import write_card
 from lmd.reporting.comparison import comparison_lines, comparison_table, write_comparison
 from lmd.reporting.report import write_report
+from lmd.run_folder import FITTED
 from lmd.text import FEW_NOTE, image_count
 
 EARLIER = Path(__file__).parents[1] / "evaluation" / "evaluation-0.1.json"
@@ -114,6 +116,36 @@ def test_class_names_are_escaped(run: Path) -> None:
     page = write_report(run).read_text()
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert" in page
+
+
+def test_a_page_names_no_other_host(run: Path) -> None:
+    """What stands in each drawing are names of SVG's parts: they are no addresses, and nothing is fetched."""
+    text = write_report(run).read_text()
+    assert "<svg" in text
+    assert set(re.findall(r"https?://[^\s\"'<)]+", text)) <= {
+        "http://www.w3.org/1999/xlink",
+        "http://www.w3.org/2000/svg",
+    }
+    assert "<metadata" not in text
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("lmd", "LMD: relation-aware representation learning, then iterative classifier calibration."),
+        (FITTED, "Virtual features: the encoder stays as it was, and a classifier is fitted to features"),
+        ("mine.py", None),
+    ],
+)
+def test_the_method_is_said_in_words(run: Path, method: str, words: str | None) -> None:
+    made = card("drawn things", "phantom").model_copy(update={"method": method})
+    (run / "model" / "model.json").write_text(made.model_dump_json())
+    page, told = write_report(run).read_text(), write_card(run).read_text()
+    if words is None:
+        assert f"method: {method}; chosen" in told
+    else:
+        assert f"<p>{words}" in page
+        assert f"method: {method} ({words.rstrip('.')}" in told
 
 
 def test_equal_runs_give_equal_pages(run: Path) -> None:

@@ -187,7 +187,7 @@ def test_a_signal_to_the_second_process_stops_both_and_one_goes_on(
 
 
 def test_a_batch_has_an_image_for_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SettingsError, match="a batch of 1 images on 2 processes"):
+    with pytest.raises(SettingsError, match="a batch of 1 image on 2 processes"):
         _ = Share(1, 0, 2).lengths
     monkeypatch.setattr(together, "place", lambda: Place(0, 9))
     with pytest.raises(SettingsError, match="batch = 8 on 9 processes"):

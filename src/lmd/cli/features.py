@@ -11,6 +11,7 @@ from lmd.cli.app import Data, PartialWeights, Set, app, one_of, say
 from lmd.cli.names import within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER
+from lmd.text import numbered
 
 CROPS = "none|center"
 
@@ -60,7 +61,7 @@ def embed(
     with bar("encoding") as progress:
         found = encode(data, out=out, encoder=encoder, weights=weights, partial_weights=partial_weights,
                        run=run, size=size, crop=crop, progress=progress)  # fmt: skip
-    say(f"features: {out} ({len(found.values)} images, {found.info.channels} channels)")
+    say(f"features: {out} ({numbered(len(found.values), 'image')}, {found.info.channels} channels)")
     say(f"next: lmd fit {out} --out RUN")
 
 

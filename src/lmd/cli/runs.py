@@ -13,6 +13,7 @@ from lmd.cli.names import SPLITS, within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER, SHARE
 from lmd.errors import DataError
+from lmd.text import numbered
 
 if TYPE_CHECKING:
     from lmd.model_card import ModelCard
@@ -204,7 +205,7 @@ def predict(
         typer.echo(guarded_table(answers).to_csv(index=False, float_format="%.4f"), nl=False)
         return
     write_predictions(out, answers)
-    say(f"{len(answers)} predictions: {out}")
+    say(f"{numbered(len(answers), 'prediction')}: {out}")
 
 
 def _files_to_predict(images: list[Path], out: Path | None, skip_bad: bool) -> list[Path]:

@@ -59,8 +59,8 @@ def demo(
 @app.command(
     cls=Verb,
     short_help="Trains a method on a dataset folder",
-    epilog="lmd train DATA --method lmd --budget short --out RUN\nlmd train DATA --resume --out RUN\n"
-    "lmd train FOLDS --jobs 2 --out RUN",
+    epilog="lmd train DATA --method lmd --out RUN\nlmd train DATA --method lmd --budget short --out RUN\n"
+    "lmd train DATA --resume --out RUN\nlmd train FOLDS --jobs 2 --out RUN",
 )
 def train(
     data: Data,
@@ -173,15 +173,21 @@ def _launch(data: Dataset | Folds, devices: str, nodes: int) -> None:
 
 
 def _show_plan(dataset: Dataset | Folds, start: Path | None, **choices: Any) -> None:
-    """Prints what a training would do."""
+    """Prints what a training would do; nothing is downloaded for it."""
     from lmd.api.runs import plan
+    from lmd.models.hub import ways_out
     from lmd.training.start import check_fresh
 
     found = plan(dataset, taken_over=start is not None, **choices)
-    if start is None:
-        check_fresh(found.outline.settings)
+    settings = found.outline.settings
+    here = start is not None or check_fresh(settings, download=False)
     for line in found.lines():
         say(line)
+    if not here:
+        say(
+            f"weights: those of '{settings.encoder}' are not on this machine, and a training downloads them "
+            f"first; {ways_out()}"
+        )
 
 
 def _check_out(out: Path, resume: bool) -> None:

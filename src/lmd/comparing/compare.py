@@ -157,7 +157,7 @@ def _difference(first: Cases, other: Cases) -> str | None:
         return f"{len(mine)} images and {len(theirs)} images, {len(mine & theirs)} of them in both"
     labels = int((first.labels != other.labels).sum())
     if labels:
-        return f"{labels} of {len(mine)} images have another class"
+        return f"{labels} of {len(mine)} images {'has' if labels == 1 else 'have'} another class"
     return "the images are grouped in another way (patients, lesions)"
 
 
@@ -225,7 +225,7 @@ def _notes(rows: Rows, counts: np.ndarray) -> list[str]:
     if any(key != keys[0] for key in keys):
         notes.append("the rows have other seeds: a pair is compared over the seeds that both have")
     if (counts == 0).any():
-        notes.append(
-            f"{int((counts == 0).sum())} of {len(counts)} classes have no image: means leave them out"
-        )
+        empty = int((counts == 0).sum())
+        have = "has" if empty == 1 else "have"
+        notes.append(f"{empty} of {len(counts)} classes {have} no image: means leave them out")
     return notes

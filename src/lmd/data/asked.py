@@ -58,4 +58,17 @@ def refuse_missing(files: Sequence[Path]) -> None:
     """
     for file in files:
         if not file.exists() and not file.is_symlink():
-            raise DataError(f"no image {printable(file)}")
+            raise DataError(f"no image {printable(file)}{_of_pattern(file)}")
+
+
+def _of_pattern(path: Path) -> str:
+    """What to do where a pattern of names was left as it was typed: no file fits, or it stood in quotes."""
+    if not _is_pattern(path):
+        return ""
+    folder = next((parent for parent in path.parents if not _is_pattern(parent)), path)
+    told = ": no file fits this pattern, or it stood in quotes"
+    return f"{told}; a folder can be named, too: {printable(folder)}" if folder.is_dir() else told
+
+
+def _is_pattern(path: Path) -> bool:
+    return any(sign in str(path) for sign in "*?[")

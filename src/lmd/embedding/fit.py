@@ -29,14 +29,12 @@ from lmd.model_card import ModelCard, Outputs
 from lmd.reporting.card import write_card
 from lmd.reporting.report import write_report
 from lmd.run import RunFolder
-from lmd.run_folder import create
+from lmd.run_folder import FITTED, create
 from lmd.runtime import Runtime
 from lmd.settings import NonNegative, Positive, Settings, Tau, Tree, resolve
 from lmd.training import surroundings
 from lmd.training.finish import fitted_outputs
 from lmd.training.selection import judgement
-
-METHOD = "virtual-features"  # As the run folder and its pages call it.
 
 
 class FitSettings(Settings):
@@ -94,7 +92,7 @@ def fit(
     """
     chosen = resolve(FitSettings, overrides=as_overrides(settings))
     refuse_held(Path(out))
-    folder = create(Path(out))
+    folder = create(Path(out), resumes=False)
     found = features if isinstance(features, Features) else read_features(features)
     _check(found)
     with locked(folder.path):
@@ -174,7 +172,7 @@ def _validated(
 
 def _card(info: FeaturesInfo, fitted: Fitted, outputs: Outputs, validation: Tree) -> ModelCard:
     return ModelCard(
-        method=METHOD,
+        method=FITTED,
         encoder=info.encoder,
         classifier="linear",
         classes=info.classes,
@@ -205,7 +203,7 @@ def _identity(info: FeaturesInfo, settings: FitSettings) -> Tree:
     made = info.preprocessing
     common = {"encoder": info.encoder, "weights": info.weights, "freeze": "all"}
     return {
-        "method": METHOD,
+        "method": FITTED,
         "method_sha256": None,
         "data": info.data,
         "manifest_sha256": info.dataset.manifest_sha256,

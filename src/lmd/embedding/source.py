@@ -12,9 +12,15 @@ from lmd.errors import SettingsError
 from lmd.folds.folder import opened, refuse_folds
 from lmd.model_card import Preprocessing
 from lmd.models.encoder import build_encoder, check_encoder
+from lmd.models.hub import NoWeightsError
 from lmd.models.names import native_size, normalisation
+from lmd.models.packages import from_package
 from lmd.run import RunFolder, read_model_card
 
+_WAYS_OUT = (
+    "without a hub: {}, or --weights FILE (safetensors), or the encoder of a finished run with --run RUN "
+    "(docs/weights.md)"
+)
 SIZE = 224  # Where timm does not say what an encoder was made for.
 
 
@@ -34,7 +40,11 @@ class Source:
         Raises:
             SettingsError, CheckpointError: one line on what is wrong.
         """
-        check_encoder(self.encoder, **self._choices())
+        try:
+            check_encoder(self.encoder, **self._choices())
+        except NoWeightsError as error:
+            error.ways = _WAYS_OUT.format(from_package("--encoder "))
+            raise
 
     def build(self) -> nn.Module:
         """Returns the encoder with its weights."""

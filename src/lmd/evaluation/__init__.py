@@ -12,6 +12,7 @@ from lmd.errors import DataError
 from lmd.evaluation.evaluate import evaluate as _evaluate
 from lmd.evaluation.probability.metrics import check_probabilities
 from lmd.evaluation.results import Evaluation
+from lmd.text import numbered
 
 __all__ = ["Evaluation", "measure"]
 
@@ -57,7 +58,9 @@ def measure(
     if members.shape != truth.shape:
         raise DataError(f"there are {len(truth)} labels, but groups of shape {members.shape}")
     if len(missing := np.flatnonzero(pd.isna(members))):
-        raise DataError(f"case {missing[0]} has no group ({len(missing)} such cases): name one for each")
+        raise DataError(
+            f"case {missing[0]} has no group ({numbered(len(missing), 'such case')}): name one for each"
+        )
     table = pd.DataFrame(shares, columns=[f"p_{name}" for name in names])
     table = table.assign(
         id=[f"{row:012d}" for row in range(len(truth))], label=np.array(names)[truth], group=members

@@ -233,6 +233,10 @@ def predict_files(
             found.add(answer)
             progress(len(used) + len(skipped), len(paths))
     if not used:
-        raise DataError(f"none of the {len(paths)} images can be read")
+        raise DataError(
+            "the only image cannot be read"
+            if len(paths) == 1
+            else f"none of the {len(paths)} images can be read"
+        )
     names = pd.DataFrame({"id": used, "label": "", "group": ""})
     return found.table(names), skipped

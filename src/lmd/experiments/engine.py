@@ -19,6 +19,7 @@ from lmd.experiments.work import Say, Work, one_after_another, train_and_test, w
 from lmd.jobs import check_jobs
 from lmd.reporting.experiment import write_experiment
 from lmd.settings import Tree
+from lmd.text import numbered
 from lmd.training.progress import SilentWatcher, Watcher
 from lmd.training.start import check_fresh
 
@@ -100,7 +101,7 @@ def plan(request: Request, watcher: Watcher | None = None) -> list[str]:
     return [
         *(f"caveat: {line}" for line in caveats(job)),
         *lines,
-        f"{len(wanted)} runs, {missing} of them to do",
+        f"{numbered(len(wanted), 'run')}, {missing} of them to do",
         "",
         *forecast(job, wanted, runs, watcher or SilentWatcher()),
     ]

@@ -10,7 +10,7 @@ from lmd.experiments.request import Job
 from lmd.experiments.reuse import ImageFiles, is_tested
 from lmd.experiments.runs import Run, start_of
 from lmd.planning import Plan, plan_of_run
-from lmd.text import duration, in_columns
+from lmd.text import duration, in_columns, numbered
 from lmd.training.progress import Watcher
 
 
@@ -94,9 +94,9 @@ def _time(job: Job, groups: Sequence[Group], number: int) -> str:
     known = [group.seconds for group in groups]
     total = duration(sum(seconds for seconds in known if seconds is not None))
     more = sum(group.number for group, seconds in zip(groups, known, strict=True) if seconds is None)
-    without = f", {more} runs without a known time left out" if more else ""
+    without = f", {numbered(more, 'run')} without a known time left out" if more else ""
     share = "; --jobs shares the same cores among the runs" if job.request.jobs != 1 else ""
-    runs = "1 run" if number == 1 else f"{number} runs"
     return (
-        f"time: about {total} on this machine for {runs}, one after another{without}; decoding apart{share}"
+        f"time: about {total} on this machine for {numbered(number, 'run')}, one after "
+        f"another{without}; decoding apart{share}"
     )

@@ -14,11 +14,13 @@ from lmd.data.dataset.folds_folder import Folds, Name
 from lmd.errors import CheckpointError, SettingsError
 from lmd.fields import leaf_values, read_json
 from lmd.files import atomic_write
+from lmd.locks import holder
 from lmd.model_card import ModelCard
 from lmd.run import RunFolder, check_identity, read_identity, read_model_card
+from lmd.run_folder import FOLDS_RUN
 from lmd.settings import CommonSettings, Settings, Tree
 
-MARK, RECIPE = "folds-run.json", "recipe.yaml"
+MARK, RECIPE = FOLDS_RUN, "recipe.yaml"
 
 
 class FoldsRunInfo(Settings):
@@ -127,7 +129,7 @@ def cards(run: FoldsRun) -> dict[str, ModelCard]:
     found: dict[str, ModelCard] = {}
     for name, folder in run.folds.items():
         if not folder.model.is_file():
-            raise CheckpointError(f"fold {name} of {run.path} has not finished: go on with {run.go_on}")
+            raise CheckpointError(f"fold {name} of {run.path} has not finished: {_way_on(run)}")
         _check_fold(run, name)
         found[name] = read_model_card(folder)
         if found[name].dataset.manifest_sha256 != run.info.manifests_sha256[name]:
@@ -135,6 +137,12 @@ def cards(run: FoldsRun) -> dict[str, ModelCard]:
         if found[name].classes != found[run.names[0]].classes:
             raise CheckpointError(f"{folder.path} has other classes than {run.names[0]} of {run.path}")
     return found
+
+
+def _way_on(run: FoldsRun) -> str:
+    """What to do about folds that have not finished: one of them may be in training now."""
+    who = next(filter(None, (holder(fold.path) for fold in run.folds.values())), None)
+    return f"go on with {run.go_on}" if who is None else f"{who} trains them: wait until that has ended"
 
 
 def _check_fold(run: FoldsRun, name: str) -> None:

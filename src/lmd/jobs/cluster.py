@@ -203,10 +203,10 @@ def _submitit() -> Any:
         raise SettingsError("--executor: jobs of a cluster need signals, which Windows has not; use --jobs")
     try:
         return importlib.import_module("submitit")
-    except ImportError as error:
+    except ImportError:
         raise SettingsError(
             f"--executor needs submitit, which is not installed: {how_to_install('slurm')}"
-        ) from error
+        ) from None
 
 
 def _executor(name: str, folder: Path) -> Any:

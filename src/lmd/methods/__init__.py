@@ -16,6 +16,7 @@ from lmd.errors import LmdError, SettingsError, suggest
 from lmd.fields import setting_lines
 from lmd.model_card import Prior
 from lmd.recipe import file_not_allowed
+from lmd.run_folder import FITTED
 from lmd.runtime import derive_seed
 from lmd.settings import CommonSettings, resolve
 from lmd.text import in_columns
@@ -166,6 +167,20 @@ def implied_prior(method: Method, settings: CommonSettings) -> Prior:
 def title(method: Method) -> str:
     """Returns the first line of the method's description."""
     return (method.__doc__ or "").strip().partition("\n")[0]
+
+
+def in_words(name: str) -> str | None:
+    """Returns what the method of a run is, in the words of `overview`; None of a file of the user's own.
+
+    >>> in_words("virtual-features").partition(":")[0], in_words("mine.py")
+    ('Virtual features', None)
+    """
+    if name == FITTED:
+        return (
+            "Virtual features: the encoder stays as it was, and a classifier is fitted to features that are "
+            "drawn from a Gaussian of each class."
+        )
+    return title(load(name)) if name in names() else None
 
 
 def budget(method: Method, name: str) -> Mapping[str, Any]:

@@ -11,12 +11,28 @@ from typing import Any
 
 from lmd.errors import CheckpointError
 from lmd.models.names import architecture, configuration
+from lmd.models.packages import from_package
 
 # How long the hub has to answer; the download itself may take as long as it needs.
 SECONDS = 2.0
-_WAYS_OUT = (
-    "give a file with --weights FILE, or train from scratch with --set pretrained=false (docs/weights.md)"
-)
+
+
+class NoWeightsError(CheckpointError):
+    """There are no weights to be had from a hub: what is wrong, and the ways that need none."""
+
+    ways: str | None = None  # Those of the verb, where they are not the options of a training.
+
+    def __str__(self) -> str:
+        """The whole line."""
+        return f"{super().__str__()}; {self.ways or ways_out()}"
+
+
+def ways_out() -> str:
+    """Returns what a training is given in place of a download: complete parts of its command."""
+    return (
+        f"without a hub: {from_package('--set encoder=')}, or --weights FILE (safetensors), or --set "
+        "pretrained=false, which begins with random weights (docs/weights.md)"
+    )
 
 
 def download(name: str) -> Path:
@@ -25,23 +41,37 @@ def download(name: str) -> Path:
     Raises:
         CheckpointError: there are none as safetensors, or no network; one line with the ways out.
     """
+    where = _where(name)
+    with _silence():
+        return _cached(where) or _downloaded(where, name)
+
+
+def is_cached(name: str) -> bool:
+    """Returns whether timm's weights for a name are on this machine; no network is asked.
+
+    Raises:
+        CheckpointError: there are none as safetensors.
+    """
+    return _cached(_where(name)) is not None
+
+
+def _where(name: str) -> dict[str, Any]:
+    """Repository, file and revision, as the hub's client takes them."""
     architecture(name)
     repository, file = _place(name)
     plain, _, revision = repository.partition("@")
-    where = {"repo_id": plain, "filename": file, "revision": revision or None}
-    with _silence():
-        return _cached(where) or _downloaded(where, name)
+    return {"repo_id": plain, "filename": file, "revision": revision or None}
 
 
 def _place(name: str) -> tuple[str, str]:
     """The repository and the file of the weights."""
     known = configuration(name)
     if known is None or not known.has_weights:
-        raise CheckpointError(f"timm has no weights of '{name}'; {_WAYS_OUT}")
+        raise NoWeightsError(f"timm has no weights of '{name}'")
     if not known.hf_hub_id:
-        raise CheckpointError(
+        raise NoWeightsError(
             f"timm has the weights of '{name}' only as a file that may run code when it is opened (pickle), "
-            f"which lmd does not load; {_WAYS_OUT}"
+            "which lmd does not load"
         )
     named = known.hf_hub_filename or ""
     if named.endswith(".safetensors"):
@@ -65,12 +95,11 @@ def _downloaded(where: dict[str, Any], name: str) -> Path:
         # Asked first and with a deadline: the hub's client would wait and try again for minutes.
         _within(seconds, lambda: get_hf_file_metadata(hf_hub_url(**where), timeout=seconds))
         return Path(hf_hub_download(**where, etag_timeout=seconds))
-    except (EntryNotFoundError, RepositoryNotFoundError) as error:
-        raise CheckpointError(f"the hub has no {where['filename']} of '{name}'; {_WAYS_OUT}") from error
+    except (EntryNotFoundError, RepositoryNotFoundError):
+        raise NoWeightsError(f"the hub has no {where['filename']} of '{name}'") from None
     except Exception as error:  # The hub's client raises many kinds; each means "no weights".
-        raise CheckpointError(
-            f"cannot download the weights of '{name}' ({type(error).__name__}); {_WAYS_OUT}"
-        ) from error
+        # Without its causes: those of a hub's client are a hundred lines that say nothing more.
+        raise NoWeightsError(f"cannot download the weights of '{name}' ({type(error).__name__})") from None
 
 
 def _within(seconds: float, call: Callable[[], object]) -> None:

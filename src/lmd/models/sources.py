@@ -21,6 +21,16 @@ class Given:
     tensors: dict[str, Tensor]
 
 
+def at_hand(name: str, pretrained: bool, weights: str | None) -> bool:
+    """Returns whether `obtain` needs no download; no network is asked.
+
+    Raises:
+        SettingsError: timm does not know the name.
+        CheckpointError: timm has no weights of that name that lmd loads.
+    """
+    return weights is not None or not pretrained or hub.is_cached(name)
+
+
 def obtain(name: str, pretrained: bool, weights: str | None) -> Given | None:
     """Returns the weights for an encoder of that name; None where there are to be none.
 

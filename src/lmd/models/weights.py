@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lmd.errors import CheckpointError
 from lmd.models.names import native_size, outline
 from lmd.models.prefixes import left_out, only_prefix
+from lmd.text import numbered
 
 if TYPE_CHECKING:
     from lmd.models.sources import Given
@@ -36,8 +37,8 @@ def load_weights(encoder: nn.Module, name: str, given: Given, *, partial: bool) 
     missing = _missing(encoder.state_dict(), found)
     encoder.load_state_dict({**encoder.state_dict(), **found})
     if missing:
-        text = "%s lack %d tensors, left at their initial values: %s"
-        _log.warning(text, given.title, len(missing), _shorten(missing))
+        text = "%s lack %s, left at the initial values: %s"
+        _log.warning(text, given.title, numbered(len(missing), "tensor"), _shorten(missing))
     return missing
 
 
@@ -119,8 +120,9 @@ def _refuse_others(found: Tensors, expected: Tensors, classifier: set[str], name
     surplus = _counted(key for key in found if key not in expected and key not in classifier)
     if surplus:
         of, among = len(_counted(found)), len(_counted(expected))
+        are = "is" if len(surplus) == 1 else "are"
         raise CheckpointError(
-            f"{title} are of another architecture than '{name}': {len(surplus)} of their {of} tensors are "
+            f"{title} are of another architecture than '{name}': {len(surplus)} of their {of} tensors {are} "
             f"not among its {among}, the first is {surplus[0]}"
         )
 
@@ -154,7 +156,8 @@ def _refuse_gaps(found: Tensors, expected: Tensors, title: str, partial: bool) -
     missing = _missing(expected, found)
     if missing and not partial:
         raise CheckpointError(
-            f"{title} lack {len(missing)} tensors ({_shorten(missing)}); accept with --partial-weights"
+            f"{title} lack {numbered(len(missing), 'tensor')} ({_shorten(missing)}); accept with "
+            "--partial-weights"
         )
 
 

@@ -22,6 +22,7 @@ from lmd.stages.calibration.e_step import IdleEStep
 from lmd.stages.calibration.m_step import SampledMStep
 from lmd.stages.classifier_training import ClassifierTraining
 from lmd.stages.optimisation import steps_per_epoch
+from lmd.text import numbered
 
 _LEAST = 0.05  # Of a run: loading, validating and testing, where no epoch is left.
 
@@ -39,9 +40,13 @@ class Leg:
         """Returns the stage in words."""
         if not self.steps + self.classifier_steps:
             return "no training: one pass over the images"
-        parts = [f"{self.steps:,} steps"] if self.steps else []
-        parts += [f"{self.classifier_steps:,} steps of the classifier alone"] if self.classifier_steps else []
-        return f"{self.epochs} {'epoch' if self.epochs == 1 else 'epochs'}: {' and '.join(parts)}"
+        parts = [_steps(self.steps)] if self.steps else []
+        parts += [f"{_steps(self.classifier_steps)} of the classifier alone"] if self.classifier_steps else []
+        return f"{numbered(self.epochs, 'epoch')}: {' and '.join(parts)}"
+
+
+def _steps(number: int) -> str:
+    return "1 step" if number == 1 else f"{number:,} steps"
 
 
 @dataclass(frozen=True)

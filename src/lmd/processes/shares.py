@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lmd.errors import SettingsError
+from lmd.text import numbered
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Share:
         each, more = divmod(self.whole, self.world)
         if not each and self.world > 1:
             raise SettingsError(
-                f"a batch of {self.whole} images on {self.world} processes leaves some of them without any: "
+                f"a batch of {numbered(self.whole, 'image')} on {self.world} processes leaves some of "
+                "them without any: "
                 "start fewer processes, or set a larger batch"
             )
         return [each + (rank < more) for rank in range(self.world)]

@@ -13,7 +13,7 @@ from lmd.evaluation.results import Evaluation
 from lmd.evaluation.selective.abstention import SelectiveResult
 from lmd.evaluation.selective.sets import SetsResult
 from lmd.evaluation.selective.unlikeness_result import USUAL, UnlikenessResult
-from lmd.text import image_count, in_columns, shortened
+from lmd.text import image_count, in_columns, numbered, shortened
 
 _SHOWN = (1.0, 0.8, 0.5)  # The shares of answered images of which the terminal has a line.
 
@@ -35,7 +35,9 @@ def beyond_lines(result: Evaluation) -> list[str]:
 
 
 def _group_lines(found: GroupsResult) -> list[str]:
-    told = f"by group ({found.n} groups of {image_count(found.images)} images): balanced accuracy "
+    told = (
+        f"by group ({numbered(found.n, 'group')} of {image_count(found.images)} images): balanced accuracy "
+    )
     return [told + str(found.metrics["bacc"]), *([found.reasons["several labels"]] if found.several else [])]
 
 
@@ -58,10 +60,11 @@ def _selective_lines(found: SelectiveResult) -> Iterator[str]:
 
 
 def _unlikeness_line(found: UnlikenessResult, n: int) -> str:
+    are = "is" if found.unlike_n == 1 else "are"
     there, elsewhere = _short(found.accuracy_unlike), _short(found.accuracy_usual)
     return (
-        f"{found.unlike_n} of {image_count(n)} images are more unlike what was seen than {USUAL:.0%} of the "
-        f"validation images: accuracy {there} there, {elsewhere} elsewhere"
+        f"{found.unlike_n} of {image_count(n)} images {are} more unlike what was seen than {USUAL:.0%} of "
+        f"the validation images: accuracy {there} there, {elsewhere} elsewhere"
     )
 
 

@@ -14,6 +14,7 @@ from lmd.reporting.figures import BAND_COLOURS, GREY, Figure, drawing
 from lmd.reporting.order import in_order
 from lmd.reporting.page import METRICS, sentence
 from lmd.reporting.tables import Cell, Part, Table, counted, decimal, number
+from lmd.text import numbered
 
 _TITLES = {
     "by_group": "By patient or lesion",
@@ -49,7 +50,10 @@ def _groups(found: GroupsResult, counts: Sequence[int]) -> Part:
         [Cell(entry.name), counted(entry.n), number(entry.recall)]
         for entry in in_order(found.classes, counts)
     ]
-    line = f"One answer for each of {found.n} groups of {found.images} images: {found.how}."
+    line = (
+        f"One answer for each of {numbered(found.n, 'group')} of {numbered(found.images, 'image')}: "
+        f"{found.how}."
+    )
     left = found.reasons.get("several labels")
     return Part(
         _TITLES["by_group"],
@@ -99,8 +103,9 @@ def _sizes(found: SetsResult) -> Figure:
         picture.axes.set(xlabel="classes in the set", ylabel="images")
         picture.axes.xaxis.get_major_locator().set_params(integer=True)
     one, every = found.sizes[0], sum(found.sizes)
+    have = "has" if one == 1 else "have"
     caption = (
-        f"{one} of {every} images have a set of one class. The further right, the less the model can say."
+        f"{one} of {every} images {have} a set of one class. The further right, the less the model can say."
     )
     return Figure(picture.svg, "images by the size of their set", caption)
 
@@ -154,8 +159,9 @@ def _risk(found: SelectiveResult) -> Figure:
 
 
 def _unlikeness(found: UnlikenessResult, n: int) -> Part:
+    are = "is" if found.unlike_n == 1 else "are"
     line = (
-        f"{found.unlike_n} of {n} images are more unlike what was seen than {USUAL:.0%} of the validation "
+        f"{found.unlike_n} of {n} images {are} more unlike what was seen than {USUAL:.0%} of the validation "
         f"images: {found.share} of all, where about {1 - USUAL:.2f} is to be expected of images of one kind."
     )
     rows = [

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from lmd.evaluation.results import Evaluation, read_evaluations
 from lmd.files import atomic_write
+from lmd.methods import in_words
 from lmd.model_card import ModelCard
 from lmd.reporting.page import has_few, reason_lines, result_notes, shown_metrics, shown_recall
 from lmd.run import RunFolder, read_model_card
-from lmd.text import FEW_NOTE, image_count, markdown
+from lmd.text import FEW_NOTE, image_count, markdown, numbered
 
 
 def write_card(path: Path) -> Path:
@@ -47,11 +48,17 @@ def _training(card: ModelCard) -> list[str]:
         "",
         f"- network: {markdown(card.encoder)} with a {card.classifier} classifier; images squashed to "
         f"{image.size} x {image.size} pixels, crop {image.crop}",
-        f"- method: {markdown(card.method)}; chosen by {_chosen(card)}; "
+        f"- method: {markdown(card.method)}{_in_words(card)}; chosen by {_chosen(card)}; "
         f"{card.training_seconds:.0f} s of training",
         f"- data: {markdown(data.title)} (source {markdown(data.source)}, licence {markdown(data.licence)}, "
         f"manifest sha256 {data.manifest_sha256[:16]})",
     ]
+
+
+def _in_words(card: ModelCard) -> str:
+    """What the method is, in brackets."""
+    what = in_words(card.method)
+    return "" if what is None else f" ({markdown(what.rstrip('.'))})"
 
 
 def _chosen(card: ModelCard) -> str:
@@ -132,7 +139,7 @@ def _limits(card: ModelCard) -> list[str]:
         "",
         *(f"- {markdown(line[0].upper() + line[1:])}." for line in card.warnings),
         f"- It answers with one of {len(counts)} classes, also where none of them is right.",
-        f"- Its rarest {which} learned from {least} images.",
+        f"- Its rarest {which} learned from {numbered(least, 'image')}.",
         f"- Guessing has a balanced accuracy of {1 / len(counts):.3f}. "
         "The recall of a band is the mean over its classes.",
         "- Intervals are about the test images. They say nothing of how much another training would differ.",

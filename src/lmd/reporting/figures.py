@@ -20,6 +20,8 @@ BAND_COLOURS = {"head": BLUE, "medium": GREEN, "tail": ORANGE}
 # The rest of the palette, for figures with more than three colours; black is the page's ink.
 CLASS_COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", GREY, "#000000")
 MARKERS = "os^Dv<>P"
+# What matplotlib would write of itself: a date, and addresses of other hosts in a page that needs none.
+_NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 _NAME = 18  # Letters of a class that a figure has room for.
 
 
@@ -41,7 +43,7 @@ class Drawing:
 
 @contextmanager
 def drawing(width: float, height: float, columns: int = 1) -> Iterator[Drawing]:
-    """Gives a figure and makes SVG of it, without date and random ids: equal data give equal pages."""
+    """Gives a figure and makes SVG of it, without metadata and random ids: equal data give equal pages."""
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -54,7 +56,7 @@ def drawing(width: float, height: float, columns: int = 1) -> Iterator[Drawing]:
         yield result
         _write_numbers_plainly(figure)
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        figure.savefig(buffer, format="svg", metadata=_NO_METADATA)
     text = buffer.getvalue()
     result.svg = text[text.index("<svg") :]
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lmd.evaluation.results import Evaluation, read_evaluations
+from lmd.methods import in_words
 from lmd.model_card import ModelCard
 from lmd.records import read_environment, read_metrics
 from lmd.reporting.class_figures import recall_against_tail
@@ -48,6 +49,7 @@ def report_content(path: Path, card: ModelCard, identity: Tree) -> Tree:
     ]
     return {
         "title": f"{card.method} on {card.dataset.title}",
+        "what": in_words(card.method),
         "phantom": card.dataset.source == "phantom",
         "card": card,
         "training_time": duration(card.training_seconds),

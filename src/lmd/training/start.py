@@ -14,6 +14,7 @@ from lmd.evaluation.leaks.seen import read_seen
 from lmd.locks import locked, refuse_held
 from lmd.models.encoder import check_encoder
 from lmd.models.names import normalisation
+from lmd.models.sources import at_hand
 from lmd.planning import plan_of_run
 from lmd.processes.starters import place
 from lmd.run import RunFolder
@@ -109,8 +110,10 @@ def _stage1(start: RunFolder, dataset: Dataset, settings: CommonSettings, progre
     return FirstStage(*found, read_seen(start))
 
 
-def check_fresh(settings: CommonSettings) -> None:
+def check_fresh(settings: CommonSettings, *, download: bool = True) -> bool:
     """Checks the encoder that a new run begins with, before images are decoded or a folder is made.
+
+    Without `download`, weights that are not on this machine are not looked at. Returns whether they are here.
 
     Raises:
         SettingsError, CheckpointError: one line on what is wrong with its name, its size or its weights.
@@ -119,13 +122,15 @@ def check_fresh(settings: CommonSettings) -> None:
         _log.warning(
             "freeze = %s keeps weights that were drawn at random: start from trained ones", settings.freeze
         )
+    here = download or at_hand(settings.encoder, settings.pretrained, settings.weights)
     check_encoder(
         settings.encoder,
         size=settings.size,
-        pretrained=settings.pretrained,
+        pretrained=settings.pretrained and here,
         weights=settings.weights,
         partial_weights=settings.partial_weights,
     )
+    return here
 
 
 def check_classes(dataset: Dataset) -> None:

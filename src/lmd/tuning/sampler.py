@@ -35,8 +35,8 @@ def optuna() -> Any:
     """
     try:
         package: Any = importlib.import_module("optuna")
-    except ImportError as error:
-        raise SettingsError(f"lmd tune needs optuna: {how_to_install('tune')}") from error
+    except ImportError:
+        raise SettingsError(f"lmd tune needs optuna: {how_to_install('tune')}") from None
     package.logging.set_verbosity(logging.WARNING)
     return package
 

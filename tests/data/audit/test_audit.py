@@ -122,7 +122,7 @@ def test_groups_across_splits_are_a_leak_and_have_no_names(patients: Dataset) ->
 def test_a_group_in_training_and_validation_alone_is_a_leak_too(patients: Dataset, tmp_path: Path) -> None:
     table = patients.table
     table.loc[table["group"] == "Ann Smith", "split"] = ["train", "train", "val", "val"]
-    assert "leak: 1 groups in all" in wrong(write_dataset(tmp_path / "val", table, patients.info))
+    assert "leak: 1 group in all has images" in wrong(write_dataset(tmp_path / "val", table, patients.info))
 
 
 def test_images_per_group(patients: Dataset) -> None:
@@ -168,7 +168,7 @@ def test_near_duplicates_across_splits_and_labels_come_first(dataset: Dataset) -
     assert [pair.rows for pair in near.pairs] == [[3, 86], [2, 41], [0, 1]]
     assert near.pairs[0].splits == ["train", "test"]
     assert "image003, image086: train and test; common and rare; different groups" in lines(dataset)
-    assert wrong(dataset) == "nearly the same picture in two splits: 1 pairs (1 of them in training and test)"
+    assert wrong(dataset) == "nearly the same picture in two splits: 1 pair (1 of them in training and test)"
 
 
 @pytest.mark.parametrize("damage", [b"", b"this is no image", None])
@@ -226,7 +226,7 @@ def test_files_younger_than_the_manifest_are_told(dataset: Dataset) -> None:
     assert fingerprint(dataset).files.changed == []
     os.utime(dataset.paths()[3], (made + 10, made + 10))
     assert fingerprint(dataset).files.changed == ["image003.png"]
-    assert "changed since preparing (written after the manifest): 1 images, image003.png" in lines(dataset)
+    assert "changed since preparing (written after the manifest): 1 image, image003.png" in lines(dataset)
 
 
 def test_without_a_look_no_file_is_opened(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,7 +165,7 @@ def test_missing_parts_are_named(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot read manifest\.csv \(No such file"):
         read_dataset(dataset.folder)
     (dataset.folder / INFO).unlink()
-    with pytest.raises(DataError, match=r"cannot read dataset\.json \(No such file"):
+    with pytest.raises(DataError, match=r"it has no dataset\.json; make one of images with"):
         read_dataset(dataset.folder)
 
 

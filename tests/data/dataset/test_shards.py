@@ -272,7 +272,7 @@ def test_a_sample_without_a_label_is_a_fault_or_is_skipped(
         members += [] if told is None else [(f"{number:03d}.cls", told)]
     words = ["prepare", "shards", "--shards", str(write(tmp_path / "in" / "a.tar", members))]
     words += ["--out", str(tmp_path / "data"), "--fractions", "0.5,0.25,0.25"]
-    refused(lmd(*words), "has no label in sample '007' (1 such samples; leave them out with --skip-bad)")
+    refused(lmd(*words), "has no label in sample '007' (1 such sample; leave it out with --skip-bad)")
     refused(lmd(*words, "--class-names", "ash,elm,fir"), "has no label in sample '007'")
     assert lmd(*words, "--skip-bad", "--class-names", "ash,elm,fir")[0] == 0
     data = read_dataset(tmp_path / "data")

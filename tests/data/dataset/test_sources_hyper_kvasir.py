@@ -134,16 +134,16 @@ def test_an_image_in_the_folder_of_another_finding_is_said(
     place = official / "labeled-images" / "lower-gi-tract" / "pathological-findings" / "polyps"
     (place / "image-00.jpg").rename(official / "labeled-images" / "image-00.jpg")
     prepare(tmp_path / "data", root=official)
-    assert "1 images lie in the folder of another finding" in caplog.text
+    assert "1 image lies in the folder of another finding" in caplog.text
     place.rename(place.with_name("polyp"))  # The name that the official folds give it is no other finding.
     caplog.clear()
     prepare(tmp_path / "again", root=official)
-    assert "1 images lie in the folder of another finding" in caplog.text
+    assert "1 image lies in the folder of another finding" in caplog.text
 
 
 def test_missing_images(official: Path, tmp_path: Path) -> None:
     next((official / "labeled-images").rglob("image-07.jpg")).unlink()
-    with pytest.raises(LmdError, match=r"1 of 36 images are missing .*image-07.*--allow-missing"):
+    with pytest.raises(LmdError, match=r"1 of 36 images is missing .*image-07.*--allow-missing"):
         prepare(tmp_path / "data", root=official)
     dataset = prepare(tmp_path / "data", root=official, allow_missing=True)
     assert (len(dataset.table), dataset.info.recipe["missing_images"]) == (35, 1)

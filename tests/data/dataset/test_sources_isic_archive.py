@@ -168,7 +168,7 @@ def test_images_of_both_endings_in_any_folder(tmp_path: Path) -> None:
     assert set(dataset.table["file"].str[-4:]) == {".jpg", ".JPG"}
     assert not dataset.info.list_only
     dataset.paths()[5].unlink()
-    with pytest.raises(DataError, match=r"1 of 56 images are missing .*first: ISIC_0000005.*--allow-missing"):
+    with pytest.raises(DataError, match=r"1 of 56 images is missing .*first: ISIC_0000005.*--allow-missing"):
         prepare(tmp_path / "again", **wanted)
     assert len(prepare(tmp_path / "again", **wanted, allow_missing=True).table) == 55
 

@@ -231,7 +231,7 @@ def test_a_codestream_of_another_size_is_refused_before_it_is_decoded(
     assert (decode(written(tmp_path / "sound.dcm", dataset)) == 90).all()
     dataset.PixelData = encapsulate([coded(64)])  # type: ignore[operator]
     monkeypatch.setattr(dicom, "_stored", lambda *_: pytest.fail("decoded"))
-    words = r"its picture has 64 x 64 pixels of 1 samples, and its tags say 16 x 16 of 1"
+    words = r"its picture has 64 x 64 pixels of 1 sample, and its tags say 16 x 16 of 1"
     with pytest.raises(DataError, match=words):
         decode(written(tmp_path / "x.dcm", dataset))
 

@@ -224,14 +224,14 @@ def test_odd_images(
     assert odd.outcome in line
     assert odd.name in line
     assert "\n" not in line
-    assert "(1 such images; leave them out with --skip-bad)" in line
+    assert "(1 such image; leave it out with --skip-bad)" in line
     assert not (tmp_path / "data").exists()
     assert lmd(monkeypatch, *command, tmp_path / "data", "--skip-bad") == 0
     assert prepared(tmp_path / "data") == GOOD
     skipped = pd.read_csv(tmp_path / "data" / "skipped.csv")
     assert skipped["file"].tolist() == [f"a/{odd.name}"]
     assert odd.outcome in skipped["reason"][0]
-    assert "1 images or rows left out" in capsys.readouterr().out
+    assert "1 image or row left out" in capsys.readouterr().out
 
 
 def test_the_folder_of_an_odd_name_is_searched(

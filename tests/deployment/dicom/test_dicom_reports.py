@@ -393,7 +393,7 @@ def test_the_command_writes_reports_beside_its_table(lmd: Command, run: Path, tm
     row = pd.read_csv(table).iloc[0]
     report = dcmread(out / "report-0001.dcm")
     assert said(groups(report)[0], "decision") == [row["predicted"]]
-    assert "1 predictions" in said_
+    assert "1 prediction: " in said_
 
 
 def test_what_is_no_dicom_is_refused_before_anything_is_written(

@@ -11,7 +11,7 @@ from lmd.data.audit.text import format_fingerprint
 from lmd.data.dataset.checks import SPLITS
 from lmd.data.dataset.folds_folder import Folds
 from lmd.files import atomic_write
-from lmd.text import in_columns
+from lmd.text import in_columns, numbered
 
 
 def folds_summary(folds: Folds) -> list[str]:
@@ -29,7 +29,10 @@ def folds_summary(folds: Folds) -> list[str]:
     lines += in_columns(_test_rows(folds.classes, counts))
     if first.info.recipe.get("skipped", 0):
         listed = first.folder / "skipped.csv"
-        lines.append(f"{first.info.recipe['skipped']} images or rows left out, listed in {listed}")
+        lines.append(
+            f"{numbered(first.info.recipe['skipped'], 'image or row', 'images or rows')} left out, "
+            f"listed in {listed}"
+        )
     return lines
 
 

@@ -10,7 +10,7 @@ from lmd.data.audit.wrong import first_names
 from lmd.data.dataset.checks import SPLITS
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.levels import few_bits
-from lmd.text import FEW, FEW_NOTE, image_count, in_columns
+from lmd.text import FEW, FEW_NOTE, image_count, in_columns, numbered
 
 _SHOWN = 5  # Lines that are shown of a long list.
 
@@ -19,10 +19,16 @@ def summary_lines(dataset: Dataset) -> list[str]:
     """Returns what `prepare` says of the folder it made."""
     counts = ", ".join(f"{split} {len(dataset.split(split))}" for split in SPLITS)
     skipped = dataset.info.recipe.get("skipped", 0)
-    lines = [f"{dataset.folder}: {len(dataset.table)} images, {len(dataset.classes)} classes ({counts})"]
+    lines = [
+        f"{dataset.folder}: {numbered(len(dataset.table), 'image')}, {len(dataset.classes)} classes "
+        f"({counts})"
+    ]
     lines += in_columns(_class_rows(dataset))
     if skipped:
-        lines.append(f"{skipped} images or rows left out, listed in {dataset.folder / 'skipped.csv'}")
+        lines.append(
+            f"{numbered(skipped, 'image or row', 'images or rows')} left out, listed in "
+            f"{dataset.folder / 'skipped.csv'}"
+        )
     return lines
 
 
@@ -91,14 +97,14 @@ def _group_lines(found: Fingerprint) -> list[str]:
         splits = ", ".join(entry.splits)
         lines.append(f"  group {entry.group[1:]}: {first_names(entry.ids)} (in {splits})")
     if crossing[_SHOWN:]:
-        lines.append(f"  and {len(crossing) - _SHOWN} more groups")
+        lines.append(f"  and {numbered(len(crossing) - _SHOWN, 'more group')}")
     return lines
 
 
 def per_group_line(sizes: GroupSizes) -> str:
     """Returns how many groups have how many images, in words."""
     return (
-        f"images per group: {sizes.one} groups with 1, {sizes.two} with 2, {sizes.three} with 3, "
+        f"images per group: {numbered(sizes.one, 'group')} with 1, {sizes.two} with 2, {sizes.three} with 3, "
         f"{sizes.more} with more (at most {sizes.largest})"
     )
 
@@ -127,8 +133,9 @@ def file_lines(found: Fingerprint) -> list[str]:
         return ["the image files were not opened: nothing is said of sizes, damage and copies"]
     lines: list[str] = []
     if found.list_only and files.missing:
+        are = "is" if len(files.missing) == 1 else "are"
         lines.append(
-            f"the data set is a list: {len(files.missing)} of its {found.images} images are not there; "
+            f"the data set is a list: {len(files.missing)} of its {found.images} images {are} not there; "
             "sizes, damage and copies are told of the rest alone"
         )
     lines += _kind_lines(files)
@@ -137,7 +144,7 @@ def file_lines(found: Fingerprint) -> list[str]:
         lines.append(f"broken: {len(files.broken) - _SHOWN} more")
     if files.changed:
         lines.append(
-            f"changed since preparing (written after the manifest): {len(files.changed)} images, "
+            f"changed since preparing (written after the manifest): {numbered(len(files.changed), 'image')}, "
             f"{first_names(files.changed)}"
         )
     return lines
@@ -164,7 +171,7 @@ def _copy_lines(found: Fingerprint) -> list[str]:
         for entry in identical[:_SHOWN]
     ]
     if identical[_SHOWN:]:
-        lines.append(f"identical images: {len(identical) - _SHOWN} more sets")
+        lines.append(f"identical images: {numbered(len(identical) - _SHOWN, 'more set')}")
     if near is None:
         return lines
     lines.append(near_line(near))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lmd.data.audit.results import Fingerprint
 from lmd.data.decode.files import printable
-from lmd.text import listed
+from lmd.text import listed, numbered
 
 
 def wrong_lines(found: Fingerprint) -> list[str]:
@@ -21,10 +21,13 @@ def _wrong_splits(found: Fingerprint) -> list[str]:
     if leaked.groups:
         lines.append(
             f"leak: {leaked.test_images} of {leaked.of_test_images} test images are of a group "
-            f"(lesion, patient) that is also in training ({leaked.groups} groups)"
+            f"(lesion, patient) that is also in training ({numbered(leaked.groups, 'group')})"
         )
     if crossing > leaked.groups:
-        lines.append(f"leak: {crossing} groups in all have images in more than one split")
+        lines.append(
+            f"leak: {numbered(crossing, 'group in all has', 'groups in all have')} images in more than "
+            "one split"
+        )
     # A set without training images is for testing a model of other images: what it has is enough.
     for split, names in (found.without if found.imbalance is not None else {}).items():
         if len(names) == len(found.classes):
@@ -60,8 +63,8 @@ def _wrong_copies(found: Fingerprint) -> list[str]:
         )
     if near and near.across:
         lines.append(
-            f"nearly the same picture in two splits: {near.across} pairs ({near.train_test} of them in "
-            "training and test)"
+            f"nearly the same picture in two splits: {numbered(near.across, 'pair')} ({near.train_test} "
+            "of them in training and test)"
         )
     return lines
 

@@ -10,6 +10,7 @@ import pandas as pd
 from lmd.data.dataset.info import DatasetInfo
 from lmd.errors import DataError, suggest
 from lmd.settings import Settings
+from lmd.text import numbered
 
 COLUMNS = ("id", "file", "label", "split", "group")
 SPLITS = ("train", "val", "test")
@@ -59,13 +60,14 @@ def _check_unique(table: pd.DataFrame) -> None:
     double = table["id"][table["id"].duplicated()]
     if len(double):
         raise DataError(
-            f"id '{double.iloc[0]}' stands more than once in the manifest ({len(double)} such rows)"
+            f"id '{double.iloc[0]}' stands more than once in the manifest "
+            f"({numbered(len(double), 'such row')})"
         )
     per_file = table.groupby("file")["split"].nunique()
     crossing = per_file[per_file > 1]
     if len(crossing):
         raise DataError(
-            f"image '{crossing.index[0]}' is in more than one split ({len(crossing)} such images)"
+            f"image '{crossing.index[0]}' is in more than one split ({numbered(len(crossing), 'such image')})"
         )
     double = table["file"][table["file"].duplicated()]
     if len(double):
@@ -124,6 +126,7 @@ def _check_groups(table: pd.DataFrame) -> None:
     crossing = crossing_groups(table)
     if crossing:
         raise DataError(
-            f"group '{crossing[0]}' has images in more than one split ({len(crossing)} such groups): a model "
+            f"group '{crossing[0]}' has images in more than one split "
+            f"({numbered(len(crossing), 'such group')}): a model "
             "would be tested on what it was trained on; split by group, or by image if that is meant"
         )

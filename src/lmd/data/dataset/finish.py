@@ -21,6 +21,7 @@ from lmd.data.dataset.usable import Skipped
 from lmd.errors import DataError
 from lmd.settings import Tree
 from lmd.spreadsheet import guarded_table
+from lmd.text import numbered
 
 _log = logging.getLogger(__name__)
 _NO_BANDS = "none: bands are by training count, and no image is for training"
@@ -68,10 +69,10 @@ def _say(datasets: Sequence[Dataset]) -> None:
     leaks = [Leakage(**told) for dataset in datasets if (told := dataset.info.recipe.get("leakage"))]
     if leaks:
         _log.warning(
-            "%d of %d test images show one of the %d lesions or patients that training images show too%s",
+            "%d of %d test images show one of the %s that training images show too%s",
             sum(leak.test_images for leak in leaks),
             sum(leak.of_test_images for leak in leaks),
-            sum(leak.groups for leak in leaks),
+            numbered(sum(leak.groups for leak in leaks), "lesion or patient", "lesions or patients"),
             f" (in {len(leaks)} of {len(datasets)} data sets)" if len(datasets) > 1 else "",
         )
     for line in gap_lines(datasets):

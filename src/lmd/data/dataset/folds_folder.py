@@ -17,6 +17,7 @@ from lmd.errors import DataError
 from lmd.fields import read_json
 from lmd.files import atomic_write
 from lmd.settings import Settings
+from lmd.text import numbered
 
 Name = Annotated[str, StringConstraints(pattern=r"^(fold-[0-9]{1,6}|repeat-[0-9]{1,6}(/fold-[0-9]{1,6})?)$")]
 _AGAIN = "prepare the folds again with 'lmd prepare'"
@@ -167,11 +168,12 @@ def _check_tested_once(folder: Path, repeat: list[Dataset]) -> None:
     double = tested[tested.duplicated()]
     if len(double):
         raise DataError(
-            f"image '{double.iloc[0]}' is in the test of more than one fold of {folder} ({len(double)} such "
-            f"images); {_AGAIN}"
+            f"image '{double.iloc[0]}' is in the test of more than one fold of {folder} ("
+            f"{numbered(len(double), 'such image')}); {_AGAIN}"
         )
     never = set(repeat[0].table["id"]) - set(tested)
     if never:
         raise DataError(
-            f"image '{min(never)}' is in the test of no fold of {folder} ({len(never)} such images); {_AGAIN}"
+            f"image '{min(never)}' is in the test of no fold of {folder} ("
+            f"{numbered(len(never), 'such image')}); {_AGAIN}"
         )

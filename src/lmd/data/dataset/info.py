@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,11 @@ from lmd.settings import Settings
 from lmd.text import shortened
 
 MANIFEST, INFO, FOLDS = "manifest.csv", "dataset.json", "folds.json"
-_OF_RUNS = "settings.yaml"  # A run folder is easily named in the place of its data set.
+# Folders that are easily named in the place of a data set, by a file of theirs.
+_OTHERS = {
+    "settings.yaml": "the run folder of a training",
+    "features.json": "a features folder of 'lmd embed'",
+}
 
 
 class DatasetInfo(Settings):
@@ -69,6 +74,23 @@ def _check_number(name: str, value: Any, most: int | None) -> None:
         raise ValueError(f"recipe.{name} = {shortened(repr(value))}: must be a whole number {allowed}")
 
 
+def _what_it_is(folder: Path) -> str:
+    """What a folder without dataset.json is, and the way to a dataset folder."""
+    for file, kind in _OTHERS.items():
+        if (folder / file).is_file():
+            return f"is {kind}, and a dataset folder is asked for here"
+    return f"is not a dataset folder: it has no {INFO}; {_way(folder)}"
+
+
+def _way(path: Path) -> str:
+    """How to make a dataset folder of what was named, which may not be there."""
+    if path.is_file():
+        return f"make one of a table with 'lmd prepare table --table {shlex.quote(str(path))} --out DATA'"
+    if path.is_dir():
+        return f"make one of images with 'lmd prepare folder --root {shlex.quote(str(path))} --out DATA'"
+    return "make one with 'lmd prepare'"
+
+
 def read_info(folder: Path) -> DatasetInfo:
     """Returns the dataset.json of a folder.
 
@@ -76,9 +98,9 @@ def read_info(folder: Path) -> DatasetInfo:
         DataError: this is no dataset folder, or the file is damaged.
     """
     if not folder.is_dir():
-        raise DataError(f"no dataset folder {folder}; make one with 'lmd prepare'")
-    if (folder / _OF_RUNS).is_file() and not (folder / INFO).is_file():
-        raise DataError(f"{folder} is the run folder of a training, and a dataset folder is asked for here")
+        raise DataError(f"no dataset folder {folder}; {_way(folder)}")
+    if not any((folder / file).is_file() for file in (INFO, MANIFEST)):
+        raise DataError(f"{folder} {_what_it_is(folder)}")
     try:
         return read_json(DatasetInfo, folder / INFO, DataError)
     except OSError as error:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from lmd.data.dataset.checks import SPLITS
 from lmd.errors import DataError
+from lmd.text import numbered
 
 FRACTIONS = (0.7, 0.1, 0.2)
 
@@ -134,7 +135,8 @@ def split_as_paper(kept: dict[str, np.ndarray], num_rows: int, seed: int = 42) -
     for name, rows in kept.items():
         if len(rows) < 4:
             raise DataError(
-                f"class '{name}' keeps {len(rows)} images, too few for the paper's three splits (4 is the "
+                f"class '{name}' keeps {numbered(len(rows), 'image')}, too few for the paper's three "
+                "splits (4 is the "
                 "least); choose a smaller --imbalance, or --split lesion"
             )
         train, rest = train_test_split(rows, test_size=0.3, random_state=seed)

@@ -17,6 +17,7 @@ from lmd.data.decode.members import image_path
 from lmd.errors import DataError
 from lmd.parallel import Steps
 from lmd.settings import Tree
+from lmd.text import numbered
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +36,8 @@ def without_bad_images(
     reasons = verify(paths, progress, options.frame, options.bits)
     if reasons and not options.skip_bad:
         first = next(iter(reasons.values()))
-        raise DataError(f"{first} ({len(reasons)} such images; leave them out with --skip-bad)")
+        them = "it" if len(reasons) == 1 else "them"
+        raise DataError(f"{first} ({numbered(len(reasons), 'such image')}; leave {them} out with --skip-bad)")
     good = np.array([path not in reasons for path in paths], dtype=bool)
     bad = [(file, reasons[image_path(root, file)]) for file in table["file"][~good]]
     return table[good].reset_index(drop=True), bad
@@ -61,13 +63,14 @@ def located(
         )
     there = np.array([bool(places) for places in files], dtype=bool)
     missing = table["id"][~there]
+    are = "is" if len(missing) == 1 else "are"
     if len(missing) and not allow_missing:
         raise DataError(
-            f"{len(missing)} of {len(table)} images are missing in {root} (first: {missing.iloc[0]}); "
-            "go on without them with --allow-missing"
+            f"{len(missing)} of {len(table)} images {are} missing in {root} (first: {missing.iloc[0]}); "
+            f"go on without {'it' if len(missing) == 1 else 'them'} with --allow-missing"
         )
     if len(missing):
-        _log.warning("%d of %d images are missing and left out", len(missing), len(table))
+        _log.warning("%d of %d images %s missing and left out", len(missing), len(table), are)
     kept = table[there].assign(file=[places[0] for places in files if places])
     return kept.reset_index(drop=True), len(missing)
 

@@ -19,12 +19,12 @@ import numpy as np
 from lmd.data.decode.bounds import check_size, in_turn
 from lmd.data.decode.dicom_frames import check_frame
 from lmd.data.decode.dicom_grey import grey_of
-from lmd.data.decode.dicom_header import INSTALL, OF_JPEG_2000, Found, RefusedError, check, found_in, number
+from lmd.data.decode.dicom_header import OF_JPEG_2000, Found, RefusedError, check, found_in, number
 from lmd.data.decode.dicom_marks import is_dicom as is_dicom
 from lmd.data.decode.dicom_worker import decode_apart
 from lmd.data.decode.levels import scaled
 from lmd.data.decode.palette import painted
-from lmd.errors import DataError
+from lmd.errors import DataError, how_to_install
 
 if TYPE_CHECKING:
     from pydicom import Dataset as Header
@@ -89,8 +89,10 @@ def _depth(header: Header) -> int:
 def _require(name: str) -> None:
     try:
         _set_up()
-    except ImportError as error:
-        raise DataError(f"image {name} is DICOM, which needs more to be installed: {INSTALL}") from error
+    except ImportError:
+        raise DataError(
+            f"image {name} is DICOM, which needs more to be installed: {how_to_install('dicom')}"
+        ) from None
 
 
 @cache

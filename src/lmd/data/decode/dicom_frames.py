@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from lmd.data.decode.dicom_header import Found, RefusedError, number
 from lmd.data.decode.jpeg2000 import samples_of
+from lmd.text import numbered
 
 _JPEG, _JPEG_2000 = b"\xff\xd8", (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")
 # The marks of a JPEG that give its size: all kinds of frames, and that of JPEG-LS.
@@ -40,7 +41,8 @@ def check_frame(path: Path, position: int, found: Found) -> None:
     if said != wanted:
         raise RefusedError(
             f"cannot be read: damaged DICOM (its picture has {said.width} x {said.height} pixels of "
-            f"{said.samples} samples, and its tags say {wanted.width} x {wanted.height} of {wanted.samples})"
+            f"{numbered(said.samples, 'sample')}, and its tags say {wanted.width} x {wanted.height} of "
+            f"{wanted.samples})"
         )
 
 

@@ -26,7 +26,6 @@ TAGS = [
     *(f"{colour}PaletteColorLookupTable{part}" for colour in COLOURS for part in ("Descriptor", "Data")),
     *(f"Segmented{colour}PaletteColorLookupTableData" for colour in COLOURS),
 ]  # fmt: skip
-INSTALL = how_to_install("dicom")
 _READ = {
     "MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1,
     "RGB": 3, "YBR_FULL": 3, "YBR_FULL_422": 3, "YBR_RCT": 3, "YBR_ICT": 3,
@@ -135,7 +134,7 @@ def _check_decoder(syntax: UID) -> None:
         words = _NAMES.get(syntax, "") + (syntax if re.fullmatch(r"[0-9.]{1,64}", syntax) else "no number")
         raise RefusedError(f"is compressed in a way that is not supported ({words})") from error
     if not ready:
-        raise RefusedError(f"is compressed and needs more to be installed: {INSTALL}")
+        raise RefusedError(f"is compressed and needs more to be installed: {how_to_install('dicom')}")
 
 
 def _tag(mark: bytes, header: Header) -> int:

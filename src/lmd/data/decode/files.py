@@ -15,6 +15,7 @@ from pathlib import Path
 from lmd.data.decode.dicom_marks import is_dicom
 from lmd.data.decode.excluded import is_excluded
 from lmd.errors import DataError
+from lmd.text import numbered
 
 # Every ending under which the formats that `images` reads are found; docs/images.md lists them.
 EXTENSIONS = tuple(
@@ -71,14 +72,18 @@ class Listing:
             more = f" and {len(set(self.passed)) - 5} more" if len(set(self.passed)) > 5 else ""
             yield f"passed over, as no folders or files of images: {names}{more}"
         if self.others:
-            yield f"{self.others.total()} files are no images and left out: {counted(self.others)}"
-        if self.pictures:
             yield (
-                f"{len(self.pictures)} of them look like images by their content (first: "
-                f"{printable(self.pictures[0])}): give them an ending, such as .jpg, to use them"
+                f"{numbered(self.others.total(), 'file is no image', 'files are no images')} and left "
+                f"out: {counted(self.others)}"
+            )
+        if self.pictures:
+            look = numbered(len(self.pictures), "of them looks like an image", "of them look like images")
+            yield (
+                f"{look} by content (first: {printable(self.pictures[0])}): files are used that have an "
+                "ending such as .jpg"
             )
         if self.excluded or exclude:
-            yield f"{self.excluded} files left out by --exclude"
+            yield f"{numbered(self.excluded, 'file')} left out by --exclude"
 
 
 def counted(endings: Counter[str], shown: int = 8) -> str:
@@ -91,7 +96,7 @@ def counted(endings: Counter[str], shown: int = 8) -> str:
         f"{number} {printable(name) or 'without an ending'}" for name, number in endings.most_common(shown)
     ]
     more = len(endings) - shown
-    return ", ".join(words) + (f" and {more} more endings" if more > 0 else "")
+    return ", ".join(words) + (f" and {numbered(more, 'more ending')}" if more > 0 else "")
 
 
 def list_images(folder: Path) -> list[Path]:

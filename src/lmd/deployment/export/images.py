@@ -27,6 +27,7 @@ from lmd.folds.folder import FoldsRun
 from lmd.model_card import ModelCard, Preprocessing
 from lmd.run_folder import RunFolder
 from lmd.runtime import derive_seed
+from lmd.text import numbered
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def sample_of(card: ModelCard, dataset: Dataset | None, why: str | None, named: 
     if named:
         files = image_files(named)[:MOST]
         refuse_missing(files)
-        told = f"{len(files)} images named by --images"
+        told = f"{numbered(len(files), 'image')} named by --images"
         return Sample(_enough(read_images(made, None, False, files).pixels), told)
     if dataset is not None:
         return _of_dataset(made, dataset)
@@ -71,7 +72,7 @@ def _of_dataset(made: Preprocessing, dataset: Dataset) -> Sample:
     split = next(name for name in _SPLITS if not dataset.split(name).empty)
     rows = evenly(dataset, split, MOST)
     words = {"val": "validation", "train": "training", "test": "test"}[split]
-    told = f"{len(rows)} {words} images of {dataset.info.title}"
+    told = f"{numbered(len(rows), f'{words} image')} of {dataset.info.title}"
     return Sample(_enough(pixels_of(made, dataset, rows)), told)
 
 

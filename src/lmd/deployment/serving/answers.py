@@ -19,7 +19,7 @@ from lmd.evaluation.prior_answers import answers_at_prior, prior_lines
 from lmd.evaluation.selective.unlikeness_result import USUAL
 from lmd.evaluation.set_answers import refuse_both
 from lmd.evaluation.wanted import AtPrior, StatedPrior, checked_prior
-from lmd.text import listed
+from lmd.text import listed, numbered
 
 _SUM = 0.01  # How far from 1 the probabilities of an image may add up: they may have been rounded.
 _STRANGE = (
@@ -99,7 +99,9 @@ def rare_warnings(known: Knowledge, predicted: str, inside: Sequence[str]) -> li
         more = (
             f" How well it is found: {words.level}." if words else " How well it is found was not measured."
         )
-        found.append(f"{predicted} is a rare class: the model has learnt it from {count} images.{more}")
+        found.append(
+            f"{predicted} is a rare class: the model has learnt it from {numbered(count, 'image')}.{more}"
+        )
     others = [name for name in inside if name in known.rare and name != predicted]
     if others:
         are, them = ("is a rare class", "it") if len(others) == 1 else ("are rare classes", "them")

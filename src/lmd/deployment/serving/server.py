@@ -43,10 +43,10 @@ def require_packages() -> None:
     for name in _NEEDED:
         try:
             importlib.import_module(name)
-        except ImportError as error:
+        except ImportError:
             raise SettingsError(
                 f"lmd serve needs the package '{name.replace('_', '-')}': {how_to_install('serve')}"
-            ) from error
+            ) from None
 
 
 def listening(options: Options) -> socket.socket:

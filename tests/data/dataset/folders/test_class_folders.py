@@ -10,6 +10,7 @@ import pytest
 from lmd.data.dataset.folders.split_folders import folder_split
 from lmd.data.dataset.meaning.given_splits import split_name
 from lmd.errors import DataError
+from lmd.text import numbered
 from tests.messy import Messy, persons, picture
 
 
@@ -99,7 +100,7 @@ def test_a_class_that_is_named_as_a_split_is_refused_within_a_split(messy: Messy
 def test_images_of_which_some_have_a_split_are_refused(messy: Messy, root: Path) -> None:
     picture(root / "a" / "test" / "y.png")
     with pytest.raises(
-        DataError, match=r"1 images lie in folders of splits, and 12 do not \(first: a/x0.png\)"
+        DataError, match=r"1 image lies in folders of splits, and 12 do not \(first: a/x0.png\)"
     ):
         messy.folder(root)
 
@@ -137,7 +138,7 @@ def test_files_that_are_no_images_are_counted_by_ending(messy: Messy, root: Path
 def test_images_of_no_class_are_counted(messy: Messy, root: Path) -> None:
     picture(root / "loose.png")
     assert len(messy.folder(root).table) == 12
-    assert "1 images lie in no class folder and are left out" in messy.told()
+    assert "1 image lies in no class folder and is left out" in messy.told()
 
 
 SYSTEM = ["__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information", ".git", "#recycle", ".ipynb_checkpoints", "__pycache__", ".Trash-1000"]  # fmt: skip
@@ -200,7 +201,7 @@ def test_files_and_folders_are_left_out_on_request(
         picture(root / name, number)
     dataset = messy.folder(root, exclude=pattern)
     assert len(dataset.table) == left
-    assert f"{15 - left} files left out by --exclude" in messy.told()
+    assert numbered(15 - left, "file") + " left out by --exclude" in messy.told()
     assert dataset.info.recipe["exclude"] == ([pattern] if isinstance(pattern, str) else list(pattern))
 
 
@@ -215,7 +216,7 @@ def test_masks_beside_images_are_told(messy: Messy, root: Path) -> None:
     picture(root / "a" / "x0_mask.png", 40)
     messy.folder(root)
     assert (
-        "1 files are named as masks of other images (first: a/x0_mask.png); leave them out with --exclude '*_mask.png'"
+        "1 file is named as a mask of other images (first: a/x0_mask.png); leave them out with --exclude '*_mask.png'"
         in messy.told()
     )
 

@@ -52,7 +52,7 @@ def test_an_image_without_such_a_folder_is_named(messy: Messy) -> None:
 
 def test_a_depth_that_no_image_has_is_refused(messy: Messy) -> None:
     root = tree(messy.path / "root", each(AB, ("P0", "P1")))
-    assert "lies 1 folders below its class folder, and the patient is folder 2 (12 such" in refusal(
+    assert "lies 1 folder below its class folder, and the patient is folder 2 (12 such" in refusal(
         messy, root, group_depth=2
     )
     flat = tree(messy.path / "flat", each(AB))
@@ -157,7 +157,7 @@ def test_images_without_an_ending_are_said(messy: Messy, ending: str) -> None:
     (root / "a" / "README").write_text("no image")
     assert len(messy.folder(root).table) == 8
     assert "2 files are no images and left out: 2 without an ending" in messy.told()
-    assert f"1 of them look like images by their content (first: {root}/a/bare)" in messy.told()
+    assert f"1 of them looks like an image by content (first: {root}/a/bare)" in messy.told()
     (root / "a" / "bare").rename(root / "a" / f"bare{ending}")
     assert len(Messy(messy.path / "again", messy.log, 0).folder(root).table) == 9
 

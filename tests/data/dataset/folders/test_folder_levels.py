@@ -214,6 +214,6 @@ def test_advice_for_masks_leaves_out_no_image(messy: Messy) -> None:
     files = [*each(AB), "a/lesion_7.png", "b/lesion_8.png", "b/8.png"]
     root = tree(messy.path / "root", files)
     messy.folder(root)
-    line = next(line for line in messy.log.messages if "named as masks" in line)
+    line = next(line for line in messy.log.messages if "named as a mask" in line)
     again = Messy(messy.path / "again", messy.log, 0)
     assert sorted(following(again, line, root).table["file"]) == sorted({*files} - {"b/lesion_8.png"})

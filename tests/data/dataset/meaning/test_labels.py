@@ -145,7 +145,7 @@ def test_columns_that_mark_the_class_are_read(messy: Messy, yes: str, no: str) -
 
 def test_several_marks_in_a_row_are_refused(messy: Messy) -> None:
     with pytest.raises(
-        DataError, match=r"marks 'A' and 'B' in row 4 \(1 such rows\).*multi-label.*not supported"
+        DataError, match=r"marks 'A' and 'B' in row 4 \(1 such row\).*multi-label.*not supported"
     ):
         messy.table(marks(A="101" * 8, B="011" + "010" * 7))
 
@@ -153,7 +153,7 @@ def test_several_marks_in_a_row_are_refused(messy: Messy) -> None:
 def test_a_row_without_a_mark_has_no_label(messy: Messy) -> None:
     columns = marks(A="00" + "10" * 11, B="01" + "01" * 11)
     with pytest.raises(
-        DataError, match=r"marks no class in row 2 \(1 such rows\).*--label-columns.*--unmarked"
+        DataError, match=r"marks no class in row 2 \(1 such row\).*--label-columns.*--unmarked"
     ):
         messy.table(columns)
     with pytest.raises(DataError, match="has no label in row 2"):

@@ -136,7 +136,7 @@ def test_images_that_the_table_does_not_name_are_counted(
     (messy.root / "notes.txt").write_text("")
     messy.table(cases())
     assert f"2 image files below {messy.root} are not in the table" in messy.told()
-    assert "1 files are no images and left out: 1 .txt" in messy.told()
+    assert "1 file is no image and left out: 1 .txt" in messy.told()
 
 
 def test_names_without_their_folders_are_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

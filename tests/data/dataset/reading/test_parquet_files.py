@@ -97,4 +97,4 @@ def test_types_of_parquet_are_the_texts_of_a_csv_file(tmp_path: Path) -> None:
 def test_ids_as_decimal_numbers_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     table = read_table(parquet(tmp_path, image=["x", "y"], pid=[1234567890123456.0, None], index_no=[1, 2]))
     assert table.loc[2].tolist() == ["x", "1234567890123456", "1"]
-    assert "1 numbers in the column 'pid' have more than 15 digits and may have lost some" in caplog.text
+    assert "1 number in the column 'pid' has more than 15 digits and may have lost some" in caplog.text

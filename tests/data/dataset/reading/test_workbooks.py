@@ -217,7 +217,7 @@ def test_cells_of_excel_are_the_texts_of_a_csv_file(tmp_path: Path, caplog: pyte
     book.save(tmp_path / "cases.XLSX")
     table = read_table(tmp_path / "cases.XLSX")
     assert table.loc[3].tolist() == ["x", "True", "0.5", "7", "2026-01-02", "2026-01-02 03:04:00", "007", ""]
-    assert "1 cells of 'Sheet' hold an error of Excel and count as empty: #N/A in I3" in caplog.text
+    assert "1 cell holds an error of Excel in 'Sheet', taken as empty: #N/A in I3" in caplog.text
 
 
 def test_numbers_that_lost_their_digits_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -235,4 +235,4 @@ def test_numbers_that_lost_their_digits_are_refused(tmp_path: Path, caplog: pyte
     with pytest.raises(DataError, match="2 numbers in the column"):
         read(12345678901234567, 12345678901234568)  # The 17th digit is not written.
     assert read(1234567890123456, 5) == ["1234567890123456", "5"]
-    assert "1 numbers in the column 'patient_id' have more than 15 digits" in caplog.text
+    assert "1 number in the column 'patient_id' has more than 15 digits" in caplog.text

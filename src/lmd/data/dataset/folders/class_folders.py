@@ -17,6 +17,7 @@ from lmd.data.dataset.folders.split_folders import folder_split, read_splits, re
 from lmd.data.decode.excluded import is_excluded
 from lmd.data.decode.files import Listing, counted, is_ours, is_passed, is_system, printable, sort_in, walk
 from lmd.errors import DataError
+from lmd.text import numbered
 
 _FEW = 12  # More folders than this below a class are no splits, whatever words their names hold.
 
@@ -62,7 +63,8 @@ class ClassFolders:
         if with_split not in (0, len(images)):
             first = next(image.file for image in images if not image.split)
             raise DataError(
-                f"{self.root}: {with_split} images lie in folders of splits, and {len(images) - with_split} "
+                f"{self.root}: {numbered(with_split, 'image lies', 'images lie')} in folders of splits, "
+                f"and {len(images) - with_split} "
                 f"do not (first: {printable(first)}); sort all of them by split, or none"
             )
         return images
@@ -77,8 +79,11 @@ class ClassFolders:
 
     def lines(self) -> list[str]:
         """Returns what is to be told of files that are not used."""
-        loose = [f"{self.loose} images lie in no class folder and are left out"] if self.loose else []
-        return [*loose, *self.found.lines(self.exclude)]
+        lines = list(self.found.lines(self.exclude))
+        if self.loose:
+            lie, are = ("image lies", "is") if self.loose == 1 else ("images lie", "are")
+            lines.insert(0, f"{self.loose} {lie} in no class folder and {are} left out")
+        return lines
 
     def _places(self) -> list[tuple[list[Path], str]]:
         """The class folders with their split: those of the root, or those of each folder of a split."""
@@ -117,11 +122,14 @@ class ClassFolders:
                 sort_in(path, self.root, self.exclude, here)
         table = f"if a table has the labels: lmd prepare table --root {printable(self.root)} --table FILE"
         if parent == self.root:
-            raise DataError(f"{parent} has no class folders, and {len(here.images)} images; {table}")
+            raise DataError(
+                f"{parent} has no class folders, and {numbered(len(here.images), 'image')}; {table}"
+            )
         others = [folder for folder in self.root.iterdir() if folder.is_dir() and folder != parent]
         one = f"give another folder alone as --root ({printable(others[0])}); or " if others else ""
         raise DataError(
-            f"{printable(parent)} has no class folders, and {len(here.images)} images: {one}{table}"
+            f"{printable(parent)} has no class folders, and {numbered(len(here.images), 'image')}: "
+            f"{one}{table}"
         )
 
     def _folders(self, folder: Path) -> list[Path]:

@@ -17,6 +17,7 @@ from lmd.data.dataset.meaning.grouping import Grouping, SimilarIds
 from lmd.data.dataset.meaning.spelling import id_key, is_shortened, twins
 from lmd.data.decode.files import printable
 from lmd.errors import DataError
+from lmd.text import numbered
 
 _log = logging.getLogger(__name__)
 
@@ -73,8 +74,9 @@ def _named(images: Sequence[SortedImage], depth: int, root: Path) -> list[str]:
         if len(parts) < depth:
             short = sum(image.below.count("/") + bool(image.below) < depth for image in images)
             raise DataError(
-                f"image {printable(image.file)} in {root} has no folder of a patient: it lies {len(parts)} "
-                f"folders below its class folder, and the patient is folder {depth} ({short} such images); "
+                f"image {printable(image.file)} in {root} has no folder of a patient: it lies "
+                f"{numbered(len(parts), 'folder')} below its class folder, and the patient is folder {depth} "
+                f"({numbered(short, 'such image')}); "
                 f"move it, or leave it out with {excluding([escape(image.file)])}"
             )
         names.append(parts[depth - 1])
@@ -102,7 +104,7 @@ def _told(groups: pd.Series, found: Grouping) -> Iterator[str]:
     largest = groups.value_counts()
     yield (
         f"groups: {groups.nunique()} by folders below the class folders (patient); the largest has "
-        f"{largest.max()} images"
+        f"{numbered(int(largest.max()), 'image')}"
     )
     if largest.max() > len(groups) / 2:
         yield (
@@ -111,7 +113,8 @@ def _told(groups: pd.Series, found: Grouping) -> Iterator[str]:
         )
     if found.unknown:
         yield (
-            f"{found.unknown} of {len(groups)} images lie in a folder that names no patient (such as "
+            f"{found.unknown} of {len(groups)} images {'lies' if found.unknown == 1 else 'lie'} in a "
+            "folder that names no patient (such as "
             "'unknown'): each is a group of its own"
         )
 
@@ -126,6 +129,7 @@ def _told_parents(images: Sequence[SortedImage], groups: pd.Series) -> Iterator[
     several = sum(len(found) > 1 for found in parents.values())
     if several:
         yield (
-            f"{several} names of patients stand in several folders of one class: each name is taken as one "
-            "patient; where they are several, name a folder above with --group-depth"
+            f"{numbered(several, 'name of a patient stands', 'names of patients stand')} in several "
+            "folders of one class: each name is taken as one patient; where they are several, name a folder "
+            "above with --group-depth"
         )

@@ -15,6 +15,7 @@ from lmd.data.dataset.meaning.locate import stem
 from lmd.data.decode.excluded import matches
 from lmd.data.decode.files import printable
 from lmd.errors import DataError
+from lmd.text import numbered
 
 # Folders of these names hold masks, whatever the files in them are named.
 _SURE = frozenset(
@@ -68,8 +69,8 @@ def told_masks(files: Sequence[str]) -> Iterator[str]:
             f"leave them out with {excluding(patterns)}" if patterns else "move them out of the class folders"
         )
         yield (
-            f"{len(masks)} files are named as masks of other images (first: "
-            f"{printable(next(iter(masks)))}); {out}"
+            f"{numbered(len(masks), 'file is named as a mask', 'files are named as masks')} of other images "
+            f"(first: {printable(next(iter(masks)))}); {out}"
         )
 
 
@@ -146,8 +147,9 @@ def refuse_mask_folders(files: Sequence[str], root: Path) -> None:
     sure = {name for name in set(found.values()) if _is_sure(name) or _are_named_alike(name, found, files)}
     masks = [file for file, name in found.items() if name in sure]
     if masks:
+        lie = "lies" if len(masks) == 1 else "lie"
         raise DataError(
-            f"{len(masks)} of {len(files)} images in {root} lie in folders of masks (first: "
+            f"{len(masks)} of {len(files)} images in {root} {lie} in folders of masks (first: "
             f"{printable(masks[0])}) and would be trained on; leave them out with "
             f"{excluding(map(escape, sorted(sure)))}, or rename the folder if these are images"
         )

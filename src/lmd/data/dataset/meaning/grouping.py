@@ -15,6 +15,7 @@ from lmd.data.dataset.meaning.ids import look_like_ids
 from lmd.data.dataset.meaning.spelling import id_key, is_no_person, is_shortened, known_texts, of_each, twins
 from lmd.errors import DataError
 from lmd.settings import Settings
+from lmd.text import numbered
 
 _log = logging.getLogger(__name__)
 
@@ -199,7 +200,10 @@ def _told(grouping: Grouping, groups: pd.Series) -> Iterator[str]:
     if grouping.columns:
         columns = " and ".join(f"'{name}'" for name in grouping.columns)
         largest = int(groups.value_counts().max())
-        yield f"groups: {groups.nunique()} by {columns} ({grouping.level}); the largest has {largest} images"
+        yield (
+            f"groups: {groups.nunique()} by {columns} ({grouping.level}); the largest has "
+            f"{numbered(largest, 'image')}"
+        )
         if largest > len(groups) / 2:
             yield (
                 f"more than half of the images are of one {grouping.level}: where {columns} is no id, leave "
@@ -215,7 +219,8 @@ def _told(grouping: Grouping, groups: pd.Series) -> Iterator[str]:
         yield f"column '{name}' holds no known id and was not used"
     if grouping.unknown:
         yield (
-            f"{grouping.unknown} of {len(groups)} images have no known {grouping.level} (nothing, or a word "
+            f"{grouping.unknown} of {len(groups)} images {'has' if grouping.unknown == 1 else 'have'} "
+            f"no known {grouping.level} (nothing, or a word "
             "such as 'unknown'): each is a group of its own"
         )
     for name in grouping.unused:

@@ -10,6 +10,7 @@ import pandas as pd
 from lmd.data.dataset.meaning.columns import is_doubtful, is_property, tokens
 from lmd.data.dataset.meaning.spelling import is_missing, known_texts, lowered, of_each
 from lmd.errors import DataError
+from lmd.text import numbered
 
 _ONE, _NONE = frozenset(("1", "1.0", "true", "yes", "x")), frozenset(("0", "0.0", "false", "no", ""))
 _UNCERTAIN = frozenset(("-1", "-1.0", "u", "2", "2.0", "0.5"))
@@ -43,7 +44,8 @@ def refuse_doubtful_marks(raw: pd.DataFrame, names: Sequence[str], columns: list
     none = _marked(raw, columns).sum(axis=1) == 0
     if bool(none.any()):
         raise DataError(
-            f"{path} marks no class in row {none.idxmax()} ({int(none.sum())} such rows) by the columns "
+            f"{path} marks no class in row {none.idxmax()} ({numbered(int(none.sum()), 'such row')}) by "
+            "the columns "
             f"{marks}: name the columns of the classes with --label-columns, and the class of such rows with "
             "--unmarked; or name the column of the label with --label-column"
         )
@@ -63,7 +65,8 @@ def labels_of_marks(raw: pd.DataFrame, columns: list[str], unmarked: str, path: 
     if len(several):
         both = [name for name in columns if marks.at[several[0], name]]
         raise DataError(
-            f"{path} marks '{both[0]}' and '{both[1]}' in row {several[0]} ({len(several)} such rows): "
+            f"{path} marks '{both[0]}' and '{both[1]}' in row {several[0]} "
+            f"({numbered(len(several), 'such row')}): "
             "several classes of one image (multi-label) are not supported; name the columns of the classes "
             "with --label-columns, or a column of labels with --label-column"
         )

@@ -13,6 +13,7 @@ from lmd.data.dataset.meaning.spelling import shown
 from lmd.data.dataset.usable import Skipped
 from lmd.data.decode.files import printable
 from lmd.errors import DataError
+from lmd.text import numbered
 
 
 class _Asked(Protocol):
@@ -62,8 +63,9 @@ def without_rows(
     if faults and not options.skip_bad:
         word = place(faults[0]).partition(" ")[0]
         raise DataError(
-            f"{options.table} {reasons[faults[0]]} in {place(faults[0])} ({len(faults)} such {word}s; leave "
-            "them out with --skip-bad)"
+            f"{options.table} {reasons[faults[0]]} in {place(faults[0])} "
+            f"({numbered(len(faults), f'such {word}')}; leave "
+            f"{'it' if len(faults) == 1 else 'them'} out with --skip-bad)"
         )
     listed = [(str(table.at[row, "file"]), f"{reason} in {place(row)}") for row, reason in reasons.items()]
     return table.drop(index=list(reasons)).reset_index(drop=True), listed

@@ -20,7 +20,7 @@ from lmd.data.dataset.reading.excel_marks import (
 from lmd.data.dataset.reading.long_numbers import check_long_numbers
 from lmd.data.dataset.reading.table_kinds import MOST_BYTES, MOST_CELLS, too_large
 from lmd.errors import DataError
-from lmd.text import listed
+from lmd.text import listed, numbered
 
 _log = logging.getLogger(__name__)
 
@@ -163,8 +163,8 @@ def _tell(path: Path, found: _Sheet) -> None:
     hidden = {row for row, _ in found.grid} & hidden_rows(found.xml)
     if hidden:
         _log.warning(
-            "%s: %d rows of '%s' are hidden in Excel and used all the same (the first is row %d)",
-            path, len(hidden), found.title, min(hidden),
+            "%s: %s of '%s' %s hidden in Excel and used all the same (the first is row %d)",
+            path, numbered(len(hidden), "row"), found.title, "is" if len(hidden) == 1 else "are", min(hidden),
         )  # fmt: skip
     ranges = hidden_columns(found.xml)
     filled = {column for _, column in found.grid}
@@ -176,8 +176,8 @@ def _tell(path: Path, found: _Sheet) -> None:
         )
     if found.errors:
         _log.warning(
-            "%s: %d cells of '%s' hold an error of Excel and count as empty: %s",
-            path, len(found.errors), found.title, listed(found.errors),
+            "%s: %s an error of Excel in '%s', taken as empty: %s",
+            path, numbered(len(found.errors), "cell holds", "cells hold"), found.title, listed(found.errors),
         )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lmd.errors import DataError
+from lmd.text import numbered
 
 _log = logging.getLogger(__name__)
 
@@ -32,8 +33,8 @@ def check_long_numbers(path: Path, name: str, values: Sequence[Any]) -> None:
             f"{_DIGITS}, and all end in zeros ('{long[0]}'), as Excel and pandas write them; {way}"
         )
     _log.warning(
-        "%s: %d numbers in the column '%s' have more than %d digits and may have lost some; %s",
-        path, len(long), name, _DIGITS, way,
+        "%s: %s in the column '%s' %s more than %d digits and may have lost some; %s",
+        path, numbered(len(long), "number"), name, "has" if len(long) == 1 else "have", _DIGITS, way,
     )  # fmt: skip
 
 

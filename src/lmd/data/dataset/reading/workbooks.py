@@ -33,11 +33,11 @@ def workbook_records(path: Path, sheet: str = "") -> list[list[str]]:
         table = excel_rows(path, sheet) if kind == "Excel" else parquet_rows(path)
     except DataError:
         raise
-    except ImportError as error:
+    except ImportError:
         raise DataError(
             f"{path} is a file of {kind}, which needs more to be installed: {how_to_install('tables')}; or "
             "save it as CSV"
-        ) from error
+        ) from None
     except Exception as error:  # The readers raise many kinds for damaged files.
         raise DataError(f"{path} is no readable {kind} file ({type(error).__name__})") from error
     return [[text_of(value) for value in row] for row in table]

@@ -22,6 +22,7 @@ from lmd.data.dataset.usable import usable
 from lmd.errors import DataError, SettingsError
 from lmd.parallel import Steps, quiet
 from lmd.settings import Tree
+from lmd.text import numbered
 
 TITLE = "Hyper-Kvasir endoscopy, 23 classes; also the paper's split"
 EXAMPLES = (
@@ -200,4 +201,5 @@ def _warn_of_other_folders(table: pd.DataFrame) -> None:
     folders = [PurePosixPath(file).parent.name for file in table["file"]]
     differ = np.array([_OTHER_NAMES.get(name, name) for name in folders]) != table["label"].to_numpy()
     if differ.any():
-        _log.warning("%d images lie in the folder of another finding than the table's", differ.sum())
+        number = numbered(int(differ.sum()), "image lies", "images lie")
+        _log.warning("%s in the folder of another finding than the table's", number)

@@ -23,6 +23,7 @@ from lmd.data.dataset.usable import existing_folder, usable
 from lmd.errors import DataError, SettingsError
 from lmd.parallel import Steps, quiet
 from lmd.settings import Tree
+from lmd.text import numbered
 
 TITLE = "ISIC 2019 dermoscopy, 8 classes; also the paper's ISIC-2019-LT"
 EXAMPLES = (
@@ -123,7 +124,8 @@ def _labelled(root: Path) -> tuple[pd.DataFrame, int]:
     labels = labels_of_marks(root / TRUTH, truth["image"], truth[marked])
     unknown = labels == UNKNOWN
     if bool(unknown.any()):
-        _log.warning("%d images of class UNK are left out", int(unknown.sum()))
+        number = numbered(int(unknown.sum()), "image of class UNK is", "images of class UNK are")
+        _log.warning("%s left out", number)
     table = pd.DataFrame({"id": truth["image"], "file": truth["image"] + ".jpg", "label": labels})
     # The recipe of ISIC-2019-LT draws from the order in which ISIC ships the images.
     return table[~unknown].sort_values("id", ignore_index=True), int(unknown.sum())

@@ -142,11 +142,11 @@ def _downloaded(options: Options) -> Path:
     """The file that the package keeps, downloaded by it where it is not there yet."""
     try:
         medmnist = importlib.import_module("medmnist")  # An extra: type checkers need not find it.
-    except ImportError as error:
+    except ImportError:
         raise DataError(
             f"medmnist is not installed: {how_to_install('medmnist')}, or name a downloaded "
             f"{_file_name(options)} with --root"
-        ) from error
+        ) from None
     kind = getattr(medmnist, medmnist.INFO[options.name]["python_class"])
     try:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -156,7 +156,7 @@ def _downloaded(options: Options) -> Path:
         raise DataError(
             f"{options.name} was not downloaded: {first.strip()} Get {_file_name(options)} by "
             "other means and name it with --root"
-        ) from error
+        ) from None  # The causes of a download that failed are many lines, and say nothing more.
     return Path(found.root) / _file_name(options)
 
 
