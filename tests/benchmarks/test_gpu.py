@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import runpy
@@ -10,7 +11,9 @@ import sys
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -19,6 +22,10 @@ from benchmarks import gpu_pack
 from benchmarks.gpu import __main__ as gpu
 from benchmarks.gpu import data, parts, results
 from benchmarks.gpu.data import Case
+from benchmarks.win import __main__ as comparison
+from benchmarks.win import data as folds
+from lmd.data.dataset.folds_folder import read_folds
+from tests import toy
 from tests.command import Command
 
 ROOT = Path(__file__).parents[2]
@@ -142,6 +149,50 @@ def test_all_parts_run_without_a_gpu(tmp_path: Path, lmd: Command, monkeypatch: 
     assert {"table.json", "table.md", "runs/100/decoupling/seed-42/predictions-test.csv"} <= set(names)
     words = here.words["sweep"]
     assert 500 < float(words[words.index("--deadline") + 1]) < 592
+
+
+def test_the_folds_have_the_time_that_is_left_and_their_answers_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, tuple[list[str], float]] = {}
+
+    def run(name: str, words: list[str], _: Path, seconds: float, __: object) -> SimpleNamespace:
+        asked[name] = (words, seconds)
+        return SimpleNamespace(code=0)
+
+    monkeypatch.setattr(gpu, "run", run)
+    words = [str(tmp_path / "out"), "480", "--parts", "folds", "--folder", str(tmp_path), "--domain", "isic"]
+    assert gpu._folds(gpu._parse(words), parts.Budget(480.0)) == 0
+    assert list(asked) == ["folds-prepare", "folds-train", "folds-answers"]
+    assert asked["folds-train"][1] == pytest.approx(480 - gpu.ANSWERING - gpu.PACKING, abs=1)
+    for command, _ in asked.values():
+        assert command[1:3] == ["-m", "benchmarks.win"]
+        monkeypatch.setattr(sys, "argv", command[2:])
+        assert comparison._parse().work.name == "win"
+
+
+def test_folds_are_made_of_packed_images(
+    tmp_path: Path, lmd: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drawn(number: int) -> bytes:
+        file = io.BytesIO()
+        Image.fromarray(toy.draw(number % 3, number)).save(file, "JPEG")
+        return file.getvalue()
+
+    def in_process(*words: object) -> None:
+        assert lmd(*words)[0] == 0
+
+    cases = [Case(f"{n}.jpg", toy.CLASSES[n % 3], f"g{n // 3}", drawn(n)) for n in range(60)]
+    data.write(cases, tmp_path / "packed")
+    (tmp_path / "packed" / data.WEIGHTS).write_bytes(b"weights")
+    monkeypatch.setattr(folds, "lmd", in_process)
+    folds.from_packed(tmp_path / "packed", tmp_path / "work")
+    made = read_folds(tmp_path / "work" / "isic")
+    assert len(made.datasets) == 5
+    tested = pd.concat([one.split("test") for one in made.datasets.values()])
+    assert sorted(tested["id"]) == sorted(case.file for case in cases)
+    assert tested.groupby("group").size().eq(3).all()
+    assert (tmp_path / "work" / folds.WEIGHTS).read_bytes() == b"weights"
 
 
 def test_a_method_that_does_not_train_is_a_row(tmp_path: Path) -> None:
