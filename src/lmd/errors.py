@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import shlex
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-_NAME = "lmd"  # As pip knows it.
 _MOST_LETTERS = 1500  # Of a message: it may quote a value, and a value from a file may have any length.
 
 
@@ -98,45 +94,3 @@ def nearest(name: str, allowed: Iterable[str], quote: str = "'", cutoff: float =
         small = {known.casefold(): known for known in names}
         near = [small[one] for one in difflib.get_close_matches(name.casefold(), small, n=1, cutoff=cutoff)]
     return f"; did you mean {quote}{near[0]}{quote}?" if near else ""
-
-
-def how_to_install(extra: str) -> str:
-    """Returns how to install an extra for this program, in the form that works for how lmd was installed.
-
-    lmd is on no package index. Where nothing else is known, its own version is asked for: pip then finds the
-    one that is installed, and looks only for what the extra adds.
-
-    >>> "-m pip install " in how_to_install("dicom")
-    True
-    """
-    pip = f"{shlex.quote(sys.executable)} -m pip install"
-    of_clone, origin, version = _installed()
-    if of_clone:
-        return f"in the folder of the clone run {pip} -e '.[{extra}]'"
-    if origin is not None:
-        return f"run {pip} {shlex.quote(f'{origin}[{extra}]')}"
-    return f"run {pip} '{_NAME}[{extra}]=={version}'"
-
-
-def _installed() -> tuple[bool, Path | None, str]:
-    """Whether lmd runs from a clone, the wheel or folder that it was installed from, and its version."""
-    import json
-    from importlib.metadata import PackageNotFoundError, distribution
-
-    try:
-        found = distribution(_NAME)
-    except PackageNotFoundError:  # Its folder is on the path of Python, and nothing more.
-        return True, None, ""
-    try:  # PEP 610: what pip was told to install; nothing where it took lmd from a folder of wheels.
-        said = json.loads(found.read_text("direct_url.json") or "{}")
-        return bool(said.get("dir_info", {}).get("editable")), _path_of(said.get("url", "")), found.version
-    except (ValueError, AttributeError, OSError):
-        return False, None, found.version
-
-
-def _path_of(url: str) -> Path | None:
-    """The file or folder that an address names; None where it is not on this machine."""
-    from urllib.request import url2pathname
-
-    path = Path(url2pathname(url.removeprefix("file://")))
-    return path if url.startswith("file:") and path.exists() else None

@@ -7,14 +7,14 @@ import re
 import shlex
 import sys
 import tomllib
-from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from lmd.errors import how_to_install
+from lmd import extras
+from lmd.extras import how_to_install
 
 ROOT = Path(__file__).parents[2]
 INDEX = re.compile(r"install ['\"]?lmd\b")
@@ -31,7 +31,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, said: dict[str, Any] | None) -> N
     """Has lmd look as if pip had installed it in this way; `said` is what direct_url.json says."""
     text = None if said is None else json.dumps(said)
     found = SimpleNamespace(version="1.2.3", read_text=lambda name: text)
-    monkeypatch.setattr(metadata, "distribution", lambda name: found)
+    monkeypatch.setattr(extras, "distribution", lambda name: found)
 
 
 @pytest.mark.parametrize("extra", ["dicom", "medmnist", "tables", "efficientnet-lite0"])

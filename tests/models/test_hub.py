@@ -23,7 +23,8 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from lmd.errors import CheckpointError, how_to_install
+from lmd.errors import CheckpointError
+from lmd.extras import how_to_install
 from lmd.models import hub, packages
 from lmd.models.encoder import build_encoder
 from lmd.models.names import configuration

@@ -119,7 +119,7 @@ def test_a_run_that_is_being_trained_is_told_by_whom(lmd: Command, dataset: Data
             refused(lmd("train", dataset.folder, "--out", run, *words), "is being written by process")
         with pytest.raises(CheckpointError, match="is being written by process"):
             resumed(dataset, run)
-        refused(lmd("evaluate", run), "has not finished")
+        refused(lmd("evaluate", run), "it is still being trained, by process")
 
 
 def test_lines_of_metrics_that_a_kill_lost_are_written_again(dataset: Dataset, run: Path) -> None:

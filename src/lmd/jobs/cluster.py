@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from lmd.ending import has_signals, save_and_end, tell
-from lmd.errors import SettingsError, how_to_install, suggest
+from lmd.errors import SettingsError, suggest
+from lmd.extras import how_to_install
 from lmd.files import atomic_write
 from lmd.jobs.tasks import Done, Task
 from lmd.jobs.workers import Child, error_of

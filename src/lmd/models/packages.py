@@ -8,7 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lmd.errors import CheckpointError, SettingsError, how_to_install, suggest
+from lmd.errors import CheckpointError, SettingsError, suggest
+from lmd.extras import how_to_install
 from lmd.run_folder import RunFolder, unfinished
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-from lmd.errors import LmdError, SettingsError, how_to_install, suggest
+from lmd.errors import LmdError, SettingsError, suggest
+from lmd.extras import how_to_install
 from lmd.fields import leaf_values
 from lmd.planning import Plan
 from lmd.records import read_metrics

@@ -11,7 +11,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lmd.errors import SettingsError, how_to_install
+from lmd.errors import SettingsError
+from lmd.extras import how_to_install
 from lmd.runtime import derive_seed
 from lmd.tuning.space import Choice, Range, Value
 

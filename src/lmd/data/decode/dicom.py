@@ -24,7 +24,8 @@ from lmd.data.decode.dicom_marks import is_dicom as is_dicom
 from lmd.data.decode.dicom_worker import decode_apart
 from lmd.data.decode.levels import scaled
 from lmd.data.decode.palette import painted
-from lmd.errors import DataError, how_to_install
+from lmd.errors import DataError
+from lmd.extras import how_to_install
 
 if TYPE_CHECKING:
     from pydicom import Dataset as Header

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lmd.data.decode.dicom_marks import is_bare
 from lmd.data.decode.palette import COLOURS
-from lmd.errors import how_to_install
+from lmd.extras import how_to_install
 
 if TYPE_CHECKING:
     from pydicom import Dataset as Header

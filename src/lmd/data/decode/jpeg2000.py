@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image
 
 from lmd.data.decode.levels import DEEP, scaled, squeezed, stretched, top_of_wide, upon_black
-from lmd.errors import DataError, how_to_install
+from lmd.errors import DataError
+from lmd.extras import how_to_install
 
 _START = b"\xff\x4f\xff\x51"
 _MOST_BEFORE = 2**24  # Bytes of boxes before the picture, colour profiles among them.

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from lmd.data.decode.dicom_marks import is_dicom
 from lmd.data.decode.files import printable
-from lmd.errors import DataError, how_to_install
+from lmd.errors import DataError
+from lmd.extras import how_to_install
 
 _HEAD = 2048
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from lmd.data.asked import image_files, refuse_missing
 from lmd.data.dataset.checks import SPLITS
 from lmd.data.dataset.output import refuse_used
-from lmd.errors import SettingsError, how_to_install, suggest
+from lmd.errors import SettingsError, suggest
+from lmd.extras import how_to_install
 
 ONNX, TORCH, MONAI = "onnx", "torch", "monai"
 KINDS = (ONNX, TORCH, MONAI)

@@ -15,7 +15,8 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from lmd.deployment.serving.options import Options
-from lmd.errors import SettingsError, how_to_install
+from lmd.errors import SettingsError
+from lmd.extras import how_to_install
 from lmd.folds.folder import FoldsRun
 from lmd.run import RunFolder
 from lmd.stopping import HEEDED

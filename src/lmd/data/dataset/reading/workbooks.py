@@ -11,7 +11,8 @@ from typing import Any
 from lmd.data.dataset.reading.excel_sheets import excel_rows
 from lmd.data.dataset.reading.parquet_files import parquet_rows
 from lmd.data.dataset.reading.table_kinds import PARQUET, ZIP, read_file, refuse_other_kinds
-from lmd.errors import DataError, how_to_install
+from lmd.errors import DataError
+from lmd.extras import how_to_install
 
 _KINDS = {".xlsx": "Excel", ".xlsm": "Excel", ".parquet": "Parquet", ".pq": "Parquet"}
 

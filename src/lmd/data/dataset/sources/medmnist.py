@@ -21,7 +21,8 @@ from lmd.data.dataset.manifest import Dataset
 from lmd.data.dataset.meaning.grouping import Grouping
 from lmd.data.dataset.output import refuse_used
 from lmd.data.dataset.reading.tables import hashes
-from lmd.errors import DataError, SettingsError, how_to_install, suggest
+from lmd.errors import DataError, SettingsError, suggest
+from lmd.extras import how_to_install
 from lmd.parallel import Steps, quiet
 from lmd.settings import Settings
 
