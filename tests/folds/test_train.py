@@ -99,7 +99,7 @@ def test_stopped_in_the_middle_and_resumed_equals_uninterrupted(
 ) -> None:
     """SIGTERM to the command whose child is in its second epoch; what was finished is not trained again."""
     out = tmp_path / "run"
-    words = ["train", folds.folder, "--method", "ce", *WORDS, "--set", "stage1.epochs=30", "--jobs", "2"]
+    words = ["train", folds.folder, "--method", "ce", *WORDS, "--set", "stage1.epochs=12", "--jobs", "2"]
     parent = subprocess.Popen(
         [sys.executable, "-m", "lmd", *map(str, words), "--out", str(out)],
         env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -113,7 +113,7 @@ def test_stopped_in_the_middle_and_resumed_equals_uninterrupted(
     assert parent.wait(60) != 0
     assert not all(RunFolder(out / name).model.exists() for name in ("fold-1", "fold-2"))
     assert not (out / "fold-3" / "model").exists()
-    settings = {**SETTINGS, "stage1": {"epochs": 30}}
+    settings = {**SETTINGS, "stage1": {"epochs": 12}}
     lmd.train(folds, out=out, resume=True)
     lmd.train(folds, method="ce", settings=settings, out=tmp_path / "whole")
     assert same(out, tmp_path / "whole")

@@ -346,6 +346,7 @@ def test_the_published_split_holds_copies_in_training_and_test(paper: tuple[Data
     assert (near.train_test, near.other_group) == (39, 3)
 
 
+@pytest.mark.slow
 def test_the_real_images_hold_two_identical_pairs_and_few_false_near_ones(
     every: tuple[Dataset, Fingerprint],
 ) -> None:

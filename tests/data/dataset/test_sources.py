@@ -148,6 +148,7 @@ def test_identical_images_and_the_worth_of_a_test_image_are_shown(tmp_path: Path
     assert "0 have images in more than one split" in lines
 
 
+@pytest.mark.slow
 def test_the_real_images(shared: Path, tmp_path: Path) -> None:
     options = isic2019.Options(root=shared / "isic2019", allow_missing=True, split="lesion", seed=42)
     dataset = isic2019.prepare(options, tmp_path / "data")
