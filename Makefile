@@ -14,9 +14,8 @@ JOBS ?= 2
 demo: $(STAMP)
 	@$(BIN)/lmd demo
 
-# Files in their order, not those with most tests first: the longest ones have few tests, and would come last.
 test: $(STAMP)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
 slow: $(STAMP)
 	@$(BIN)/python -m pytest -q -m slow
