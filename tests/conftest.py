@@ -43,6 +43,18 @@ def each_epoch_saved(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No weights lie on this machine, and no hub answers."""
+    from lmd.models import hub
+
+    def no_network(*_: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(hub, "_cached", lambda where: None)
+    monkeypatch.setattr(hub, "_within", no_network)
+
+
+@pytest.fixture
 def lmd(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
     """Runs the command in this process and returns (exit code, stdout, stderr)."""
 

@@ -25,6 +25,15 @@ def numbered(count: int, one: str, many: str = "") -> str:
     return f"{count} {one if count == 1 else many or f'{one}s'}"
 
 
+def them(count: int) -> str:
+    """Returns the word that stands for so many things.
+
+    >>> them(1), them(2)
+    ('it', 'them')
+    """
+    return "it" if count == 1 else "them"
+
+
 FEW = 10  # Images below which a number says little.
 FEW_NOTE = f"* fewer than {FEW} images: a number of them says little"
 

@@ -13,7 +13,6 @@ from safetensors.torch import load_file, save_file
 
 from lmd.embedding.folder import refuse_not_finite
 from lmd.errors import DataError
-from lmd.models import hub
 from tests import toy
 from tests.command import Command, refused
 from tests.embedding.conftest import Made
@@ -63,14 +62,8 @@ def test_an_encoder_that_cannot_be_had_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_failed_download_names_the_options_of_this_verb(
-    lmd: Command, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_network(seconds: float, call: object) -> None:
-        raise TimeoutError
-
-    monkeypatch.setattr(hub, "_cached", lambda where: None)
-    monkeypatch.setattr(hub, "_within", no_network)
+@pytest.mark.usefixtures("no_hub")
+def test_a_failed_download_names_the_options_of_this_verb(lmd: Command, made: Made, tmp_path: Path) -> None:
     result = embed(lmd, made.dataset.folder, tmp_path / "out", "--size", 16)
     way = "--weights package:efficientnet-lite0 --encoder tf_efficientnet_lite0"
     refused(result, "cannot download the weights of 'resnet18' (TimeoutError)", way, "--run RUN")

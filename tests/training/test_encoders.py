@@ -18,7 +18,6 @@ from lmd.data.feed.scale import MEAN, STD
 from lmd.data.feed.views import view
 from lmd.evaluation.predict import load_model
 from lmd.model_card import ModelCard
-from lmd.models import hub
 from lmd.models.encoder import build_encoder
 from lmd.models.names import normalisation
 from lmd.models.network import Network, Output
@@ -70,14 +69,8 @@ def test_reproduce_refuses_before_anything_is_written(lmd: Command, data: Path, 
     assert not (tmp_path / "table").exists()
 
 
-def test_weights_that_cannot_be_had_leave_no_folder(
-    lmd: Command, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_network(name: str, deadline: float) -> None:
-        raise TimeoutError
-
-    monkeypatch.setattr(hub, "_cached", lambda where: None)
-    monkeypatch.setattr(hub, "_within", no_network)
+@pytest.mark.usefixtures("no_hub")
+def test_weights_that_cannot_be_had_leave_no_folder(lmd: Command, data: Path, tmp_path: Path) -> None:
     result = train(lmd, data, tmp_path / "run", "--set", "encoder=test_resnet")
     refused(result, "cannot download the weights of 'test_resnet'", "--weights FILE")
     assert result[2].count("\n") == 1

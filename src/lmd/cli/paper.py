@@ -12,7 +12,7 @@ from lmd.cli.names import JOBS, TAUS, among, check_number, jobs_of, within
 from lmd.cli.verbs import Verb
 from lmd.cli.words import NUMBER
 from lmd.errors import TRY_AGAIN
-from lmd.text import numbered
+from lmd.text import numbered, them
 
 
 @app.command(
@@ -100,8 +100,8 @@ def reproduce(
     outcome = reproduce(request, say, Watching())
     say(f"table: {outcome.table}")
     if outcome.late:
-        late, them = len(outcome.late), "it" if len(outcome.late) == 1 else "them"
-        say(f"{numbered(late, 'run')} did not end in time; the same call goes on with {them}", err=True)
+        late = len(outcome.late)
+        say(f"{numbered(late, 'run')} did not end in time; the same call goes on with {them(late)}", err=True)
         raise typer.Exit(TRY_AGAIN)
     if outcome.failures:
         raise typer.Exit(1)

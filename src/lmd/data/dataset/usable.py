@@ -17,7 +17,7 @@ from lmd.data.decode.members import image_path
 from lmd.errors import DataError
 from lmd.parallel import Steps
 from lmd.settings import Tree
-from lmd.text import numbered
+from lmd.text import numbered, them
 
 _log = logging.getLogger(__name__)
 
@@ -36,8 +36,10 @@ def without_bad_images(
     reasons = verify(paths, progress, options.frame, options.bits)
     if reasons and not options.skip_bad:
         first = next(iter(reasons.values()))
-        them = "it" if len(reasons) == 1 else "them"
-        raise DataError(f"{first} ({numbered(len(reasons), 'such image')}; leave {them} out with --skip-bad)")
+        number = len(reasons)
+        raise DataError(
+            f"{first} ({numbered(number, 'such image')}; leave {them(number)} out with --skip-bad)"
+        )
     good = np.array([path not in reasons for path in paths], dtype=bool)
     bad = [(file, reasons[image_path(root, file)]) for file in table["file"][~good]]
     return table[good].reset_index(drop=True), bad
@@ -67,7 +69,7 @@ def located(
     if len(missing) and not allow_missing:
         raise DataError(
             f"{len(missing)} of {len(table)} images {are} missing in {root} (first: {missing.iloc[0]}); "
-            f"go on without {'it' if len(missing) == 1 else 'them'} with --allow-missing"
+            f"go on without {them(len(missing))} with --allow-missing"
         )
     if len(missing):
         _log.warning("%d of %d images %s missing and left out", len(missing), len(table), are)

@@ -13,7 +13,7 @@ from lmd.data.dataset.meaning.spelling import shown
 from lmd.data.dataset.usable import Skipped
 from lmd.data.decode.files import printable
 from lmd.errors import DataError
-from lmd.text import numbered
+from lmd.text import numbered, them
 
 
 class _Asked(Protocol):
@@ -64,8 +64,7 @@ def without_rows(
         word = place(faults[0]).partition(" ")[0]
         raise DataError(
             f"{options.table} {reasons[faults[0]]} in {place(faults[0])} "
-            f"({numbered(len(faults), f'such {word}')}; leave "
-            f"{'it' if len(faults) == 1 else 'them'} out with --skip-bad)"
+            f"({numbered(len(faults), f'such {word}')}; leave {them(len(faults))} out with --skip-bad)"
         )
     listed = [(str(table.at[row, "file"]), f"{reason} in {place(row)}") for row, reason in reasons.items()]
     return table.drop(index=list(reasons)).reset_index(drop=True), listed

@@ -27,7 +27,7 @@ from lmd.data.dataset.usable import Skipped, existing_folder, without_bad_images
 from lmd.data.decode.files import printable
 from lmd.errors import DataError
 from lmd.parallel import Steps, quiet
-from lmd.text import numbered
+from lmd.text import numbered, them
 
 TITLE = "one folder for each class, also within train, val and test"
 EXAMPLES = (
@@ -141,9 +141,9 @@ def _without_unnamed(images: list[SortedImage], skip_bad: bool) -> tuple[list[So
     named = [image for image in images if _is_text(image.file)]
     unnamed = [printable(image.file) for image in images if not _is_text(image.file)]
     if unnamed and not skip_bad:
-        them = "it" if len(unnamed) == 1 else "them"
+        word = them(len(unnamed))
         raise DataError(
             f"the name of image '{unnamed[0]}' is not UTF-8 text ({numbered(len(unnamed), 'such image')}); "
-            f"rename {them}, or leave {them} out with --skip-bad"
+            f"rename {word}, or leave {word} out with --skip-bad"
         )
     return named, [(name, "its name is not UTF-8 text") for name in unnamed]
