@@ -9,9 +9,10 @@ these files, without a training.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,8 +24,10 @@ from lmd.data.decode.cache import open_cache
 from lmd.data.feed.loader import image_set
 from lmd.evaluation.outputs import logits_of
 from lmd.evaluation.predict import Model, load_model
+from lmd.records import read_metrics
 
 SPLITS = ("val", "test")
+SAVED = "logits.npz"
 
 
 def keep(work: Path, domain: str, trainings: Sequence[Training], out: Path) -> None:
@@ -36,6 +39,22 @@ def keep(work: Path, domain: str, trainings: Sequence[Training], out: Path) -> N
     for training in trainings:
         if training.finished:
             write_logits(folds, training, out / f"{training.row}-{training.seed}.npz")
+    write_curves([training for training in trainings if training.finished], out / "curves.csv")
+
+
+def write_curves(trainings: Sequence[Training], path: Path) -> None:
+    """Writes what validation said after each epoch, of all that is finished, and the seconds it took."""
+    lines = [
+        {"row": one.row, "seed": one.seed, "fold": one.fold, **_flat(line)}
+        for one in trainings
+        for line in read_metrics(one.out.path)
+    ]
+    pd.DataFrame(lines).to_csv(path, index=False)
+
+
+def _flat(line: Mapping[str, Any]) -> dict[str, Any]:
+    told = {"stage": line["stage"], "epoch": line["epoch"], "seconds": line.get("seconds")}
+    return {**told, "loss": line["losses"].get("total"), **(line["validation"] or {})}
 
 
 def write_cases(folds: Folds, path: Path) -> None:
@@ -55,12 +74,26 @@ def write_logits(folds: Folds, training: Training, path: Path) -> None:
     found = dict(np.load(path)) if path.exists() else {}
     if f"{training.fold} test" in found:
         return
-    model = load_model(training.out)
-    for name, asked in (("", model), (" flips", with_flips(model))):
-        for split in SPLITS:
-            found[f"{training.fold} {split}{name}"] = logits(asked, folds, training.fold, split)
+    saved = training.out.path / SAVED
+    found |= dict(np.load(saved)) if saved.exists() else answers(folds, training)
     np.savez_compressed(path, **found)
     print(path.stem, training.fold, flush=True)
+
+
+def save(training: Training) -> None:
+    """Writes the logits of a training into its folder, where many processes do so at a time."""
+    folds = read_folds(training.work / "data" / DOMAINS[training.domain].data)
+    np.savez_compressed(training.out.path / SAVED, **answers(folds, training))
+
+
+def answers(folds: Folds, training: Training) -> dict[str, np.ndarray]:
+    """The logits of validation and test images, with and without mirror images."""
+    model, fold = load_model(training.out), training.fold
+    return {
+        f"{fold} {split}{name}": logits(asked, folds, fold, split)
+        for name, asked in (("", model), (" flips", with_flips(model)))
+        for split in SPLITS
+    }
 
 
 def with_flips(model: Model) -> Model:

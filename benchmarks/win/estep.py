@@ -30,6 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from benchmarks.win.rows import DOMAINS
 from benchmarks.win.tables import decided
 from benchmarks.win.trainings import Training
 from lmd.data.dataset.folds_folder import Folds, read_folds
@@ -161,13 +162,14 @@ def main() -> None:
     """Runs what is missing and prints the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--domain", choices=list(DOMAINS), default="isic")
     parser.add_argument("--row", default="lmd-plus")
     parser.add_argument("--folds", nargs="+", required=True)
     parser.add_argument("--rates", type=float, nargs="+", default=[1e-4, 1e-3])
     parser.add_argument("--iterations", type=int, default=2)
     parser.add_argument("--out", type=Path, required=True, help="a JSON file; logits are kept beside it")
     options = parser.parse_args()
-    folds = read_folds(options.work / "data" / "isic")
+    folds = read_folds(options.work / "data" / DOMAINS[options.domain].data)
     names = [("J=0", 0.0)] + [(name, rate) for name in HYPOTHESES for rate in options.rates]
     answers = {
         f"{name} {rate:g}": [fold_of(options, folds, fold, name, rate) for fold in options.folds]
@@ -184,7 +186,7 @@ def fold_of(
     kept = options.out.with_suffix("") / f"{fold}-{name}-{rate:g}.npz"
     if kept.exists():
         return dict(np.load(kept))
-    run = Training(options.work, "isic", options.row, fold, 42).out
+    run = Training(options.work, options.domain, options.row, fold, 42).out
     model, dataset = load_model(run), folds.datasets[fold]
     network = copy.deepcopy(model.network)
     settings = CommonSettings(

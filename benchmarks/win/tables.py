@@ -28,6 +28,7 @@ from lmd.evaluation.pairs.multiple import holm
 from lmd.evaluation.probability.decisions import choose_tau, log_prior, softmax
 
 SHOWN = ("bacc", "tail", "auc", "f1")
+CHOSEN = "chosen.json"
 
 
 @dataclass(frozen=True)
@@ -62,31 +63,50 @@ def main() -> None:
         "--flips", action="store_true", help="all rows with features averaged over mirror images"
     )
     parser.add_argument("--tau", type=float, help="the same tau for all, in place of the rule")
+    parser.add_argument("--rows", nargs="+", help="these alone; default: the chosen ones, or all")
+    parser.add_argument("--folds", nargs="+", help="these alone, for rows that do not have all")
+    parser.add_argument("--seeds", type=int, nargs="+", help="these alone")
+    parser.add_argument("--name", default="table", help="of the file")
     options = parser.parse_args()
-    kept = read(options.results)
+    kept = read(options.results, options.folds)
     trained = {
         row: {seed: measured(kept, file, options) for seed, file in files.items()}
-        for row, files in finished(options.results, kept).items()
+        for row, files in asked(finished(options.results, kept), options).items()
     }
     found = table(trained, options.against)
-    print("\n".join(lines(found)))
-    name = (
-        "table"
-        + ("-flips" if options.flips else "")
-        + (f"-tau-{options.tau}" if options.tau is not None else "")
-    )
-    (options.results / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    print("\n".join(lines(found, options.against)))
+    flips = "-flips" if options.flips else ""
+    tau = "" if options.tau is None else f"-tau-{options.tau}"
+    target = options.results / f"{options.name}{flips}{tau}.json"
+    target.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
-def read(folder: Path) -> Kept:
-    """Reads the tables of a domain."""
+def read(folder: Path, folds: Sequence[str] | None = None) -> Kept:
+    """Reads the tables of a domain, of some folds or all."""
     cases, validated = (pd.read_csv(folder / name, dtype=str) for name in ("cases.csv", "validated.csv"))
-    return Kept(cases, validated, pd.read_csv(folder / "counts.csv", index_col="label"))
+    counts = pd.read_csv(folder / "counts.csv", index_col="label")
+    return Kept(cases, validated, counts[list(folds or counts.columns)])
 
 
-def finished(folder: Path, kept: Kept) -> dict[str, dict[int, Mapping[str, np.ndarray]]]:
+Files = dict[str, dict[int, Mapping[str, np.ndarray]]]
+
+
+def asked(files: Files, options: argparse.Namespace) -> Files:
+    """The rows and seeds that are shown; a row is shown as it was chosen (`benchmarks.win.choice`)."""
+    chosen = options.results / CHOSEN
+    if options.rows or not chosen.exists():
+        names = {row: row for row in options.rows or files}
+    else:
+        names = json.loads(chosen.read_text(encoding="utf-8"))
+    found = {row: files[name] for row, name in names.items() if name in files}
+    seeds = options.seeds
+    shown = {row: {s: one for s, one in of.items() if not seeds or s in seeds} for row, of in found.items()}
+    return {row: of for row, of in shown.items() if of}
+
+
+def finished(folder: Path, kept: Kept) -> Files:
     """The logits of the rows that have all folds, by row and seed."""
-    found: dict[str, dict[int, Mapping[str, np.ndarray]]] = {}
+    found: Files = {}
     for path in sorted(folder.glob("*.npz")):
         row, _, seed = path.stem.rpartition("-")
         logits = dict(np.load(path))
@@ -99,7 +119,7 @@ def measured(
     kept: Kept, logits: Mapping[str, np.ndarray], options: argparse.Namespace
 ) -> dict[str, Measured]:
     """What one row with one seed is worth on the images of all folds together."""
-    bands, _ = head_medium_tail(kept.classes, kept.counts[kept.folds].sum(axis=1).to_numpy())
+    bands, _ = head_medium_tail(kept.classes, kept.counts.sum(axis=1).to_numpy())
     return measure(pooled(kept, logits, " flips" if options.flips else "", options.tau), kept.classes, bands)
 
 
@@ -175,9 +195,9 @@ def plain(estimate: Any) -> dict[str, float | None]:
     }
 
 
-def lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
+def lines(found: Sequence[Mapping[str, Any]], against: str) -> list[str]:
     """The table in Markdown."""
-    head = ["row", "seeds", "BACC", "tail recall", "AUC", "F1", "lmd-plus less this", "p (Holm)"]
+    head = ["row", "seeds", "BACC", "tail recall", "AUC", "F1", f"{against} less this", "p (Holm)"]
     rows = [head, ["---"] * len(head)]
     for one in found:
         metrics = one["metrics"]

@@ -7,8 +7,8 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 
 from benchmarks.win.data import WEIGHTS
@@ -75,25 +75,54 @@ def wanted(
                 yield Training(work, domain, row, fold, seed)
 
 
-def train_all(trainings: Sequence[Training], jobs: int, seconds: float) -> None:
-    """Trains what is missing, so many at a time; after so many seconds none begins."""
-    left = [training for training in trainings if not training.finished]
+def train_all(trainings: Sequence[Training], jobs: int, seconds: float, grace: float = inf) -> None:
+    """Trains what is missing, so many at a time; after so many seconds none begins.
+
+    What has begun is stopped after `grace` seconds more; the same call goes on with it.
+    """
+    left = [training for training in dict.fromkeys(trainings) if not training.finished]
+    times = Times(time.time() + seconds, grace)
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(partial(_train, end=time.time() + seconds), left))
+        list(pool.map(times.train, left))
 
 
-def _train(training: Training, end: float) -> None:
-    """Waits for the row that it starts from, and trains it in a process of its own."""
-    while training.start is not None and not training.start.finished and time.time() < end:
-        time.sleep(_PAUSE)
-    begun = time.time()
-    if begun >= end:
-        return
-    training.run.mkdir(parents=True, exist_ok=True)
-    with (training.run / f"{training.fold}.log").open("a") as log:
-        code = subprocess.run(training.words, stdout=log, stderr=log, check=False).returncode
-    told = "done" if training.finished else f"failed ({code})"
-    print(f"{training.out.path} {told} in {time.time() - begun:.0f} s", flush=True)
+@dataclass
+class Times:
+    """When trainings begin and end, and which of them failed."""
+
+    end: float
+    grace: float
+    failed: set[Training] = field(default_factory=set)
+
+    def train(self, training: Training) -> None:
+        """Waits for the row that it starts from, and trains it in a process of its own."""
+        begun = self.waited(training)
+        if begun >= self.end or training.start in self.failed:
+            return
+        training.run.mkdir(parents=True, exist_ok=True)
+        with (training.run / f"{training.fold}.log").open("a") as log:
+            code = self.code_of(subprocess.Popen(training.words, stdout=log, stderr=log))
+        if not training.finished:
+            self.failed.add(training)
+        told = "done" if training.finished else f"not finished ({code})"
+        print(f"{training.out.path} {told} in {time.time() - begun:.0f} s", flush=True)
+
+    def waited(self, training: Training) -> float:
+        """Waits for the other row's first stage, as long as there is time; returns when that was over."""
+        start = training.start
+        while start is not None and not start.finished and start not in self.failed:
+            if time.time() >= self.end:
+                break
+            time.sleep(_PAUSE)
+        return time.time()
+
+    def code_of(self, process: subprocess.Popen[bytes]) -> int:
+        """Waits for a training, or stops it at the end of the grace; returns its exit code."""
+        try:
+            return process.wait(None if self.grace == inf else max(self.end + self.grace - time.time(), 1.0))
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            return process.wait()
 
 
 def train(training: Training) -> None:

@@ -56,6 +56,26 @@ def test_without_its_ingredients_stage_1_is_that_of_lmd() -> None:
     assert torch.allclose(weights(plus), weights(plain), atol=1e-4)
 
 
+@pytest.mark.parametrize("view", ["weak", "strong"])
+def test_without_relation_the_network_sees_the_view_of_the_cross_entropy_alone(view: str) -> None:
+    stage = stage_of("lmd", consistency_weight=0.0, ce_view=view)
+    expected = stage_of("lmd", consistency_weight=0.0, ce_view=view)
+    passes: list[int] = []
+    stage.network.encoder.register_forward_hook(lambda *_: passes.append(1))
+    losses = stage.run_epoch(0)
+    assert set(losses) == {"total", "cross_entropy"}
+    assert len(passes) == 2  # One for each batch: no strong pass, whose images BatchNorm would count.
+    assert stage.view_names == (view,)
+    assert losses == expected.run_epoch(0)
+
+
+def test_without_relation_both_views_count_as_much() -> None:
+    both = stage_of("lmd", consistency_weight=0.0, ce_view="both")
+    tiny = stage_of("lmd", consistency_weight=1e-9, ce_view="both")
+    assert both.run_epoch(0)["total"] == pytest.approx(tiny.run_epoch(0)["cross_entropy"], rel=1e-5)
+    assert torch.allclose(weights(both), weights(tiny), atol=1e-5)
+
+
 def test_balance_adds_the_frequency_of_the_classes_to_the_logits_of_both_losses() -> None:
     stage = stage_of("lmd-plus", **{**PLAIN, "balance": 0.5})
     assert isinstance(stage, BalancedRelation)

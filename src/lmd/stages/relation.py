@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from lmd.amounts import Share
@@ -61,16 +62,19 @@ class RelationLearning(Supervised):
         L_stage1 = L_CE + lambda_1 (L_sample + L_channel + 0.5 L_prob)
 
     The cross entropy sees the weak view, the strong view, or the mean over both. A weak view costs a
-    second pass of the student.
+    second pass of the student. Where lambda_1 is 0 the network sees the views of the cross entropy alone, so
+    that its BatchNorm knows no other.
     """
 
     view_names = ("weak", "strong")
     capturable = True
 
     def __init__(self, common: CommonSettings, stage: RelationSettings) -> None:
-        """Keeps the settings."""
+        """Keeps the settings; a view that no loss would see is not made."""
         super().__init__(common, stage)
         self.stage = stage
+        if stage.consistency_weight == 0 and stage.ce_view != "both":
+            self.view_names = (stage.ce_view,)
 
     def prepare(self, context: StageContext) -> None:
         """Makes the teacher as a copy of the student."""
@@ -79,6 +83,8 @@ class RelationLearning(Supervised):
 
     def loss(self, views: Mapping[str, Tensor], labels: Tensor, epoch: float) -> dict[str, Tensor]:
         """Returns as "total" L_CE + lambda_1 (L_sample + L_channel + 0.5 L_prob), and the terms of it."""
+        if self.stage.consistency_weight == 0:
+            return self._unrelated(views, self.targets(views, labels))
         with self.context.runtime.autocast():
             with Branch(labels.device) as branch:
                 teacher = self.teacher(views["weak"])
@@ -90,6 +96,13 @@ class RelationLearning(Supervised):
         relation = terms["sample_consistency"] + terms["channel_consistency"]
         relation = relation + 0.5 * terms["probability_consistency"]
         return {"total": terms["cross_entropy"] + self.weight(epoch) * relation, **terms}
+
+    def _unrelated(self, views: Mapping[str, Tensor], targets: Tensor) -> dict[str, Tensor]:
+        """The cross entropy of the views that it sees, and nothing else."""
+        with self.context.runtime.autocast():
+            seen = [self.network(views[name]).logits for name in reversed(self.view_names)]
+        loss = torch.stack([self.criterion(logits.float(), targets) for logits in seen]).mean()
+        return {"total": loss, "cross_entropy": loss}
 
     def changing(self, epoch: int, moment: float) -> dict[str, Any]:
         """Returns the seeds of the views, the weight of the consistency and that of the student."""
