@@ -49,7 +49,7 @@ def write_curves(trainings: Sequence[Training], path: Path) -> None:
         for one in trainings
         for line in read_metrics(one.out.path)
     ]
-    pd.DataFrame(lines).to_csv(path, index=False)
+    pd.DataFrame(lines).to_csv(path, index=False, float_format="%.5g")
 
 
 def _flat(line: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,13 +87,19 @@ def save(training: Training) -> None:
 
 
 def answers(folds: Folds, training: Training) -> dict[str, np.ndarray]:
-    """The logits of validation and test images, with and without mirror images."""
+    """The logits of validation and test images: as the row answers, and with mirror images."""
     model, fold = load_model(training.out), training.fold
+    kinds = {"": model} if model.network.flips == "both" else {"": model, " flips": with_flips(model)}
     return {
         f"{fold} {split}{name}": logits(asked, folds, fold, split)
-        for name, asked in (("", model), (" flips", with_flips(model)))
+        for name, asked in kinds.items()
         for split in SPLITS
     }
+
+
+def of_kind(logits: Mapping[str, np.ndarray], fold: str, split: str, kind: str) -> np.ndarray:
+    """The kept logits of a fold's images; a row that averages over mirror images has one kind alone."""
+    return logits.get(f"{fold} {split}{kind}", logits[f"{fold} {split}"])
 
 
 def with_flips(model: Model) -> Model:

@@ -15,16 +15,18 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.win.rows import DOMAINS, TRIED, row_of
+from benchmarks.win.answers import of_kind
+from benchmarks.win.rows import DOMAINS, row_of
 from benchmarks.win.tables import CHOSEN, Kept, read
 from lmd.evaluation.probability.decisions import log_prior, tau_scores
 
-OF_PLUS = ("lmd-plus-mixup", "lmd-plus-relation")
+TRIED = ("+rate", "+decay")
+OF_PLUS = ("+mixup", "+mixup-relation")
 
 
 def trials_of(row: str) -> list[str]:
     """The names of a row's trials, the row itself first."""
-    return [row, *OF_PLUS] if row == "lmd-plus" else [row, *(f"{row}+{name}" for name in TRIED)]
+    return [row, *(f"{row}{change}" for change in (OF_PLUS if row == "lmd-plus" else TRIED))]
 
 
 def trials(rows: list[str]) -> list[str]:
@@ -72,7 +74,7 @@ def score(kept: Kept, logits: dict[str, np.ndarray], folds: list[str], kind: str
     found = []
     for fold in folds:
         labels, counts = kept.labels(kept.validated, fold), kept.counts[fold].to_numpy()
-        scores = tau_scores(logits[f"{fold} val{kind}"].astype(float), labels, log_prior(counts))
+        scores = tau_scores(of_kind(logits, fold, "val", kind).astype(float), labels, log_prior(counts))
         found.append(max(scores))
     return float(np.mean(found))
 

@@ -228,7 +228,7 @@ def calibrated(
     for j in range(loop.epochs):
         loop.run_epoch(j)
     return {
-        split: encode(network, images[split], runtime).logits.numpy().astype(np.float16)
+        split: encode(network, images[split], runtime).logits.cpu().numpy().astype(np.float16)
         for split in ("val", "test")
     }
 

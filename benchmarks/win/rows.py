@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,18 +16,17 @@ class Row:
     start: str | None = None
 
 
-# What `lmd-plus` is made of beside RRL, and how each part of it is left out.
-PLUS = ("stage1.sharpness.radius=0.05", "stage1.mixup=0.4")
-WITHOUT = {
-    "relation": ("stage1.consistency_weight=0", "stage1.ce_view=weak"),
-    "mixup": ("stage1.mixup=0",),
-    "sam": ("stage1.sharpness.radius=0",),
-    "balance": ("stage1.balance=0",),
-    "teacher": ("stage1.stage2_from=student",),
-    "strong": ("stage1.ce_view=weak",),
+# What a row is tried with, or goes without: one setting more, by the name of the change.
+CHANGES = {
+    "+rate": ("stage1.optimisation.lr=0.03",),
+    "+decay": ("stage1.optimisation.weight_decay=0.0005",),
+    "+mixup": ("stage1.mixup=0.4",),
+    "-relation": ("stage1.consistency_weight=0", "stage1.ce_view=weak"),
+    "-sam": ("stage1.sharpness.radius=0",),
+    "-balance": ("stage1.balance=0",),
+    "-teacher": ("stage1.stage2_from=student",),
+    "-strong": ("stage1.ce_view=weak",),
 }
-# What each other row is tried with, once as it is and once with each of these.
-TRIED = {"rate": "stage1.optimisation.lr=0.03", "decay": "stage1.optimisation.weight_decay=0.0005"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Domain:
 # What takes the first stage of another row over comes last, so that nothing waits for it.
 TEN = {
     "ce": Row("ce"),
-    "lmd-plus": Row("lmd-plus", PLUS),
+    "lmd-plus": Row("lmd-plus"),
     "cc-sam": Row("cc-sam"),
     "lmd": Row("lmd"),
     "gcl": Row("gcl"),
@@ -75,15 +75,17 @@ DOMAINS = {
 def row_of(domain: str, name: str) -> Row:
     """A row of a data set by its name.
 
-    `lmd-plus-mixup` is `lmd-plus` without mixup, `ce+rate` is CE with another rate (and `la+rate` starts from
-    it), `ce@60` is CE with 60 epochs.
+    `lmd-plus+mixup-sam` is `lmd-plus` with mixup and without SAM, `ce+rate` is CE with another rate (and
+    `la+rate` starts from it), `ce@60` is CE with 60 epochs.
     """
-    name, _, epochs = name.partition("@")
-    name, _, tried = name.partition("+")
-    own, without = (name, "") if name in DOMAINS[domain].rows else tuple(name.rsplit("-", 1))
-    row = DOMAINS[domain].rows[own]
-    sets = [*row.sets, *(WITHOUT[without] if without else ())]
-    sets += [TRIED[tried]] if tried and row.start is None else []
-    sets += [f"stage1.epochs={epochs}"] if epochs else []
-    start = row.start and row.start + (f"+{tried}" if tried else "") + (f"@{epochs}" if epochs else "")
-    return Row(row.method, sets, start)
+    rows = DOMAINS[domain].rows
+    known = "|".join(sorted(map(re.escape, rows), key=len, reverse=True))
+    found = re.fullmatch(rf"({known})((?:[+-][a-z]+)*)(@\d+)?", name)
+    if found is None:
+        raise KeyError(name)
+    row, changes, epochs = rows[found[1]], found[2], found[3] or ""
+    if row.start is not None:
+        return Row(row.method, row.sets, f"{row.start}{changes}{epochs}")
+    sets = [one for change in re.findall(r"[+-][a-z]+", changes) for one in CHANGES[change]]
+    length = [f"stage1.epochs={epochs[1:]}"] if epochs else []
+    return Row(row.method, [*row.sets, *sets, *length])

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.win.answers import SPLITS, of_kind
 from lmd.data.dataset.longtail import head_medium_tail
 from lmd.evaluation.cases import Cases, measure
 from lmd.evaluation.intervals.differences import p_of, paired_difference
@@ -69,8 +70,9 @@ def main() -> None:
     parser.add_argument("--name", default="table", help="of the file")
     options = parser.parse_args()
     kept = read(options.results, options.folds)
+    kind = " flips" if options.flips else ""
     trained = {
-        row: {seed: measured(kept, file, options) for seed, file in files.items()}
+        row: {seed: measured(kept, file, kind, options.tau) for seed, file in files.items()}
         for row, files in asked(finished(options.results, kept), options).items()
     }
     found = table(trained, options.against)
@@ -116,11 +118,11 @@ def finished(folder: Path, kept: Kept) -> Files:
 
 
 def measured(
-    kept: Kept, logits: Mapping[str, np.ndarray], options: argparse.Namespace
+    kept: Kept, logits: Mapping[str, np.ndarray], kind: str = "", tau: float | None = None
 ) -> dict[str, Measured]:
     """What one row with one seed is worth on the images of all folds together."""
     bands, _ = head_medium_tail(kept.classes, kept.counts.sum(axis=1).to_numpy())
-    return measure(pooled(kept, logits, " flips" if options.flips else "", options.tau), kept.classes, bands)
+    return measure(pooled(kept, logits, kind, tau), kept.classes, bands)
 
 
 def pooled(kept: Kept, logits: Mapping[str, np.ndarray], kind: str = "", tau: float | None = None) -> Cases:
@@ -129,7 +131,7 @@ def pooled(kept: Kept, logits: Mapping[str, np.ndarray], kind: str = "", tau: fl
     table = pd.concat(parts)
     probabilities, choices = [], []
     for fold in kept.folds:
-        validated, tested = (logits[f"{fold} {split}{kind}"] for split in ("val", "test"))
+        validated, tested = (of_kind(logits, fold, split, kind) for split in SPLITS)
         labels, counts = kept.labels(kept.validated, fold), kept.counts[fold].to_numpy()
         probabilities.append(softmax(tested.astype(float)))
         choices.append(decided(validated, labels, tested, counts, tau))

@@ -23,8 +23,8 @@ from lmd.settings import Fraction, NonNegative, Settings
 class SharpnessSettings(Settings):
     """When and how far weights are moved uphill before the gradient is taken."""
 
-    radius: NonNegative = 0.0
-    """rho, length of the step uphill (ours: none; paper of Foret et al.: 0.05)"""
+    radius: NonNegative = 0.05
+    """rho, length of the step uphill (paper of Foret et al.); 0: no such steps"""
     last: Fraction = 0.5
     """the part of the stage, its end, that has such steps (ours)"""
     focus: NonNegative = 2.0
