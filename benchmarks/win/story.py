@@ -1,6 +1,6 @@
 """The figures of docs/results.md: steps, parts, and why decisions are shifted.
 
-    python -m benchmarks.win.story --results benchmarks/results/win/isic --out docs/pictures
+    python -m benchmarks.win.story --results benchmarks/results/win/isic --out benchmarks/results/win/figures
     python -m benchmarks.win.story --results ... --out ... --data DATA --features FEATURES.npz...
 
 The second call draws the geometry as well. DATA is the dataset folder of the features (`benchmarks.saved`).
@@ -40,12 +40,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="the dataset folder of the features")
     parser.add_argument("--features", type=Path, nargs="+", default=[])
     options = parser.parse_args()
-    write(options.out / "win-steps.svg", steps(options.results))
-    write(options.out / "win-parts.svg", parts(options.results))
+    write(options.out / "steps.svg", steps(options.results))
+    write(options.out / "parts.svg", parts(options.results))
     if options.features:
         dataset = read_dataset(options.data, check_files=False)
         saved = [read_saved(dataset, path) for path in options.features]
-        write(options.out / "win-drift.svg", drift(saved))
+        write(options.out / "drift.svg", drift(saved))
         rows = [
             {"encoder": one.name, **dict(zip(dataset.classes, moved(one).round(3), strict=True))}
             for one in saved

@@ -194,8 +194,8 @@ def test_the_figures_have_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "ingredients.json").write_text(json.dumps([{"part": "a part", "folds": 2, "bacc": gap}]))
     monkeypatch.setattr(sys, "argv", ["story", "--results", str(tmp_path), "--out", str(tmp_path)])
     story.main()
-    assert "LMD+" in (tmp_path / "win-steps.svg").read_text()
-    assert "a part (2 folds)" in (tmp_path / "win-parts.svg").read_text()
+    assert "LMD+" in (tmp_path / "steps.svg").read_text()
+    assert "a part (2 folds)" in (tmp_path / "parts.svg").read_text()
 
 
 def test_a_class_whose_new_images_lie_half_way_has_moved_by_half(tmp_path: Path) -> None:

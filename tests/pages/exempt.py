@@ -127,7 +127,8 @@ def _wrong_in_module(module: str, words: Sequence[str]) -> str | None:
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         return f"no module {module}"
-    text = Path(spec.origin).read_text()
+    main = Path(spec.origin).with_name("__main__.py")
+    text = (main if spec.submodule_search_locations else Path(spec.origin)).read_text()
     options = [word for word in words if word.startswith("--")]
     return next((f"{module} has no {option}" for option in options if f'"{option}"' not in text), None)
 

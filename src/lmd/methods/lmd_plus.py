@@ -3,8 +3,8 @@
 It is made of LMD's stages (Pan et al., arXiv 2502.03238). Each ingredient is a setting, and can be left out:
 
     stage 1   RRL whose losses see s_k + b log pi_k: rare classes shape the features     stage1.balance
-              mixup, the same mixture in both views, off at the end of the stage         stage1.mixup
               sharpness-aware steps at the end, uphill by the rare classes               stage1.sharpness
+              mixup, if asked for: the same in both views, off at the end of the stage   stage1.mixup
               the EMA teacher is handed over,                                            stage1.stage2_from
               with BatchNorm re-estimated on clean images                                bn_recalibrate
     stage 2   ICC's M-step, solved exactly; no E-step                                    m_step, iterations
