@@ -28,6 +28,7 @@ from lmd.records import read_metrics
 
 SPLITS = ("val", "test")
 SAVED = "logits.npz"
+MIRRORED = "mirrored"  # In the file of a row that averages over mirror images by itself: it has one kind.
 
 
 def keep(work: Path, domain: str, trainings: Sequence[Training], out: Path) -> None:
@@ -35,7 +36,7 @@ def keep(work: Path, domain: str, trainings: Sequence[Training], out: Path) -> N
     folds = read_folds(work / "data" / DOMAINS[domain].data)
     out = out / domain
     out.mkdir(parents=True, exist_ok=True)
-    write_cases(folds, out / "cases.csv")
+    write_cases(folds, out)
     for training in trainings:
         if training.finished:
             write_logits(folds, training, out / f"{training.row}-{training.seed}.npz")
@@ -43,13 +44,16 @@ def keep(work: Path, domain: str, trainings: Sequence[Training], out: Path) -> N
 
 
 def write_curves(trainings: Sequence[Training], path: Path) -> None:
-    """Writes what validation said after each epoch, of all that is finished, and the seconds it took."""
+    """Adds what validation said after each epoch, of all that is finished, and the seconds it took."""
+    before = [pd.read_csv(path)] if path.exists() else []
     lines = [
         {"row": one.row, "seed": one.seed, "fold": one.fold, **_flat(line)}
         for one in trainings
         for line in read_metrics(one.out.path)
     ]
-    pd.DataFrame(lines).to_csv(path, index=False, float_format="%.5g")
+    table = pd.concat([*before, pd.DataFrame(lines)])
+    unique = ["row", "seed", "fold", "stage", "epoch"]
+    table.drop_duplicates(unique, keep="last").to_csv(path, index=False, float_format="%.5g")
 
 
 def _flat(line: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,16 +61,27 @@ def _flat(line: Mapping[str, Any]) -> dict[str, Any]:
     return {**told, "loss": line["losses"].get("total"), **(line["validation"] or {})}
 
 
-def write_cases(folds: Folds, path: Path) -> None:
-    """Writes class, group as a number, and fold of each image, and how many the training images are."""
-    parts = [dataset.split("test").assign(fold=name) for name, dataset in folds.datasets.items()]
-    table = pd.concat(parts)  # In the order of each fold's logits.
-    groups = pd.factorize(table["group"])[0]
-    table.assign(group=groups)[["id", "label", "group", "fold"]].to_csv(path, index=False)
-    validated = [dataset.split("val").assign(fold=name) for name, dataset in folds.datasets.items()]
-    pd.concat(validated)[["id", "label", "fold"]].to_csv(path.with_name("validated.csv"), index=False)
+def tables_of(folds: Folds) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Returns class, group as a number, and fold of each test image; the validation images; training counts.
+
+    Images are in the order of each fold's logits.
+    """
+    tested, validated = (
+        pd.concat([dataset.split(split).assign(fold=name) for name, dataset in folds.datasets.items()])
+        for split in ("test", "val")
+    )
+    tested = tested.assign(group=pd.factorize(tested["group"])[0])
     counts = {name: dataset.counts("train") for name, dataset in folds.datasets.items()}
-    pd.DataFrame(counts, index=folds.first.classes).to_csv(path.with_name("counts.csv"), index_label="label")
+    columns = ["id", "label", "group", "fold"]
+    return tested[columns], validated[columns], pd.DataFrame(counts, index=folds.first.classes)
+
+
+def write_cases(folds: Folds, out: Path) -> None:
+    """Writes these tables."""
+    tested, validated, counts = tables_of(folds)
+    tested.to_csv(out / "cases.csv", index=False)
+    validated.drop(columns="group").to_csv(out / "validated.csv", index=False)
+    counts.to_csv(out / "counts.csv", index_label="label")
 
 
 def write_logits(folds: Folds, training: Training, path: Path) -> None:
@@ -89,17 +104,19 @@ def save(training: Training) -> None:
 def answers(folds: Folds, training: Training) -> dict[str, np.ndarray]:
     """The logits of validation and test images: as the row answers, and with mirror images."""
     model, fold = load_model(training.out), training.fold
-    kinds = {"": model} if model.network.flips == "both" else {"": model, " flips": with_flips(model)}
-    return {
+    mirrored = model.network.flips == "both"
+    kinds = {"": model} if mirrored else {"": model, " flips": with_flips(model)}
+    found = {
         f"{fold} {split}{name}": logits(asked, folds, fold, split)
         for name, asked in kinds.items()
         for split in SPLITS
     }
+    return {**found, MIRRORED: np.array(mirrored)} if mirrored else found
 
 
 def of_kind(logits: Mapping[str, np.ndarray], fold: str, split: str, kind: str) -> np.ndarray:
     """The kept logits of a fold's images; a row that averages over mirror images has one kind alone."""
-    return logits.get(f"{fold} {split}{kind}", logits[f"{fold} {split}"])
+    return logits[f"{fold} {split}{'' if MIRRORED in logits else kind}"]
 
 
 def with_flips(model: Model) -> Model:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.win import answers
-from benchmarks.win.choice import read_chosen, trials
+from benchmarks.win.choice import read_chosen, trials, write_chosen
 from benchmarks.win.rows import DOMAINS
 from benchmarks.win.tables import CHOSEN
 from benchmarks.win.trainings import Training, train_all, wanted
@@ -39,10 +39,12 @@ def main() -> None:
     order = list(trial_order(options) if options.part == "trials" else table_order(options, chosen))
     train_all(order, options.jobs, options.seconds, options.grace)
     for domain in dict.fromkeys(training.domain for training in order):
-        done = [training for training in order if training.domain == domain]
-        answers.keep(options.work, domain, done, options.out)
-    finished = sum(training.finished for training in order)
-    print(f"{finished} of {len(order)} trainings", flush=True)
+        of_domain = [training for training in order if training.domain == domain]
+        answers.keep(options.work, domain, of_domain, options.out)
+        if options.part == "table":
+            write_chosen(chosen, domain, options.out / domain)
+    unique = set(order)
+    print(f"{sum(training.finished for training in unique)} of {len(unique)} trainings", flush=True)
     if options.part == "trials":
         words = ["benchmarks.win.choice", "--results", str(chosen.parent), "--domain", options.domain]
         subprocess.run([sys.executable, "-m", *words], check=True)
@@ -52,7 +54,8 @@ def trial_order(options: argparse.Namespace) -> Iterator[Training]:
     """The first fold of all rows, then the second, that of `lmd-plus` first."""
     rows = [row for row in DOMAINS[options.domain].rows if row != "lmd-plus"]
     for fold in ("fold-1", "fold-2"):
-        names = [f"{name}{options.suffix}" for name in [*trials(["lmd-plus"]), *trials(rows)]]
+        tried = [*trials(options.domain, ["lmd-plus"]), *trials(options.domain, rows)]
+        names = [f"{name}{options.suffix}" for name in tried]
         yield from wanted(options.work, options.domain, SEEDS[:1], [fold], names)
 
 

@@ -29,10 +29,10 @@ def trials_of(row: str) -> list[str]:
     return [row, *(f"{row}{change}" for change in (OF_PLUS if row == "lmd-plus" else TRIED))]
 
 
-def trials(rows: list[str]) -> list[str]:
+def trials(domain: str, rows: list[str]) -> list[str]:
     """The trials of some rows; what starts from another row comes last."""
     names = [name for row in rows for name in trials_of(row)]
-    return sorted(names, key=lambda name: row_of("isic", name).start is not None)
+    return sorted(names, key=lambda name: row_of(domain, name).start is not None)
 
 
 def read_chosen(path: Path, domain: str) -> list[str]:
@@ -40,6 +40,13 @@ def read_chosen(path: Path, domain: str) -> list[str]:
     chosen = [json.loads(path.read_text(encoding="utf-8"))[row] for row in DOMAINS[domain].rows]
     starts = [start for name in chosen if (start := row_of(domain, name).start) is not None]
     return list(dict.fromkeys([*starts, *chosen]))
+
+
+def write_chosen(path: Path, domain: str, to: Path) -> None:
+    """Writes what was chosen for the rows of a domain beside its logits."""
+    picked = json.loads(path.read_text(encoding="utf-8"))
+    text = json.dumps({row: picked[row] for row in DOMAINS[domain].rows}, indent=2) + "\n"
+    (to / CHOSEN).write_text(text, encoding="utf-8")
 
 
 def main() -> None:
@@ -57,11 +64,12 @@ def main() -> None:
 
 
 def choose(results: Path, kept: Kept, row: str, seed: int) -> str:
-    """The best trial of a row; each answers as it does by itself."""
+    """The best trial of a row; each answers as it does by itself. Where one did not end, the row as it is."""
     files = {name: results / f"{name}-{seed}.npz" for name in trials_of(row)}
-    logits = {name: dict(np.load(path)) for name, path in files.items() if path.exists()}
+    logits = {name: dict(np.load(path)) if path.exists() else {} for name, path in files.items()}
     folds = [fold for fold in kept.folds if all(f"{fold} val" in one for one in logits.values())]
-    if not logits or not folds:
+    if not folds:
+        print(f"| {row}: on no fold have all its trials ended, so it stays as it is | 0 | | |")
         return row
     found = {name: [score(kept, one, folds, kind) for kind in ("", " flips")] for name, one in logits.items()}
     for name, (own, flipped) in found.items():

@@ -30,18 +30,17 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from benchmarks.win.answers import tables_of
 from benchmarks.win.rows import DOMAINS
-from benchmarks.win.tables import decided
+from benchmarks.win.tables import SHOWN, Kept, measured, plain, points
 from benchmarks.win.trainings import Training
 from lmd.data.dataset.folds_folder import Folds, read_folds
 from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.cache import open_cache
 from lmd.data.feed.loader import ImageSet, image_set
 from lmd.data.feed.views import seeded_view
-from lmd.evaluation.cases import Cases, measure
 from lmd.evaluation.intervals.differences import paired_difference
 from lmd.evaluation.predict import load_model
-from lmd.evaluation.probability.decisions import softmax
 from lmd.losses.distance import ClassMetric
 from lmd.losses.prior import log_prior
 from lmd.losses.relation import channel_consistency, sample_consistency
@@ -235,40 +234,26 @@ def calibrated(
 
 def report(folds: Folds, names: list[str], answers: dict[str, list[dict[str, np.ndarray]]]) -> dict[str, Any]:
     """Each hypothesis and its difference from J = 0."""
-    classes, found = folds.first.classes, {}
-    bands = folds.first.info.bands
-    cases = {name: pooled(folds, names, logits) for name, logits in answers.items()}
-    base = measure(cases["J=0 0"], classes, bands)
-    for name, one in cases.items():
-        measured = measure(one, classes, bands)
-        gaps = {
-            metric: paired_difference(measured[metric], base[metric]) for metric in ("bacc", "tail", "auc")
-        }
+    tested, validated, counts = tables_of(folds)
+    kept, found = Kept(tested, validated, counts[names]), {}
+    results = {name: measured(kept, keyed(names, logits)) for name, logits in answers.items()}
+    for name, one in results.items():
+        gaps = {metric: paired_difference(one[metric], results["J=0 0"][metric]) for metric in SHOWN}
         found[name] = {
-            metric: {"value": measured[metric].value, "less J=0": [gap.value, gap.low, gap.high]}
-            for metric, gap in gaps.items()
+            metric: {"value": one[metric].value, "less J=0": plain(gap)} for metric, gap in gaps.items()
         }
-        told = ", ".join(
-            f"{metric} {values['value']:.3f} {values['less J=0']}" for metric, values in found[name].items()
-        )
-        print(f"{name}: {told}")
+        told = ", ".join(f"{metric} {points(plain(gap))}" for metric, gap in gaps.items())
+        print(f"{name}: {one['bacc'].value:.3f}; {told}")
     return found
 
 
-def pooled(folds: Folds, names: list[str], logits: list[dict[str, np.ndarray]]) -> Cases:
-    """The decisions on the test images of some folds together."""
-    tables = [folds.datasets[name].split("test") for name in names]
-    labels = [folds.datasets[name].labels("test") for name in names]
-    choices = [
-        decided(
-            one["val"], folds.datasets[name].labels("val"), one["test"], folds.datasets[name].counts("train")
-        )
+def keyed(names: list[str], logits: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The logits of some folds by fold and split."""
+    return {
+        f"{name} {split}": one[split]
         for name, one in zip(names, logits, strict=True)
-    ]
-    ids = np.concatenate([table["id"].to_numpy() for table in tables])
-    groups = np.concatenate([table["group"].to_numpy() for table in tables])
-    probabilities = np.concatenate([softmax(one["test"].astype(float)) for one in logits])
-    return Cases(ids, np.concatenate(labels), groups, probabilities, np.concatenate(choices))
+        for split in ("val", "test")
+    }
 
 
 if __name__ == "__main__":

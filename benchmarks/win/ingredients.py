@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.win.tables import Kept, finished, measured, plain, read
+from benchmarks.win.tables import CHOSEN, SHOWN, Files, Kept, finished, measured, plain, points, read
 from lmd.evaluation.intervals.differences import p_of, paired_difference
 from lmd.evaluation.intervals.uncertainty import Measured
 from lmd.evaluation.pairs.multiple import holm
@@ -23,7 +23,7 @@ THREE = ("fold-1", "fold-2", "fold-3")
 
 
 class Answer(NamedTuple):
-    """A row, with features averaged over mirror images or not, and its tau; None is the rule's."""
+    """A row as it was chosen, or of another name; its kind of features; its tau, if not the rule's."""
 
     row: str
     kind: str = ""
@@ -39,25 +39,29 @@ class Pair(NamedTuple):
     folds: Sequence[str] | None = None
 
 
-def left_out(part: str, change: str) -> Pair:
+WHOLE = "lmd-plus+mixup"
+
+
+def left_out(part: str, change: str, whole: str = WHOLE) -> Pair:
     """A part that is left out of `lmd-plus` with mixup, on three folds."""
-    return Pair(part, Answer("lmd-plus+mixup"), Answer(f"lmd-plus+mixup{change}"), THREE)
+    return Pair(part, Answer(whole), Answer(f"{WHOLE}{change}"), THREE)
 
 
 PAIRS = (
-    left_out("RRL", "-relation"),
+    Pair("mixup", Answer(WHOLE), Answer("lmd-plus"), THREE),
     left_out("sharpness-aware steps", "-sam"),
     left_out("balanced logits", "-balance"),
-    left_out("cross entropy on the strong view, too", "-strong"),
-    left_out("EMA teacher as encoder", "-teacher"),
-    Pair("mixup", Answer("lmd-plus+mixup"), Answer("lmd-plus"), THREE),
+    left_out("RRL and the strong view in the cross entropy", "-relation"),
+    left_out("RRL alone", "-relation", f"{WHOLE}-strong"),
+    left_out("the strong view in the cross entropy", "-strong"),
+    left_out("EMA teacher; BatchNorm is re-estimated in both", "-teacher"),
     Pair("tau in lmd-plus", Answer("lmd-plus"), Answer("lmd-plus", tau=0.0)),
-    Pair("tau in lmd", Answer("lmd"), Answer("lmd", tau=0.0)),
-    Pair("tau in CE", Answer("ce+decay"), Answer("ce+decay", tau=0.0)),
-    Pair("mirror images in lmd", Answer("lmd", " flips"), Answer("lmd")),
-    Pair("mirror images in CC-SAM", Answer("cc-sam+decay", " flips"), Answer("cc-sam+decay")),
-    Pair("mirror images in CE", Answer("ce+decay", " flips"), Answer("ce+decay")),
-    Pair("lmd-plus for lmd, both with mirror images", Answer("lmd-plus"), Answer("lmd", " flips")),
+    Pair("tau in LMD", Answer("lmd"), Answer("lmd", tau=0.0)),
+    Pair("tau in CE", Answer("ce"), Answer("ce", tau=0.0)),
+    Pair("mirror images in LMD", Answer("lmd", " flips"), Answer("lmd")),
+    Pair("mirror images in CC-SAM", Answer("cc-sam", " flips"), Answer("cc-sam")),
+    Pair("mirror images in CE", Answer("ce", " flips"), Answer("ce")),
+    Pair("lmd-plus for LMD, both with mirror images", Answer("lmd-plus"), Answer("lmd", " flips")),
 )
 
 
@@ -70,35 +74,32 @@ def main() -> None:
     found = list(differences(options.results, options.seed))
     for one, p in zip(found, holm([one["p"] for one in found]), strict=True):
         one["p_holm"] = p
-        gap = one["bacc"]
-        told = f"{100 * gap['value']:+.1f} [{100 * gap['low']:+.1f}, {100 * gap['high']:+.1f}]"
         rest = " | ".join(f"{100 * one[name]['value']:+.1f}" for name in ("tail", "auc"))
-        print(f"| {one['part']} | {one['folds']} | {told} | {p:.3f} | {rest} |")
+        print(f"| {one['part']} | {one['folds']} | {points(one['bacc'])} | {p:.3f} | {rest} |")
     text = json.dumps(found, indent=2) + "\n"
     (options.results / "ingredients.json").write_text(text, encoding="utf-8")
 
 
 def differences(results: Path, seed: int) -> Iterator[dict[str, Any]]:
     """Yields each pair's differences."""
+    chosen = json.loads((results / CHOSEN).read_text(encoding="utf-8"))
+    read_once = {folds: (kept := read(results, folds), finished(results, kept)) for folds in (None, THREE)}
+
+    def answered(answer: Answer, kept: Kept, files: Files) -> dict[str, Measured]:
+        logits = files[chosen.get(answer.row, answer.row)][seed]
+        return measured(kept, logits, answer.kind, answer.tau)
+
     for pair in PAIRS:
-        kept = read(results, pair.folds)
-        having, lacking = (answered(results, kept, one, seed) for one in (pair.having, pair.lacking))
-        gaps = {
-            name: plain(paired_difference(having[name], lacking[name])) for name in ("bacc", "tail", "auc")
-        }
+        having, lacking = (answered(one, *read_once[pair.folds]) for one in (pair.having, pair.lacking))
+        gaps = {name: plain(paired_difference(having[name], lacking[name])) for name in SHOWN}
+        told = {"part": pair.part, "folds": len(pair.folds or read_once[None][0].folds)}
         yield {
-            "part": pair.part,
-            "folds": len(kept.folds),
+            **told,
             "having": pair.having,
             "lacking": pair.lacking,
             **gaps,
             "p": p_of(having["bacc"], lacking["bacc"]),
         }
-
-
-def answered(results: Path, kept: Kept, answer: Answer, seed: int) -> dict[str, Measured]:
-    """What a row is worth on the folds."""
-    return measured(kept, finished(results, kept)[answer.row][seed], answer.kind, answer.tau)
 
 
 if __name__ == "__main__":

@@ -18,11 +18,11 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.saved import Saved, read_saved
-from benchmarks.win.tables import Kept, finished, measured, read
+from benchmarks.win.tables import CHOSEN, Files, Kept, finished, measured, read
 from lmd.data.dataset.manifest import read_dataset
 from lmd.reporting.figures import BLUE, GREEN, GREY, ORANGE, drawing
 
-METHODS = {"ce+decay": ("CE", GREY, "o"), "lmd": ("LMD", BLUE, "s"), "lmd-plus": ("LMD+", ORANGE, "^")}
+METHODS = {"ce": ("CE", GREY, "o"), "lmd": ("LMD", BLUE, "s"), "lmd-plus": ("LMD+", ORANGE, "^")}
 EPOCHS, STEPS = 30, 110  # Of the table, and steps of an epoch.
 ENCODERS = {
     "wo-rrl": ("CE", GREY, "o"),
@@ -59,23 +59,29 @@ def write(path: Path, svg: str) -> None:
 
 
 def steps(results: Path) -> str:
-    """Validation during the trainings of the table; trainings of other lengths on the first fold's test."""
+    """Validation during the trainings of the table; test images of the first fold after other lengths.
+
+    The right panels have mirror images in all rows.
+    """
     curves, kept = pd.read_csv(results / "curves.csv"), read(results, ["fold-1"])
+    chosen = json.loads((results / CHOSEN).read_text(encoding="utf-8"))
     files = finished(results, kept)
     with drawing(9.5, 3.2, 3) as picture:
         during, whole, tail = picture.axes
         for row, (name, colour, marker) in METHODS.items():
-            one = curves[(curves["row"] == row) & (curves["stage"] == "stage1") & (curves["seed"] == SEED)]
+            one = curves[
+                (curves["row"] == chosen[row]) & (curves["stage"] == "stage1") & (curves["seed"] == SEED)
+            ]
             mean = one.groupby("epoch")["margin"].mean()
             during.plot((mean.index + 1) * STEPS, mean, color=colour, label=name)
-            points = lengths(kept, files, row)
+            points = lengths(kept, files, chosen[row], 1 + 0.05 * list(METHODS).index(row))
             for axes, metric in ((whole, "bacc"), (tail, "tail")):
                 values = [found[metric] for _, found in points]
                 bounds = np.array([[one.value - one.low, one.high - one.value] for one in values]).T
                 style = {"color": colour, "marker": marker, "markersize": 4, "capsize": 2, "label": name}
                 axes.errorbar([at for at, _ in points], [one.value for one in values], yerr=bounds, **style)
         during.set(title="during the training, five folds", ylabel="smoothed, validation")
-        whole.set(title="trainings of five lengths, one fold", ylabel="balanced accuracy, test")
+        whole.set(title="trainings of other lengths, one fold", ylabel="balanced accuracy, test")
         tail.set(title="the same", ylabel="tail recall, test")
         for axes in picture.axes:
             axes.set_xlabel("steps")
@@ -83,14 +89,13 @@ def steps(results: Path) -> str:
     return picture.svg
 
 
-def lengths(kept: Kept, files: Any, row: str) -> list[tuple[float, dict[str, Any]]]:
-    """What trainings of other lengths reach, by their steps; rows stand a little apart."""
-    apart = 1 + 0.05 * list(METHODS).index(row)
+def lengths(kept: Kept, files: Files, row: str, apart: float) -> list[tuple[float, dict[str, Any]]]:
+    """What trainings of other lengths reach, by their steps, which stand a little apart from other rows'."""
     found = []
     for epochs in (5, 10, 20, EPOCHS, 60):
         name = row if epochs == EPOCHS else f"{row}@{epochs}"
         if name in files:
-            values = measured(kept, files[name][SEED])
+            values = measured(kept, files[name][SEED], " flips")
             estimates = {metric: values[metric].estimate() for metric in ("bacc", "tail")}
             found.append((epochs * STEPS * apart, estimates))
     return found
@@ -107,7 +112,9 @@ def parts(results: Path) -> str:
             picture.axes.plot(value, at, "o", color=colour)
         picture.axes.axvline(0, color="#000000", linewidth=0.8)
         picture.axes.set_yticks(range(len(found)), [f"{one['part']} ({one['folds']} folds)" for one in found])
-        picture.axes.set_xlabel("points of balanced accuracy that it adds")
+        picture.axes.set_xlabel(
+            "points of balanced accuracy that it adds (orange: its own interval is above 0)"
+        )
     return picture.svg
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +27,11 @@ from lmd.evaluation.cases import Cases, measure
 from lmd.evaluation.intervals.differences import p_of, paired_difference
 from lmd.evaluation.intervals.uncertainty import Measured, mean_of
 from lmd.evaluation.pairs.multiple import holm
-from lmd.evaluation.probability.decisions import choose_tau, log_prior, softmax
+from lmd.evaluation.probability.decisions import GRID, log_prior, margin_score, softmax, width_of
 
 SHOWN = ("bacc", "tail", "auc", "f1")
 CHOSEN = "chosen.json"
+WIDE = [round(0.05 * step, 2) for step in range(-40, 81)]
 
 
 @dataclass(frozen=True)
@@ -64,22 +66,24 @@ def main() -> None:
         "--flips", action="store_true", help="all rows with features averaged over mirror images"
     )
     parser.add_argument("--tau", type=float, help="the same tau for all, in place of the rule")
+    parser.add_argument("--wide", action="store_true", help="the rule's tau from -2 to 4, not from 0 to 2")
     parser.add_argument("--rows", nargs="+", help="these alone; default: the chosen ones, or all")
     parser.add_argument("--folds", nargs="+", help="these alone, for rows that do not have all")
     parser.add_argument("--seeds", type=int, nargs="+", help="these alone")
     parser.add_argument("--name", default="table", help="of the file")
     options = parser.parse_args()
     kept = read(options.results, options.folds)
-    kind = " flips" if options.flips else ""
+    kind, grid = " flips" if options.flips else "", WIDE if options.wide else GRID
     trained = {
-        row: {seed: measured(kept, file, kind, options.tau) for seed, file in files.items()}
+        row: {seed: measured(kept, file, kind, options.tau, grid) for seed, file in files.items()}
         for row, files in asked(finished(options.results, kept), options).items()
     }
     found = table(trained, options.against)
     print("\n".join(lines(found, options.against)))
     flips = "-flips" if options.flips else ""
     tau = "" if options.tau is None else f"-tau-{options.tau}"
-    target = options.results / f"{options.name}{flips}{tau}.json"
+    wide = "-wide" if options.wide else ""
+    target = options.results / f"{options.name}{flips}{tau}{wide}.json"
     target.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
@@ -100,6 +104,8 @@ def asked(files: Files, options: argparse.Namespace) -> Files:
         names = {row: row for row in options.rows or files}
     else:
         names = json.loads(chosen.read_text(encoding="utf-8"))
+    if missing := sorted(name for name in names.values() if name not in files):
+        print(f"not there on all folds: {', '.join(missing)}", file=sys.stderr)
     found = {row: files[name] for row, name in names.items() if name in files}
     seeds = options.seeds
     shown = {row: {s: one for s, one in of.items() if not seeds or s in seeds} for row, of in found.items()}
@@ -118,14 +124,24 @@ def finished(folder: Path, kept: Kept) -> Files:
 
 
 def measured(
-    kept: Kept, logits: Mapping[str, np.ndarray], kind: str = "", tau: float | None = None
+    kept: Kept,
+    logits: Mapping[str, np.ndarray],
+    kind: str = "",
+    tau: float | None = None,
+    grid: Sequence[float] = GRID,
 ) -> dict[str, Measured]:
     """What one row with one seed is worth on the images of all folds together."""
     bands, _ = head_medium_tail(kept.classes, kept.counts.sum(axis=1).to_numpy())
-    return measure(pooled(kept, logits, kind, tau), kept.classes, bands)
+    return measure(pooled(kept, logits, kind, tau, grid), kept.classes, bands)
 
 
-def pooled(kept: Kept, logits: Mapping[str, np.ndarray], kind: str = "", tau: float | None = None) -> Cases:
+def pooled(
+    kept: Kept,
+    logits: Mapping[str, np.ndarray],
+    kind: str = "",
+    tau: float | None = None,
+    grid: Sequence[float] = GRID,
+) -> Cases:
     """The decisions of all folds together: each by the tau that its own validation images choose."""
     parts = [kept.cases[kept.cases["fold"] == fold] for fold in kept.folds]
     table = pd.concat(parts)
@@ -134,7 +150,7 @@ def pooled(kept: Kept, logits: Mapping[str, np.ndarray], kind: str = "", tau: fl
         validated, tested = (of_kind(logits, fold, split, kind) for split in SPLITS)
         labels, counts = kept.labels(kept.validated, fold), kept.counts[fold].to_numpy()
         probabilities.append(softmax(tested.astype(float)))
-        choices.append(decided(validated, labels, tested, counts, tau))
+        choices.append(decided(validated, labels, tested, counts, tau, grid))
     labels = table["label"].map(kept.classes.index).to_numpy()
     clusters = table["group"].to_numpy()
     return Cases(
@@ -148,11 +164,18 @@ def decided(
     tested: np.ndarray,
     counts: np.ndarray,
     tau: float | None = None,
+    grid: Sequence[float] = GRID,
 ) -> np.ndarray:
     """The classes of test images, from logits; without tau it is what the validation images choose."""
     shares = log_prior(counts)
-    chosen = choose_tau(validated.astype(float), labels, shares) if tau is None else tau
+    chosen = best_tau(validated.astype(float), labels, shares, grid) if tau is None else tau
     return (tested.astype(float) - chosen * shares).argmax(1)
+
+
+def best_tau(validated: np.ndarray, labels: np.ndarray, shares: np.ndarray, grid: Sequence[float]) -> float:
+    """The tau of a grid with the best smoothed criterion: with `GRID`, that of a training."""
+    scores = [margin_score(validated - tau * shares, labels, width_of(validated)) for tau in grid]
+    return grid[int(np.argmax(scores))]
 
 
 def table(trained: Mapping[str, Mapping[int, Mapping[str, Measured]]], against: str) -> list[dict[str, Any]]:
@@ -197,6 +220,11 @@ def plain(estimate: Any) -> dict[str, float | None]:
     }
 
 
+def points(gap: Mapping[str, float]) -> str:
+    """A difference in points, with its interval."""
+    return f"{100 * gap['value']:+.1f} [{100 * gap['low']:+.1f}, {100 * gap['high']:+.1f}]"
+
+
 def lines(found: Sequence[Mapping[str, Any]], against: str) -> list[str]:
     """The table in Markdown."""
     head = ["row", "seeds", "BACC", "tail recall", "AUC", "F1", f"{against} less this", "p (Holm)"]
@@ -205,11 +233,7 @@ def lines(found: Sequence[Mapping[str, Any]], against: str) -> list[str]:
         metrics = one["metrics"]
         bacc = f"{metrics['bacc']['value']:.3f} [{metrics['bacc']['low']:.3f}, {metrics['bacc']['high']:.3f}]"
         gap = one.get("difference", {}).get("bacc")
-        told = (
-            ""
-            if gap is None
-            else f"{100 * gap['value']:+.1f} [{100 * gap['low']:+.1f}, {100 * gap['high']:+.1f}]"
-        )
+        told = "" if gap is None else points(gap)
         p = f"{one['p_holm']:.3f}" if "p_holm" in one else ""
         rest = [f"{metrics[name]['value']:.3f}" for name in SHOWN[1:]]
         rows.append([one["row"], str(len(one["seeds"])), bacc, *rest, told, p])

@@ -21,6 +21,7 @@ from lmd.run import RunFolder
 from lmd.settings import CommonSettings
 from lmd.training.progress import Silent
 
+_LAST = 20.0  # Seconds between the request to stop and the end.
 _PAUSE = 2.0  # Seconds between two looks at whether the row is there that another starts from.
 
 
@@ -81,23 +82,24 @@ def train_all(trainings: Sequence[Training], jobs: int, seconds: float, grace: f
     What has begun is stopped after `grace` seconds more; the same call goes on with it.
     """
     left = [training for training in dict.fromkeys(trainings) if not training.finished]
-    times = Times(time.time() + seconds, grace)
+    times = Times(time.time() + seconds, grace, set(left))
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(times.train, left))
 
 
 @dataclass
 class Times:
-    """When trainings begin and end, and which of them failed."""
+    """When trainings begin and end, which are to come, and which of them failed."""
 
     end: float
     grace: float
+    coming: set[Training]
     failed: set[Training] = field(default_factory=set)
 
     def train(self, training: Training) -> None:
         """Waits for the row that it starts from, and trains it in a process of its own."""
         begun = self.waited(training)
-        if begun >= self.end or training.start in self.failed:
+        if begun >= self.end or not (training.start is None or training.start.finished):
             return
         training.run.mkdir(parents=True, exist_ok=True)
         with (training.run / f"{training.fold}.log").open("a") as log:
@@ -110,7 +112,7 @@ class Times:
     def waited(self, training: Training) -> float:
         """Waits for the other row's first stage, as long as there is time; returns when that was over."""
         start = training.start
-        while start is not None and not start.finished and start not in self.failed:
+        while start is not None and not start.finished and start in self.coming - self.failed:
             if time.time() >= self.end:
                 break
             time.sleep(_PAUSE)
@@ -122,6 +124,10 @@ class Times:
             return process.wait(None if self.grace == inf else max(self.end + self.grace - time.time(), 1.0))
         except subprocess.TimeoutExpired:
             process.terminate()
+        try:
+            return process.wait(_LAST)
+        except subprocess.TimeoutExpired:
+            process.kill()
             return process.wait()
 
 

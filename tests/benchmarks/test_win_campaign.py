@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.saved import Saved
-from benchmarks.win import campaign, choice, ingredients, story, tables, trainings
+from benchmarks.win import byfold, campaign, choice, ingredients, story, tables, trainings
 from benchmarks.win.answers import of_kind
 from benchmarks.win.rows import TEN, Row, row_of
 from benchmarks.win.trainings import Times, Training, train_all
@@ -40,7 +40,11 @@ def test_a_row_is_named_by_what_is_changed() -> None:
 
 def test_every_row_has_as_many_trials() -> None:
     assert {len(choice.trials_of(row)) for row in TEN} == {3}
-    assert choice.trials(["la", "ce"])[:3] == ["ce", "ce+rate", "ce+decay"]  # What starts from it is last.
+    assert choice.trials("isic", ["la", "ce"])[:3] == [
+        "ce",
+        "ce+rate",
+        "ce+decay",
+    ]  # What starts from it is last.
 
 
 def options_of(folder: Path, **changes: Any) -> argparse.Namespace:
@@ -93,16 +97,17 @@ def test_nothing_waits_for_a_first_stage_that_failed(
 
 
 def test_what_runs_at_the_end_of_the_grace_is_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     quick(monkeypatch, "exec sleep 60")
     order = [Training(tmp_path, "isic", row, "fold-1", 42) for row in ("ce", "rs")]
     begun = time.time()
     train_all(order, 1, 0.5, grace=0.2)
     assert time.time() - begun < 20
+    assert "not finished (-15)" in capsys.readouterr().out
     assert not order[1].run.exists()  # Not begun.
     process = subprocess.Popen(["sh", "-c", "exit 0"])
-    assert Times(time.time(), 5.0).code_of(process) == 0
+    assert Times(time.time(), 5.0, set()).code_of(process) == 0
 
 
 def test_the_trial_that_validation_prefers_is_chosen_and_no_test_image_is_read(
@@ -153,9 +158,30 @@ def test_rows_are_shown_as_they_were_chosen_or_as_they_are_named(
     assert shown("--seeds", "43") == {}
 
 
+def test_a_row_s_lead_is_told_fold_by_fold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept(tmp_path)
+    table = pd.read_csv(tmp_path / "cases.csv").assign(label=["rare", "common", "common", "rare"] * 15)
+    table.to_csv(tmp_path / "cases.csv", index=False)  # Both folds have both classes.
+    table[["id", "label", "fold"]].to_csv(tmp_path / "validated.csv", index=False)
+    logits(tmp_path, "lmd-plus", right=4.0, shift=0.0)
+    logits(tmp_path, "ce", right=0.1, shift=0.0)
+    monkeypatch.setattr(sys, "argv", ["byfold", "--results", str(tmp_path)])
+    byfold.main()
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ce |")]
+    gaps = [float(cell.split()[0]) for cell in line.strip("| ").split(" | ")[1:]]
+    assert min(gaps) > 5
+    assert gaps[2] == pytest.approx((gaps[0] + gaps[1]) / 2, abs=0.06)
+    low, high = byfold.interval(np.array([1.0, 2.0, 3.0]))
+    assert (low, high) == pytest.approx((-0.484, 4.484), abs=1e-3)
+
+
 def test_a_row_that_has_mirror_images_anyway_is_kept_once() -> None:
     own, mirrored = np.zeros((1, 2)), np.ones((1, 2))
-    assert of_kind({"fold-1 test": own}, "fold-1", "test", " flips") is own
+    assert of_kind({"fold-1 test": own, "mirrored": own}, "fold-1", "test", " flips") is own
+    with pytest.raises(KeyError):
+        of_kind({"fold-1 test": own}, "fold-1", "test", " flips")
     assert (
         of_kind({"fold-1 test": own, "fold-1 test flips": mirrored}, "fold-1", "test", " flips") is mirrored
     )
@@ -165,13 +191,15 @@ def test_a_part_adds_what_it_adds(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     kept(tmp_path)
     logits(tmp_path, "lmd-plus", right=2.0, shift=0.0)
     logits(tmp_path, "lmd", right=2.0, shift=1.9)
+    (tmp_path / "chosen.json").write_text("{}")
     pairs = [
         ingredients.Pair("tau", ingredients.Answer("lmd"), ingredients.Answer("lmd", tau=0.0)),
         ingredients.Pair(
-            "nothing", ingredients.Answer("lmd"), ingredients.Answer("lmd", " flips"), ["fold-1"]
+            "nothing", ingredients.Answer("lmd"), ingredients.Answer("lmd", " flips"), ("fold-1",)
         ),
     ]
     monkeypatch.setattr(ingredients, "PAIRS", pairs)
+    monkeypatch.setattr(ingredients, "THREE", ("fold-1",))
     monkeypatch.setattr(sys, "argv", ["ingredients", "--results", str(tmp_path)])
     ingredients.main()
     tau, nothing = json.loads((tmp_path / "ingredients.json").read_text())
@@ -184,9 +212,11 @@ def test_the_figures_have_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     kept(tmp_path)
     for name in ("ce+decay", "lmd", "lmd-plus", "lmd-plus@5"):
         logits(tmp_path, name, right=2.0, shift=0.0)
+    chosen = {"ce": "ce+decay", "lmd": "lmd", "lmd-plus": "lmd-plus"}
+    (tmp_path / "chosen.json").write_text(json.dumps(chosen))
     rows = [
         {"row": row, "seed": 42, "fold": "fold-1", "stage": "stage1", "epoch": epoch, "margin": 0.5}
-        for row in story.METHODS
+        for row in chosen.values()
         for epoch in range(3)
     ]
     pd.DataFrame(rows).to_csv(tmp_path / "curves.csv", index=False)
@@ -194,7 +224,12 @@ def test_the_figures_have_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "ingredients.json").write_text(json.dumps([{"part": "a part", "folds": 2, "bacc": gap}]))
     monkeypatch.setattr(sys, "argv", ["story", "--results", str(tmp_path), "--out", str(tmp_path)])
     story.main()
-    assert "LMD+" in (tmp_path / "steps.svg").read_text()
+    drawn = (tmp_path / "steps.svg").read_text()
+    assert all(f">{name}</text>" in drawn for name in ("CE", "LMD", "LMD+"))
+    files = tables.finished(tmp_path, tables.read(tmp_path, ["fold-1"]))
+    found = story.lengths(tables.read(tmp_path, ["fold-1"]), files, "lmd-plus", 1.0)
+    assert [at for at, _ in found] == [5 * story.STEPS, 30 * story.STEPS]
+    assert found[0][1]["bacc"].value > 0.9
     assert "a part (2 folds)" in (tmp_path / "parts.svg").read_text()
 
 

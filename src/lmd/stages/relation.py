@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from lmd.amounts import Share
@@ -73,8 +72,9 @@ class RelationLearning(Supervised):
         """Keeps the settings; a view that no loss would see is not made."""
         super().__init__(common, stage)
         self.stage = stage
-        if stage.consistency_weight == 0 and stage.ce_view != "both":
-            self.view_names = (stage.ce_view,)
+        self.seen = ("weak", "strong") if stage.ce_view == "both" else (stage.ce_view,)
+        if stage.consistency_weight == 0:
+            self.view_names = self.seen
 
     def prepare(self, context: StageContext) -> None:
         """Makes the teacher as a copy of the student."""
@@ -88,11 +88,12 @@ class RelationLearning(Supervised):
         with self.context.runtime.autocast():
             with Branch(labels.device) as branch:
                 teacher = self.teacher(views["weak"])
-            strong = self.network(views["strong"])
-            weak = self.network(views["weak"]) if self.stage.ce_view != "strong" else None
+            student = {"strong": self.network(views["strong"])}
+            if "weak" in self.seen:
+                student["weak"] = self.network(views["weak"])
             branch.join()
-        terms = self.consistency(self.of_all(strong), self.of_all(teacher))
-        terms["cross_entropy"] = self._cross_entropy(strong, weak, self.targets(views, labels))
+        terms = self.consistency(self.of_all(student["strong"]), self.of_all(teacher))
+        terms["cross_entropy"] = self._cross_entropy(student, self.targets(views, labels))
         relation = terms["sample_consistency"] + terms["channel_consistency"]
         relation = relation + 0.5 * terms["probability_consistency"]
         return {"total": terms["cross_entropy"] + self.weight(epoch) * relation, **terms}
@@ -100,8 +101,8 @@ class RelationLearning(Supervised):
     def _unrelated(self, views: Mapping[str, Tensor], targets: Tensor) -> dict[str, Tensor]:
         """The cross entropy of the views that it sees, and nothing else."""
         with self.context.runtime.autocast():
-            seen = [self.network(views[name]).logits for name in reversed(self.view_names)]
-        loss = torch.stack([self.criterion(logits.float(), targets) for logits in seen]).mean()
+            student = {name: self.network(views[name]) for name in self.seen}
+        loss = self._cross_entropy(student, targets)
         return {"total": loss, "cross_entropy": loss}
 
     def changing(self, epoch: int, moment: float) -> dict[str, Any]:
@@ -135,13 +136,10 @@ class RelationLearning(Supervised):
         """Returns what the networks of all processes gave, in fp32."""
         return Output(self.gather(output.features.float()), self.gather(output.logits.float()))
 
-    def _cross_entropy(self, strong: Output, weak: Output | None, targets: Tensor) -> Tensor:
-        if weak is None:
-            return self.criterion(strong.logits.float(), targets)
-        loss = self.criterion(weak.logits.float(), targets)
-        if self.stage.ce_view == "both":
-            loss = 0.5 * (loss + self.criterion(strong.logits.float(), targets))
-        return loss
+    def _cross_entropy(self, student: Mapping[str, Output], targets: Tensor) -> Tensor:
+        """The mean over the views that it sees."""
+        losses = [self.criterion(student[name].logits.float(), targets) for name in self.seen]
+        return losses[0] if len(losses) == 1 else 0.5 * (losses[0] + losses[1])
 
     def targets(self, views: Mapping[str, Tensor], labels: Tensor) -> Tensor:
         """Returns what the cross entropy compares the logits of the views with: the labels."""
