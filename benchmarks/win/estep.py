@@ -39,6 +39,7 @@ from lmd.data.dataset.manifest import Dataset
 from lmd.data.decode.cache import open_cache
 from lmd.data.feed.loader import ImageSet, image_set
 from lmd.data.feed.views import seeded_view
+from lmd.errors import SettingsError
 from lmd.evaluation.intervals.differences import paired_difference
 from lmd.evaluation.predict import load_model
 from lmd.losses.distance import ClassMetric
@@ -194,7 +195,11 @@ def fold_of(
     _, weights = read_stage1(run, settings)
     network.load_state_dict(weights)
     images = {split: images_of(dataset, split, settings) for split in ("train", "val", "test")}
-    logits = calibrated(network, images, settings, name, rate, options.iterations, model.runtime)
+    try:
+        logits = calibrated(network, images, settings, name, rate, options.iterations, model.runtime)
+    except SettingsError as error:  # A loss that is no number any more: a result, too.
+        print(fold, name, rate, error, flush=True)
+        logits = {}
     kept.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(kept, **logits)
     print(fold, name, rate, flush=True)
@@ -236,7 +241,11 @@ def report(folds: Folds, names: list[str], answers: dict[str, list[dict[str, np.
     """Each hypothesis and its difference from J = 0."""
     tested, validated, counts = tables_of(folds)
     kept, found = Kept(tested, validated, counts[names]), {}
-    results = {name: measured(kept, keyed(names, logits)) for name, logits in answers.items()}
+    results = {name: measured(kept, keyed(names, logits)) for name, logits in answers.items() if all(logits)}
+    for name in answers:
+        if name not in results:
+            print(f"{name}: diverged")
+            found[name] = "diverged"
     for name, one in results.items():
         gaps = {metric: paired_difference(one[metric], results["J=0 0"][metric]) for metric in SHOWN}
         found[name] = {

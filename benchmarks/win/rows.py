@@ -63,7 +63,7 @@ TEN = {
 DOMAINS = {
     # 3,300 steps; minutes on a GPU, days on two cores.
     "isic": Domain("isic", 5, 30, TEN),
-    # 3,375 steps or so: the same recipe on red blood cells.
+    # 2,940 steps or so: the same recipe on red blood cells.
     "rbc": Domain("rbc", 3, 15, {name: TEN[name] for name in ("ce", "lmd-plus", "cc-sam", "lmd", "la")}),
     # 3,300 steps.
     "isic-128": Domain("isic", 5, 60, TEN, size=128, batch=128),
