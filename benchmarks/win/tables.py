@@ -220,9 +220,10 @@ def plain(estimate: Any) -> dict[str, float | None]:
     }
 
 
-def points(gap: Mapping[str, float]) -> str:
-    """A difference in points, with its interval."""
-    return f"{100 * gap['value']:+.1f} [{100 * gap['low']:+.1f}, {100 * gap['high']:+.1f}]"
+def points(gap: Mapping[str, float | None]) -> str:
+    """A difference in points, with its interval, where there are images enough for one."""
+    bounds = [f"{100 * bound:+.1f}" for bound in (gap["low"], gap["high"]) if bound is not None]
+    return f"{100 * (gap['value'] or 0.0):+.1f} [{', '.join(bounds) or 'no interval'}]"
 
 
 def lines(found: Sequence[Mapping[str, Any]], against: str) -> list[str]:

@@ -208,6 +208,11 @@ def test_a_part_adds_what_it_adds(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert tau["p_holm"] < 0.05 < nothing["p_holm"]
 
 
+def test_a_difference_without_an_interval_says_so() -> None:
+    assert tables.points({"value": 0.0123, "low": -0.01, "high": 0.02}) == "+1.2 [-1.0, +2.0]"
+    assert tables.points({"value": 0.0123, "low": None, "high": None}) == "+1.2 [no interval]"
+
+
 def test_the_figures_have_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept(tmp_path)
     for name in ("ce+decay", "lmd", "lmd-plus", "lmd-plus@5"):
