@@ -156,3 +156,22 @@ def test_every_number_in_a_sentence_is_supported() -> None:
     for number, file in ELSEWHERE.items():
         assert re.search(rf"(?<![\d.]){re.escape(number)}(?!\d)", file.read_text()), number
     assert numbers(HALF) - written - SETTINGS - set(ELSEWHERE) == set()
+
+
+def test_the_sentences_that_matter_say_what_the_files_have() -> None:
+    text = " ".join(HALF.split())
+    own, mirrored = stated("isic", "table"), stated("isic", "table-flips")
+    others, level = ([one for one in file if one["row"] != "lmd-plus"] for file in (own, mirrored))
+    assert own[0]["row"] == "lmd-plus"
+    assert sum(one["difference"]["bacc"]["low"] > 0 for one in others) == 7
+    assert [one["row"] for one in others if one["p_holm"] >= 0.05] == ["cc-sam", "gcl", "lmd"]
+    assert sum(one["p_holm"] < 0.05 for one in level) == 4
+    assert "ahead of six of the nine others. CC-SAM, GCL and LMD cannot be told apart from it" in text
+    assert "Seven intervals of nine are clear of zero,** six after Holm's correction" in text
+    assert all(one["p_holm"] >= 0.05 for one in stated("rbc", "table") if one["row"] != "lmd-plus")
+    short = by_row("isic", "table-short")["ce+decay"]["difference"]["bacc"]
+    told = "{:.1f} points [{:.1f}, {:.1f}]".format(*(100 * short[name] for name in ("value", "low", "high")))
+    assert f"Twenty epochs more cost cross entropy {told}" in text
+    three = by_row("isic", "table-lengths-3")["ce+decay@10"]["difference"]["bacc"]
+    low, high = (f"{100 * three[name]:+.1f}" for name in ("low", "high"))
+    assert f"{-100 * three['value']:.1f} less [{low}, {high}] than cross entropy of 10" in text
