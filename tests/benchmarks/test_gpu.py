@@ -131,6 +131,7 @@ class Here:
         pass
 
 
+@pytest.mark.slow
 def test_all_parts_run_without_a_gpu(tmp_path: Path, lmd: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     here = Here(lmd, monkeypatch)
     monkeypatch.setattr(gpu, "run", here.run)

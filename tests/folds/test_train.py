@@ -94,6 +94,7 @@ def test_side_by_side_gives_the_same_weights_at_equal_threads(
     assert same(tmp_path / "run", tmp_path / "one")
 
 
+@pytest.mark.slow
 def test_stopped_in_the_middle_and_resumed_equals_uninterrupted(
     folds: Folds, finished: Path, tmp_path: Path
 ) -> None:
@@ -169,6 +170,7 @@ def test_what_does_not_end_in_time_is_told_and_the_exit_code_is_that_of_try_agai
     assert before + 40 < deadline.at < time.monotonic() + 45  # A tenth is kept for what follows.
 
 
+@pytest.mark.slow
 def test_a_child_that_fails_is_told_with_its_reason(
     folds: Folds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

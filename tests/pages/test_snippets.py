@@ -84,7 +84,7 @@ def commands_of(page: str) -> list[Typed]:
 
 def is_slow(page: str) -> bool:
     """Whether a page trains what other tests or pages train, too: its commands run in full in `make slow`."""
-    return page.startswith("docs/methods/") or page == "docs/compare.md"
+    return page.startswith("docs/methods/") or page in ("docs/compare.md", "docs/which-method.md")
 
 
 SHELL = [page for page in BLOCKS if of_kind(page, "sh")]
