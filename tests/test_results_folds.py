@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.win import ingredients
 from benchmarks.win.choice import score
-from benchmarks.win.tables import finished, measured, points, read
+from benchmarks.win.tables import Rule, finished, measured, points, read
 from tests.test_results import PAGE, ROOT, metric, numbers, rows_of
 
 WIN = ROOT / "benchmarks" / "results" / "win"
@@ -68,7 +68,7 @@ def test_the_file_follows_from_the_logits() -> None:
     kept = read(WIN / "isic")
     files = finished(WIN / "isic", kept)
     for row, kind, file in (("lmd-plus", "", "table"), ("cc-sam+decay", " flips", "table-flips")):
-        made = measured(kept, files[row][42], kind)
+        made = measured(kept, files[row][42], Rule(kind))
         stored = by_row("isic", file)[row.partition("+")[0]]["metrics"]
         assert {name: round(made[name].value, 4) for name in stored} == {
             name: one["value"] for name, one in stored.items()

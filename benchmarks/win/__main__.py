@@ -18,7 +18,6 @@ import argparse
 from pathlib import Path
 
 from benchmarks.win import answers, data
-from benchmarks.win.choice import read_chosen
 from benchmarks.win.rows import DOMAINS
 from benchmarks.win.trainings import train, train_all, wanted
 
@@ -32,8 +31,7 @@ def main() -> None:
             options.packed, target
         )
         return
-    rows = options.rows or (read_chosen(options.chosen, options.domain) if options.chosen else None)
-    trainings = list(wanted(options.work, options.domain, options.seeds, options.folds, rows))
+    trainings = list(wanted(options.work, options.domain, options.seeds, options.folds, options.rows))
     if options.part == "train":
         train_all(trainings, options.jobs, 3600 * options.hours)
     elif options.part == "one":
@@ -56,7 +54,6 @@ def _parse() -> argparse.Namespace:
     source.add_argument("--packed", type=Path, help="prepare: what benchmarks.gpu_pack made")
     parser.add_argument("--domain", choices=list(DOMAINS), default="isic")
     parser.add_argument("--rows", nargs="+", help="these alone")
-    parser.add_argument("--chosen", type=Path, help="the file of benchmarks.win.choice: its rows")
     parser.add_argument("--folds", nargs="+", help="these alone, such as fold-1")
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time")

@@ -116,7 +116,10 @@ def answers(folds: Folds, training: Training) -> dict[str, np.ndarray]:
 
 def of_kind(logits: Mapping[str, np.ndarray], fold: str, split: str, kind: str) -> np.ndarray:
     """The kept logits of a fold's images; a row that averages over mirror images has one kind alone."""
-    return logits[f"{fold} {split}{'' if MIRRORED in logits else kind}"]
+    name = f"{fold} {split}{'' if MIRRORED in logits else kind}"
+    if name not in logits:
+        raise SystemExit(f"no logits '{name}' are kept: 'benchmarks.win.campaign' makes them")
+    return logits[name]
 
 
 def with_flips(model: Model) -> Model:

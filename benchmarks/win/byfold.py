@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from benchmarks.win.tables import asked, finished, measured, read
+from benchmarks.win.tables import Rule, asked, finished, measured, read
 
 
 def main() -> None:
@@ -24,8 +24,9 @@ def main() -> None:
     parser.add_argument("--against", default="lmd-plus")
     parser.add_argument("--flips", action="store_true", help="all rows with mirror images")
     parser.add_argument("--rows", nargs="+", help="these alone; default: the chosen ones, or all")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[42])
+    parser.add_argument("--seed", type=int, default=42)
     options = parser.parse_args()
+    options.seeds = [options.seed]
     values = by_fold(options)
     names = read(options.results).folds
     print("\n".join(["| row | " + " | ".join(names) + " | mean |", "|---" * (len(names) + 2) + "|"]))
@@ -39,11 +40,11 @@ def main() -> None:
 
 def by_fold(options: argparse.Namespace) -> dict[str, np.ndarray]:
     """The balanced accuracy of each row in each fold."""
-    whole, kind = read(options.results), " flips" if options.flips else ""
+    whole, rule = read(options.results), Rule(" flips" if options.flips else "")
     files = asked(finished(options.results, whole), options)
     kept = [read(options.results, [fold]) for fold in whole.folds]
     return {
-        row: np.array([measured(one, seeds[options.seeds[0]], kind)["bacc"].value for one in kept])
+        row: np.array([measured(one, seeds[options.seed], rule)["bacc"].value for one in kept])
         for row, seeds in files.items()
     }
 

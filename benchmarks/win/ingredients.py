@@ -14,7 +14,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.win.tables import CHOSEN, SHOWN, Files, Kept, finished, measured, plain, points, read
+from benchmarks.win.tables import (
+    BY_ITSELF,
+    CHOSEN,
+    SHOWN,
+    Files,
+    Kept,
+    Rule,
+    finished,
+    measured,
+    plain,
+    points,
+    read,
+)
 from lmd.evaluation.intervals.differences import p_of, paired_difference
 from lmd.evaluation.intervals.uncertainty import Measured
 from lmd.evaluation.pairs.multiple import holm
@@ -23,11 +35,10 @@ THREE = ("fold-1", "fold-2", "fold-3")
 
 
 class Answer(NamedTuple):
-    """A row as it was chosen, or of another name; its kind of features; its tau, if not the rule's."""
+    """A row as it was chosen, or of another name, and how it decides."""
 
     row: str
-    kind: str = ""
-    tau: float | None = None
+    rule: Rule = BY_ITSELF
 
 
 class Pair(NamedTuple):
@@ -40,6 +51,7 @@ class Pair(NamedTuple):
 
 
 WHOLE = "lmd-plus+mixup"
+UNSHIFTED, MIRRORED = Rule(tau=0.0), Rule(" flips")
 
 
 def left_out(part: str, change: str, whole: str = WHOLE) -> Pair:
@@ -55,13 +67,13 @@ PAIRS = (
     left_out("RRL alone", "-relation", f"{WHOLE}-strong"),
     left_out("the strong view in the cross entropy", "-strong"),
     left_out("EMA teacher; BatchNorm is re-estimated in both", "-teacher"),
-    Pair("tau in lmd-plus", Answer("lmd-plus"), Answer("lmd-plus", tau=0.0)),
-    Pair("tau in LMD", Answer("lmd"), Answer("lmd", tau=0.0)),
-    Pair("tau in CE", Answer("ce"), Answer("ce", tau=0.0)),
-    Pair("mirror images in LMD", Answer("lmd", " flips"), Answer("lmd")),
-    Pair("mirror images in CC-SAM", Answer("cc-sam", " flips"), Answer("cc-sam")),
-    Pair("mirror images in CE", Answer("ce", " flips"), Answer("ce")),
-    Pair("lmd-plus for LMD, both with mirror images", Answer("lmd-plus"), Answer("lmd", " flips")),
+    Pair("tau in lmd-plus", Answer("lmd-plus"), Answer("lmd-plus", UNSHIFTED)),
+    Pair("tau in LMD", Answer("lmd"), Answer("lmd", UNSHIFTED)),
+    Pair("tau in CE", Answer("ce"), Answer("ce", UNSHIFTED)),
+    Pair("mirror images in LMD", Answer("lmd", MIRRORED), Answer("lmd")),
+    Pair("mirror images in CC-SAM", Answer("cc-sam", MIRRORED), Answer("cc-sam")),
+    Pair("mirror images in CE", Answer("ce", MIRRORED), Answer("ce")),
+    Pair("lmd-plus for LMD, both with mirror images", Answer("lmd-plus"), Answer("lmd", MIRRORED)),
 )
 
 
@@ -86,8 +98,7 @@ def differences(results: Path, seed: int) -> Iterator[dict[str, Any]]:
     read_once = {folds: (kept := read(results, folds), finished(results, kept)) for folds in (None, THREE)}
 
     def answered(answer: Answer, kept: Kept, files: Files) -> dict[str, Measured]:
-        logits = files[chosen.get(answer.row, answer.row)][seed]
-        return measured(kept, logits, answer.kind, answer.tau)
+        return measured(kept, files[chosen.get(answer.row, answer.row)][seed], answer.rule)
 
     for pair in PAIRS:
         having, lacking = (answered(one, *read_once[pair.folds]) for one in (pair.having, pair.lacking))
@@ -95,8 +106,8 @@ def differences(results: Path, seed: int) -> Iterator[dict[str, Any]]:
         told = {"part": pair.part, "folds": len(pair.folds or read_once[None][0].folds)}
         yield {
             **told,
-            "having": pair.having,
-            "lacking": pair.lacking,
+            "having": [pair.having.row, *pair.having.rule[:2]],
+            "lacking": [pair.lacking.row, *pair.lacking.rule[:2]],
             **gaps,
             "p": p_of(having["bacc"], lacking["bacc"]),
         }

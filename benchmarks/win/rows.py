@@ -81,11 +81,13 @@ def row_of(domain: str, name: str) -> Row:
     rows = DOMAINS[domain].rows
     known = "|".join(sorted(map(re.escape, rows), key=len, reverse=True))
     found = re.fullmatch(rf"({known})((?:[+-][a-z]+)*)(@\d+)?", name)
-    if found is None:
-        raise KeyError(name)
-    row, changes, epochs = rows[found[1]], found[2], found[3] or ""
+    changes = re.findall(r"[+-][a-z]+", found[2]) if found else []
+    if found is None or not CHANGES.keys() >= set(changes):
+        choices = f"one of {', '.join(rows)}, with any of {', '.join(CHANGES)}, with @EPOCHS"
+        raise SystemExit(f"no row '{name}': {choices}")
+    row, epochs = rows[found[1]], found[3] or ""
     if row.start is not None:
-        return Row(row.method, row.sets, f"{row.start}{changes}{epochs}")
-    sets = [one for change in re.findall(r"[+-][a-z]+", changes) for one in CHANGES[change]]
+        return Row(row.method, row.sets, f"{row.start}{found[2]}{epochs}")
+    sets = [one for change in changes for one in CHANGES[change]]
     length = [f"stage1.epochs={epochs[1:]}"] if epochs else []
     return Row(row.method, [*row.sets, *sets, *length])

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.saved import Saved, read_saved
-from benchmarks.win.tables import CHOSEN, Files, Kept, finished, measured, read
+from benchmarks.win.tables import CHOSEN, Files, Kept, Rule, finished, measured, read
 from lmd.data.dataset.manifest import read_dataset
 from lmd.reporting.figures import BLUE, GREEN, GREY, ORANGE, drawing
 
@@ -95,7 +95,7 @@ def lengths(kept: Kept, files: Files, row: str, apart: float) -> list[tuple[floa
     for epochs in (5, 10, 20, EPOCHS, 60):
         name = row if epochs == EPOCHS else f"{row}@{epochs}"
         if name in files:
-            values = measured(kept, files[name][SEED], " flips")
+            values = measured(kept, files[name][SEED], Rule(" flips"))
             estimates = {metric: values[metric].estimate() for metric in ("bacc", "tail")}
             found.append((epochs * STEPS * apart, estimates))
     return found

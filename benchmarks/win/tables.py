@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ from lmd.evaluation.cases import Cases, measure
 from lmd.evaluation.intervals.differences import p_of, paired_difference
 from lmd.evaluation.intervals.uncertainty import Measured, mean_of
 from lmd.evaluation.pairs.multiple import holm
-from lmd.evaluation.probability.decisions import GRID, log_prior, margin_score, softmax, width_of
+from lmd.evaluation.probability.decisions import GRID, choose_tau, log_prior, softmax
 
 SHOWN = ("bacc", "tail", "auc", "f1")
 CHOSEN = "chosen.json"
@@ -73,9 +73,9 @@ def main() -> None:
     parser.add_argument("--name", default="table", help="of the file")
     options = parser.parse_args()
     kept = read(options.results, options.folds)
-    kind, grid = " flips" if options.flips else "", WIDE if options.wide else GRID
+    rule = Rule(" flips" if options.flips else "", options.tau, WIDE if options.wide else GRID)
     trained = {
-        row: {seed: measured(kept, file, kind, options.tau, grid) for seed, file in files.items()}
+        row: {seed: measured(kept, file, rule) for seed, file in files.items()}
         for row, files in asked(finished(options.results, kept), options).items()
     }
     found = table(trained, options.against)
@@ -123,59 +123,39 @@ def finished(folder: Path, kept: Kept) -> Files:
     return found
 
 
-def measured(
-    kept: Kept,
-    logits: Mapping[str, np.ndarray],
-    kind: str = "",
-    tau: float | None = None,
-    grid: Sequence[float] = GRID,
-) -> dict[str, Measured]:
+class Rule(NamedTuple):
+    """How a row decides: with which features, and by which tau; None is the one that validation chooses."""
+
+    kind: str = ""
+    tau: float | None = None
+    grid: Sequence[float] = GRID
+
+
+BY_ITSELF = Rule()
+
+
+def measured(kept: Kept, logits: Mapping[str, np.ndarray], rule: Rule = BY_ITSELF) -> dict[str, Measured]:
     """What one row with one seed is worth on the images of all folds together."""
     bands, _ = head_medium_tail(kept.classes, kept.counts.sum(axis=1).to_numpy())
-    return measure(pooled(kept, logits, kind, tau, grid), kept.classes, bands)
+    return measure(pooled(kept, logits, rule), kept.classes, bands)
 
 
-def pooled(
-    kept: Kept,
-    logits: Mapping[str, np.ndarray],
-    kind: str = "",
-    tau: float | None = None,
-    grid: Sequence[float] = GRID,
-) -> Cases:
+def pooled(kept: Kept, logits: Mapping[str, np.ndarray], rule: Rule = BY_ITSELF) -> Cases:
     """The decisions of all folds together: each by the tau that its own validation images choose."""
     parts = [kept.cases[kept.cases["fold"] == fold] for fold in kept.folds]
     table = pd.concat(parts)
     probabilities, choices = [], []
     for fold in kept.folds:
-        validated, tested = (of_kind(logits, fold, split, kind) for split in SPLITS)
-        labels, counts = kept.labels(kept.validated, fold), kept.counts[fold].to_numpy()
-        probabilities.append(softmax(tested.astype(float)))
-        choices.append(decided(validated, labels, tested, counts, tau, grid))
+        validated, tested = (of_kind(logits, fold, split, rule.kind).astype(float) for split in SPLITS)
+        labels, shares = kept.labels(kept.validated, fold), log_prior(kept.counts[fold].to_numpy())
+        tau = choose_tau(validated, labels, shares, rule.grid) if rule.tau is None else rule.tau
+        probabilities.append(softmax(tested))
+        choices.append((tested - tau * shares).argmax(1))
     labels = table["label"].map(kept.classes.index).to_numpy()
     clusters = table["group"].to_numpy()
     return Cases(
         table["id"].to_numpy(), labels, clusters, np.concatenate(probabilities), np.concatenate(choices)
     )
-
-
-def decided(
-    validated: np.ndarray,
-    labels: np.ndarray,
-    tested: np.ndarray,
-    counts: np.ndarray,
-    tau: float | None = None,
-    grid: Sequence[float] = GRID,
-) -> np.ndarray:
-    """The classes of test images, from logits; without tau it is what the validation images choose."""
-    shares = log_prior(counts)
-    chosen = best_tau(validated.astype(float), labels, shares, grid) if tau is None else tau
-    return (tested.astype(float) - chosen * shares).argmax(1)
-
-
-def best_tau(validated: np.ndarray, labels: np.ndarray, shares: np.ndarray, grid: Sequence[float]) -> float:
-    """The tau of a grid with the best smoothed criterion: with `GRID`, that of a training."""
-    scores = [margin_score(validated - tau * shares, labels, width_of(validated)) for tau in grid]
-    return grid[int(np.argmax(scores))]
 
 
 def table(trained: Mapping[str, Mapping[int, Mapping[str, Measured]]], against: str) -> list[dict[str, Any]]:

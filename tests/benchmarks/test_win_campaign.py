@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import time
@@ -34,7 +35,7 @@ def test_a_row_is_named_by_what_is_changed() -> None:
     ]
     assert row_of("isic", "la+rate@5") == Row("logit-adjustment", (), "ce+rate@5")
     for name in ("nothing", "ce+nothing", "lmd-plus-", "ce@", "rs-42"):
-        with pytest.raises(KeyError):
+        with pytest.raises(SystemExit, match=f"no row '{re.escape(name)}'"):
             row_of("isic", name)
 
 
@@ -180,7 +181,7 @@ def test_a_row_s_lead_is_told_fold_by_fold(
 def test_a_row_that_has_mirror_images_anyway_is_kept_once() -> None:
     own, mirrored = np.zeros((1, 2)), np.ones((1, 2))
     assert of_kind({"fold-1 test": own, "mirrored": own}, "fold-1", "test", " flips") is own
-    with pytest.raises(KeyError):
+    with pytest.raises(SystemExit, match="no logits 'fold-1 test flips' are kept"):
         of_kind({"fold-1 test": own}, "fold-1", "test", " flips")
     assert (
         of_kind({"fold-1 test": own, "fold-1 test flips": mirrored}, "fold-1", "test", " flips") is mirrored
@@ -193,9 +194,9 @@ def test_a_part_adds_what_it_adds(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     logits(tmp_path, "lmd", right=2.0, shift=1.9)
     (tmp_path / "chosen.json").write_text("{}")
     pairs = [
-        ingredients.Pair("tau", ingredients.Answer("lmd"), ingredients.Answer("lmd", tau=0.0)),
+        ingredients.Pair("tau", ingredients.Answer("lmd"), ingredients.Answer("lmd", ingredients.UNSHIFTED)),
         ingredients.Pair(
-            "nothing", ingredients.Answer("lmd"), ingredients.Answer("lmd", " flips"), ("fold-1",)
+            "nothing", ingredients.Answer("lmd"), ingredients.Answer("lmd", ingredients.MIRRORED), ("fold-1",)
         ),
     ]
     monkeypatch.setattr(ingredients, "PAIRS", pairs)

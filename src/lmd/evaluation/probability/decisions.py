@@ -10,6 +10,8 @@ tau = 0 makes them equal. docs/tau.md says when to use which.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 # What tau is chosen from, where validation chooses: 0, 0.05 ... 2.
@@ -108,18 +110,22 @@ def margin_score(logits: np.ndarray, labels: np.ndarray, scale: float | None = N
     return float((sums[counts > 0] / counts[counts > 0]).mean())
 
 
-def tau_scores(logits: np.ndarray, labels: np.ndarray, log_prior: np.ndarray) -> list[float]:
-    """Returns the smoothed criterion of each tau of `GRID`, all with the scale of the unshifted logits."""
+def tau_scores(
+    logits: np.ndarray, labels: np.ndarray, log_prior: np.ndarray, grid: Sequence[float] = GRID
+) -> list[float]:
+    """Returns the smoothed criterion of each tau of a grid, all with the scale of the unshifted logits."""
     scale = width_of(logits)
-    return [margin_score(logits - tau * log_prior, labels, scale) for tau in GRID]
+    return [margin_score(logits - tau * log_prior, labels, scale) for tau in grid]
 
 
-def choose_tau(logits: np.ndarray, labels: np.ndarray, log_prior: np.ndarray) -> float:
-    """Returns the tau of `GRID` with the best smoothed criterion; the smallest of equals wins.
+def choose_tau(
+    logits: np.ndarray, labels: np.ndarray, log_prior: np.ndarray, grid: Sequence[float] = GRID
+) -> float:
+    """Returns the tau of a grid with the best smoothed criterion; the first of equals wins.
 
     >>> logits, prior = np.array([[3.0, 0.0], [1.0, 0.5]]), np.log([0.9, 0.1])
     >>> choose_tau(logits, np.array([0, 1]), prior)  # The border between them: 2.2 tau from 0.5 to 3.
     0.8
     """
-    scores = tau_scores(logits, labels, log_prior)
-    return GRID[int(np.argmax(scores))]
+    scores = tau_scores(logits, labels, log_prior, grid)
+    return grid[int(np.argmax(scores))]
