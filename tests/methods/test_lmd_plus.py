@@ -76,6 +76,17 @@ def test_without_relation_both_views_count_as_much() -> None:
     assert torch.allclose(weights(both), weights(tiny), atol=1e-5)
 
 
+def test_the_cross_entropy_of_both_views_is_their_mean() -> None:
+    labels, views = torch.arange(6) % 3, {name: torch.randn(6, 3, 16, 16) for name in ("weak", "strong")}
+    found = {}
+    for view in ("weak", "strong", "both"):
+        stage = stage_of("lmd", consistency_weight=0.0, ce_view=view)
+        stage.network.eval()  # BatchNorm as it is: no pass changes another.
+        found[view] = float(stage.loss(views, labels, 0.0)["cross_entropy"].detach())
+    assert found["weak"] != pytest.approx(found["strong"], abs=1e-4)
+    assert found["both"] == pytest.approx((found["weak"] + found["strong"]) / 2, abs=1e-5)
+
+
 def test_balance_adds_the_frequency_of_the_classes_to_the_logits_of_both_losses() -> None:
     stage = stage_of("lmd-plus", **{**PLAIN, "balance": 0.5})
     assert isinstance(stage, BalancedRelation)
